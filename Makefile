@@ -1,0 +1,58 @@
+# `make` alone lists the targets. None of them needs an activated environment.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test lint format protos proto-baseline clean
+
+# $(call step,heading,command) runs one check and says which one failed.
+step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)' >&2; exit 1; }
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## create .venv with the server and the tools (PYTHON=python3.11 or newer)
+
+$(INSTALLED): pyproject.toml tests/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'leyden needs Python 3.11 or newer; "$(PYTHON)" is not. Name one: make PYTHON=python3.11 …' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'Installing into .venv: one to three minutes, 1.7 GB, silent until done.'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]' -c tests/constraints.txt
+	@touch $@
+
+demo: install ## start a server, generate demo.png, stop the server
+	@$(BIN)/leyden demo
+
+serve: install ## start a server; Ctrl-C stops it
+	@$(BIN)/leyden serve
+
+test: lint ## all checks, then the tests
+	$(call step,tests (pytest),$(BIN)/python -m pytest)
+	@printf '\nAll checks and tests passed.\n'
+
+lint: install ## the checks alone: format, style, types, protos, stubs
+	$(call step,Python format (ruff format),$(BIN)/ruff format --check .)
+	$(call step,Python style (ruff check),$(BIN)/ruff check .)
+	$(call step,types (mypy),$(BIN)/mypy client/python/leyden_client server/leyden_server tests)
+	$(call step,proto style (buf lint),cd protos && ../$(BIN)/buf lint)
+	$(call step,proto format (buf format),cd protos && ../$(BIN)/buf format --diff --exit-code)
+	$(call step,proto compatibility (buf breaking),cd protos && ../$(BIN)/buf breaking --against baseline.binpb)
+	$(call step,generated stubs,$(BIN)/python tests/checks/stubs.py check)
+
+format: install ## format Python and protos, fix what ruff can fix
+	@$(BIN)/ruff check --fix --quiet --exit-zero .
+	@$(BIN)/ruff format .
+	@cd protos && ../$(BIN)/buf format -w
+
+protos: install ## regenerate the Python stubs from protos/
+	@$(BIN)/python tests/checks/stubs.py write
+
+proto-baseline: install ## accept the protos of now as what later ones must not break
+	@cd protos && ../$(BIN)/buf build --exclude-source-info -o baseline.binpb
+
+clean: ## remove .venv and everything that was made
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache demo.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
