@@ -1,0 +1,215 @@
+"""Every setting of the server, its meaning and its default, written once.
+
+`leyden serve --config FILE` reads a YAML file of this shape; `leyden config`
+prints it with all defaults and these texts as comments.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from leyden_server.errors import ConfigError
+from leyden_server.strict_model import StrictModel
+
+__all__ = [
+    "DenoiserConfig",
+    "GatewayConfig",
+    "ImageDecoderConfig",
+    "RayConfig",
+    "ServerConfig",
+    "StageConfig",
+    "TextEncoderConfig",
+]
+
+DEFAULT_MODEL = "leyden-tiny-lightning-4step"
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class GatewayConfig(StrictModel):
+    """The gRPC front: validates, admits, drives the stages."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. 0.0.0.0 or [::] opens the server to the network; it has
+    no authentication of its own yet."""
+
+    port: int = Field(default=8001, ge=0, le=65535)
+    """TCP port to listen on; 0 picks a free one and prints it."""
+
+    replicas: int = Field(default=1, ge=1, le=64)
+    """Gateway processes on the address (SO_REUSEPORT shares the connections out)."""
+
+    num_cpus: float = Field(default=0.1, ge=0)
+    """CPUs that Ray counts for a replica: accounting, not a limit."""
+
+    max_waiting_images: int = Field(default=64, ge=1)
+    """Images of one model that may wait for the denoiser at one Gateway replica;
+    beyond it requests are refused with RESOURCE_EXHAUSTED and an expected wait."""
+
+    max_image_count: int = Field(default=8, ge=1, le=64)
+    """Most images of one request."""
+
+    max_prompt_chars: int = Field(default=4096, ge=1, le=1_000_000)
+    """Longest prompt and negative prompt in characters."""
+
+    drain_timeout_s: float = Field(default=30.0, ge=0)
+    """On shutdown, how many seconds running generations get to finish."""
+
+    stage_retries: int = Field(default=1, ge=0, le=10)
+    """How often a stage is run again, with the same seed, after its replica died."""
+
+    stage_stall_timeout_s: float = Field(default=120.0, gt=0)
+    """A stage that owes answers and gives none at all for this many seconds is
+    UNAVAILABLE to those who wait. Longer than the slowest denoise step."""
+
+    @model_validator(mode="after")
+    def _a_whole_request_may_wait(self) -> Self:
+        if self.max_waiting_images < self.max_image_count:
+            raise ValueError("max_waiting_images must be at least max_image_count")
+        return self
+
+
+class StageConfig(StrictModel):
+    """What every stage has: resources, replicas, autoscaling."""
+
+    num_cpus: float = Field(default=0.2, ge=0)
+    """CPUs that Ray counts for a replica: accounting, not a limit."""
+
+    num_gpus: float | None = Field(default=None, ge=0)
+    """GPU share of a replica. Not set: the stage's default share where the cluster has
+    a GPU, else 0."""
+
+    min_replicas: int = Field(default=1, ge=1, le=1024)
+    """Replicas at rest."""
+
+    max_replicas: int = Field(default=1, ge=1, le=1024)
+    """Replicas under load; above min_replicas the stage scales by its own load."""
+
+    target_ongoing_requests: float = Field(default=4.0, gt=0)
+    """Requests in a replica, on average, that autoscaling aims at."""
+
+    upscale_delay_s: float = Field(default=2.0, ge=0)
+    """How many seconds load must be high before replicas are added."""
+
+    downscale_delay_s: float = Field(default=60.0, ge=0)
+    """How many seconds load must be low before replicas are removed."""
+
+    max_ongoing_requests: int = Field(default=32, ge=1)
+    """Requests that a replica holds at once; at least twice its largest batch."""
+
+    torch_threads: int = Field(default=0, ge=0)
+    """Threads of a torch operator on CPU; 0 is one for each core."""
+
+    dtype: Dtype = "auto"
+    """Precision of the weights; auto is bfloat16 on a GPU and float32 on a CPU."""
+
+    @model_validator(mode="after")
+    def _replicas_are_a_range(self) -> Self:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError("max_replicas must be at least min_replicas")
+        return self
+
+
+class TextEncoderConfig(StageConfig):
+    """Tokenizes and runs both CLIP encoders."""
+
+    max_batch_prompts: int = Field(default=16, ge=1)
+    """Most prompts in one run of the encoders."""
+
+    cache_prompts: int = Field(default=256, ge=0)
+    """Encoded prompts kept in a replica (0.6 MB each at SDXL's size in float32)."""
+
+
+class DenoiserConfig(StageConfig):
+    """Runs the UNet by step batching."""
+
+    max_batch_rows: int = Field(default=8, ge=1, le=256)
+    """Most rows in one UNet run; the warm-up lowers it where more rows do not pay.
+    A request with guidance has two rows and is never split."""
+
+    warmup_sizes_px: tuple[tuple[int, int], ...] = ()
+    """Further (width, height) pairs at which the warm-up measures what batching rows
+    is worth, beside the model's native size."""
+
+    stall_timeout_s: float = Field(default=300.0, gt=0)
+    """A denoise step that takes longer than this many seconds marks the replica as
+    unhealthy, and Ray Serve replaces it."""
+
+
+class ImageDecoderConfig(StageConfig):
+    """Decodes latents with the VAE and encodes the image."""
+
+    max_batch_images: int = Field(default=4, ge=1)
+    """Most images of one size in one run of the VAE; the warm-up lowers it where more
+    do not pay."""
+
+    encode_threads: int = Field(default=2, ge=1)
+    """Threads that encode PNG, JPEG and WebP beside the VAE."""
+
+
+class RayConfig(StrictModel):
+    """The Ray cluster that everything runs in."""
+
+    address: str = "local"
+    """`local` starts a Ray of its own and ends it with the server; `auto` or
+    `ray://…`/`host:port` joins one that runs. RAY_ADDRESS is not looked at."""
+
+    num_cpus: int | None = Field(default=None, ge=1)
+    """CPUs of a Ray of our own; not set: all of the machine."""
+
+    num_gpus: int | None = Field(default=None, ge=0)
+    """GPUs of a Ray of our own; not set: all of the machine."""
+
+    object_store_memory_bytes: int = Field(default=256 * 2**20, ge=80 * 2**20)
+    """Shared memory of a Ray of our own; large images pass through it."""
+
+
+class ServerConfig(StrictModel):
+    """The whole server."""
+
+    models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
+    """Models to load, by their names in the repository; the first is the default."""
+
+    model_repository: tuple[Path, ...] = ()
+    """Folders with further model entries, beside those that Leyden ships."""
+
+    gateway: GatewayConfig = GatewayConfig()
+    """The gRPC front."""
+
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    """Tokenizers and CLIP encoders; models with one base share them."""
+
+    denoiser: DenoiserConfig = DenoiserConfig()
+    """The UNet; one deployment a model."""
+
+    image_decoder: ImageDecoderConfig = ImageDecoderConfig()
+    """VAE and image encoding; models with one base share them."""
+
+    ray: RayConfig = RayConfig()
+    """The Ray cluster that everything runs in."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a config file.
+
+        Raises:
+            ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
+
+        """
+        return cls.from_yaml(path, ConfigError)
+
+    def replace(self, **sections: object) -> Self:
+        """Return a copy with whole keys replaced or, for a section, some of its keys.
+
+        Raises:
+            ConfigError: a key is unknown or has a wrong value.
+
+        """
+        data = self.model_dump()
+        for key, value in sections.items():
+            if isinstance(value, dict) and isinstance(data.get(key), dict):
+                data[key] = {**data[key], **value}
+            else:
+                data[key] = value
+        return self.from_mapping(data, "options", ConfigError)

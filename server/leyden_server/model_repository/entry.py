@@ -1,0 +1,161 @@
+"""The shape of `model.yaml`: what a model is made of and what it accepts.
+
+The defaults are those of SDXL base 1.0, so that a plain diffusers SDXL folder needs
+no `model.yaml` at all.
+"""
+
+from pathlib import PurePosixPath
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from leyden_server.strict_model import StrictModel
+
+__all__ = [
+    "GuidanceRange",
+    "ModelEntry",
+    "NoiseSchedule",
+    "PredictionType",
+    "PreviewFactors",
+    "SizeRange",
+    "SolverName",
+    "StepRange",
+    "TimestepSpacing",
+]
+
+SolverName = Literal["euler", "euler_ancestral"]
+PredictionType = Literal["epsilon", "sample", "v_prediction"]
+TimestepSpacing = Literal["leading", "trailing", "linspace"]
+
+
+class NoiseSchedule(StrictModel):
+    """How the denoising loop samples. What is not set comes from the base's scheduler."""
+
+    solvers: tuple[SolverName, ...] = Field(default=(), max_length=2)
+    """Rules of a denoise step that the model may use, the default first."""
+
+    timestep_spacing: TimestepSpacing | None = None
+    """Which training timesteps the steps fall on."""
+
+    prediction_type: PredictionType | None = None
+    """What the UNet predicts."""
+
+
+class StepRange(StrictModel):
+    """Numbers of denoise steps, inclusive."""
+
+    default: int = Field(default=50, ge=1)
+    """Steps of a request that names none."""
+
+    min: int = Field(default=1, ge=1)
+    """Fewest steps."""
+
+    max: int = Field(default=100, le=1000)
+    """Most steps."""
+
+    recommended_min: int | None = None
+    """Fewer steps than this are served with a warning."""
+
+    recommended_max: int | None = None
+    """More steps than this are served with a warning."""
+
+    @model_validator(mode="after")
+    def _default_within(self) -> Self:
+        if not self.min <= self.default <= self.max:
+            raise ValueError("min <= default <= max must hold")
+        return self
+
+
+class GuidanceRange(StrictModel):
+    """Classifier-free guidance scales, inclusive."""
+
+    default: float = Field(default=7.0, ge=0)
+    """Scale of a request that names none; at or below 1 guidance is off."""
+
+    min: float = Field(default=0.0, ge=0)
+    """Smallest scale."""
+
+    max: float = Field(default=20.0, ge=0)
+    """Largest scale."""
+
+    @model_validator(mode="after")
+    def _default_within(self) -> Self:
+        if not self.min <= self.default <= self.max:
+            raise ValueError("min <= default <= max must hold")
+        return self
+
+
+class SizeRange(StrictModel):
+    """Image sizes in pixels. What is not set follows from the UNet's native size."""
+
+    default_width_px: int | None = Field(default=None, ge=8)
+    """Width of a request that names none; the UNet's native size if not set."""
+
+    default_height_px: int | None = Field(default=None, ge=8)
+    """Height of a request that names none; the UNet's native size if not set."""
+
+    min_px: int | None = Field(default=None, ge=8)
+    """Shortest side; half of the shorter native side if not set."""
+
+    max_px: int | None = Field(default=None, ge=8)
+    """Longest side; twice the longer native side if not set."""
+
+
+class PreviewFactors(StrictModel):
+    """A linear map from latents (scaled, as the UNet sees them) to RGB in 0 … 1."""
+
+    factors: tuple[tuple[float, float, float], ...]
+    """One (r, g, b) row for each latent channel."""
+
+    bias: tuple[float, float, float]
+    """RGB of a latent of zeros."""
+
+
+class ModelEntry(StrictModel):
+    """One entry of the model repository."""
+
+    description: str = ""
+    """One line on what the model is."""
+
+    license: str = "unknown"
+    """Licence of the weights; an SPDX id where there is one."""
+
+    base: str = "."
+    """A diffusers SDXL folder, relative to this file, for all that is not laid over it;
+    or, with `hub: true`, the id of a hub repository that has been downloaded."""
+
+    hub: bool = False
+    """Whether `base` is the id of a hub repository, looked up in the local hub cache."""
+
+    revision: str = ""
+    """Commit hash of the hub repository; required with `hub: true`."""
+
+    unet: str = ""
+    """A safetensors file with a UNet state dict, relative to this file, that is loaded
+    over the base's UNet config in place of the base's UNet."""
+
+    variant: str = ""
+    """Variant of the base's weight files, such as fp16."""
+
+    noise_schedule: NoiseSchedule = NoiseSchedule()
+    """How the denoising loop samples."""
+
+    num_inference_steps: StepRange = StepRange()
+    """Numbers of denoise steps that the checkpoint was made for."""
+
+    guidance_scale: GuidanceRange = GuidanceRange()
+    """Guidance scales that make sense for it."""
+
+    size: SizeRange = SizeRange()
+    """Image sizes."""
+
+    preview: PreviewFactors | None = None
+    """Without it the model sends no previews."""
+
+    @model_validator(mode="after")
+    def _sources_are_usable(self) -> Self:
+        if self.hub and not self.revision:
+            raise ValueError("a hub base needs its revision (a commit hash)")
+        if self.unet and PurePosixPath(self.unet).suffix != ".safetensors":
+            raise ValueError("unet must be a .safetensors file; pickled weights are not loaded")
+        return self
