@@ -1,0 +1,152 @@
+"""Which Serve applications a server consists of: one for each stage of each model.
+
+Models with one base share a TextEncoder and an ImageDecoder; each UNet has a Denoiser of
+its own; and there is one Gateway.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.serve import RunTarget
+from ray.serve.config import AutoscalingConfig
+from ray.serve.schema import LoggingConfig
+
+from leyden_server.config import GatewayConfig, ServerConfig, StageConfig
+from leyden_server.denoiser.deployment import Denoiser
+from leyden_server.errors import ModelRepositoryError
+from leyden_server.gateway.catalog import CatalogEntry, StageApplications
+from leyden_server.gateway.deployment import STOP_GRACE_S, Gateway
+from leyden_server.image_decoder.deployment import ImageDecoder
+from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.text_encoder.deployment import TextEncoder
+
+__all__ = ["GATEWAY_APPLICATION", "build_applications", "build_catalog"]
+
+GATEWAY_APPLICATION = "gateway"
+
+DEFAULT_GPU_SHARES = {"TextEncoder": 0.1, "Denoiser": 0.6, "ImageDecoder": 0.3}
+"""Where there is a GPU: together one, and the UNet has the most of it."""
+
+HEALTH_CHECK_PERIOD_S = 2.0
+"""Serve's default of 10 s would leave a dead replica unnoticed for as long."""
+
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+
+
+def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[CatalogEntry, ...]:
+    """Describe every model of the repository, the served ones first and in order.
+
+    Raises:
+        ModelRepositoryError: a model that is to be loaded does not exist or is incomplete.
+
+    """
+    served = [_served_entry(repository.resolve(name)) for name in config.models]
+    others = [
+        _other_entry(repository, name)
+        for name in sorted(repository.items)
+        if name not in config.models
+    ]
+    return (*served, *others)
+
+
+def build_applications(
+    config: ServerConfig, catalog: tuple[CatalogEntry, ...], address: str, request_log: Path
+) -> list[RunTarget]:
+    """Build what `serve.run_many` deploys; Ray must be running."""
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    targets: dict[str, RunTarget] = {}
+
+    def add(name: str, deployment: Any, options: dict[str, Any], *arguments: object) -> None:
+        if name not in targets:
+            application = deployment.options(**options).bind(*arguments)
+            targets[name] = RunTarget(
+                application, name=name, route_prefix=None, logging_config=QUIET
+            )
+
+    for entry in catalog:
+        names, model = entry.applications, entry.model
+        if names is None or model is None:
+            continue
+        stages: tuple[tuple[str, Any, StageConfig], ...] = (
+            (names.text_encoder, TextEncoder, config.text_encoder),
+            (names.denoiser, Denoiser, config.denoiser),
+            (names.image_decoder, ImageDecoder, config.image_decoder),
+        )
+        for name, deployment, stage in stages:
+            add(name, deployment, _stage_options(deployment.name, stage, has_gpu), model, stage)
+    add(
+        GATEWAY_APPLICATION,
+        Gateway,
+        _gateway_options(config.gateway),
+        config.gateway,
+        address,
+        catalog,
+        request_log,
+    )
+    return list(targets.values())
+
+
+def _served_entry(model: ResolvedModel) -> CatalogEntry:
+    base = hashlib.sha256(model.base_key.encode()).hexdigest()[:8]
+    return CatalogEntry(
+        name=model.name,
+        description=model.description,
+        license=model.license,
+        model=model,
+        applications=StageApplications(
+            text_encoder=f"text-encoder-{base}",
+            denoiser=f"denoiser-{model.name}",
+            image_decoder=f"image-decoder-{base}",
+        ),
+        unavailable_reason="",
+    )
+
+
+def _other_entry(repository: ModelRepository, name: str) -> CatalogEntry:
+    entry = repository.items[name].entry
+    try:
+        model, reason = repository.resolve(name), f"start the server with --model {name}"
+    except ModelRepositoryError as error:
+        model, reason = None, str(error)
+    return CatalogEntry(name, entry.description, entry.license, model, None, reason)
+
+
+def _stage_options(deployment: str, stage: StageConfig, has_gpu: bool) -> dict[str, Any]:
+    default_gpus = DEFAULT_GPU_SHARES[deployment] if has_gpu else 0.0
+    num_gpus = default_gpus if stage.num_gpus is None else stage.num_gpus
+    options: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": stage.num_cpus, "num_gpus": num_gpus},
+        "max_ongoing_requests": stage.max_ongoing_requests,
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        # A model that does not load will not load the second time either: say so at once.
+        "max_constructor_retry_count": 1,
+    }
+    if stage.max_replicas == stage.min_replicas:
+        return {**options, "num_replicas": stage.min_replicas}
+    return {
+        **options,
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=stage.min_replicas,
+            max_replicas=stage.max_replicas,
+            target_ongoing_requests=stage.target_ongoing_requests,
+            upscale_delay_s=stage.upscale_delay_s,
+            downscale_delay_s=stage.downscale_delay_s,
+            metrics_interval_s=1.0,
+            look_back_period_s=2.0,
+        ),
+    }
+
+
+def _gateway_options(gateway: GatewayConfig) -> dict[str, Any]:
+    return {
+        "num_replicas": gateway.replicas,
+        "ray_actor_options": {"num_cpus": gateway.num_cpus, "num_gpus": 0},
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        # Longer than the drain, or Serve would kill what is still draining.
+        "graceful_shutdown_timeout_s": gateway.drain_timeout_s + STOP_GRACE_S + 5.0,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "max_constructor_retry_count": 1,
+    }

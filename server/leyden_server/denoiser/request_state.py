@@ -1,0 +1,105 @@
+"""The truth about one image on its way through the denoising loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from leyden_server.denoiser.noise_schedule import NoiseSchedule
+from leyden_server.denoiser.step_scheduler import BatchKey
+from leyden_server.model_repository.entry import SolverName
+
+__all__ = ["Finished", "ImageEvent", "RequestState", "Started", "Stepped"]
+
+# An image without a deadline is as urgent as one that must be done so many seconds
+# after it came; it bounds how long anything can be passed over.
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The image is in its first batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step of the image ended."""
+
+    step: int
+    """From 1."""
+    timestep: float
+    sigma: float
+    duration_s: float
+    batch_rows: int
+    denoised: torch.Tensor | None
+    """(C, H / 8, W / 8) float32 on the CPU: pred_original_sample, where a preview is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The image left the engine."""
+
+    latents: torch.Tensor | None
+    """(C, H / 8, W / 8) float32 on the CPU; None where it failed."""
+    error: Exception | None = None
+
+
+ImageEvent = Started | Stepped | Finished
+
+
+@dataclass(slots=True, eq=False)
+class RequestState:
+    """One image. The caller fills all but the last block; the engine alone changes it."""
+
+    batch_key: BatchKey
+    schedule: NoiseSchedule
+    solver: SolverName
+    guidance_scale: float
+    generator: torch.Generator
+    """On the CPU; has drawn the initial noise and draws each ancestral step's."""
+    prompt_embeds: torch.Tensor
+    """(rows, 77, D): with guidance the negative prompt's row comes first."""
+    pooled_prompt_embeds: torch.Tensor
+    """(rows, P)."""
+    add_time_ids: torch.Tensor
+    """(6,)."""
+    arrival_s: float
+    """Monotonic clock."""
+    deadline_s: float | None
+    """Monotonic clock."""
+    preview_every_steps: int | None
+    emit: Callable[[ImageEvent], None]
+    """Called in the engine's thread."""
+
+    latents: torch.Tensor
+    """(C, H / 8, W / 8) float32."""
+    step_index: int = 0
+    cancelled: bool = False
+    """Set by the caller; the image leaves at the next step boundary."""
+
+    @property
+    def rows(self) -> int:
+        """UNet rows of one step."""
+        return self.prompt_embeds.shape[0]
+
+    @property
+    def urgency(self) -> float:
+        """The monotonic time by which it should be done."""
+        patience = self.arrival_s + PATIENCE_S
+        return patience if self.deadline_s is None else min(self.deadline_s, patience)
+
+    @property
+    def num_inference_steps(self) -> int:
+        """Steps of the whole loop."""
+        return len(self.schedule.timesteps)
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step has run."""
+        return self.step_index == self.num_inference_steps
+
+    @property
+    def preview_is_due(self) -> bool:
+        """Whether the step that just ended has a preview; the last one always has."""
+        left = self.num_inference_steps - self.step_index
+        return self.preview_every_steps is not None and left % self.preview_every_steps == 0

@@ -1,0 +1,175 @@
+"""Between the deployment and the engine: requests become rows, the thread's events a stream."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+
+import torch
+
+from leyden_server.config import DenoiserConfig
+from leyden_server.denoiser.engine import DenoiseEngine
+from leyden_server.denoiser.noise_schedule import NoiseSchedules
+from leyden_server.denoiser.previews import make_preview
+from leyden_server.denoiser.request_state import (
+    Finished,
+    ImageEvent,
+    RequestState,
+    Started,
+    Stepped,
+)
+from leyden_server.denoiser.step_scheduler import BatchKey
+from leyden_server.denoiser.unet_runner import UNetRunner, weights_digest
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.device import device_and_dtype
+from leyden_server.stages.messages import (
+    Denoised,
+    DenoiseRequest,
+    DenoiserInfo,
+    DenoiseStarted,
+    EncodedPrompt,
+    EngineStats,
+    FloatArray,
+    PreviewImage,
+    StepDone,
+)
+
+__all__ = ["DenoiseEvent", "DenoiseService"]
+
+DenoiseEvent = DenoiseStarted | StepDone | Denoised
+
+
+class DenoiseService:
+    """A loaded, warmed-up engine behind an asyncio face."""
+
+    def __init__(self, model: ResolvedModel, config: DenoiserConfig, replica: str) -> None:
+        device, dtype = device_and_dtype(config)
+        self._model = model
+        self._replica = replica
+        self._runner = UNetRunner(model, dtype=dtype, device=device)
+        self._schedules = NoiseSchedules(model.scheduler_config)
+        self._engine = DenoiseEngine(
+            self._runner, self._schedules.prediction_type, config.max_batch_rows
+        )
+        factor = model.vae_scale_factor
+        sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]
+        self._engine.warm_up([(height // factor, width // factor) for width, height in sizes])
+        self._revision = model.pinned_revision or weights_digest(model)
+        self._engine.start()
+
+    def info(self) -> DenoiserInfo:
+        """Describe the loaded model."""
+        return DenoiserInfo(self._replica, self._revision, self._engine.row_caps.as_dict())
+
+    def stats(self) -> EngineStats:
+        """Return the engine's counters."""
+        return self._engine.stats()
+
+    def check_health(self, stall_timeout_s: float) -> None:
+        """Raise RuntimeError where the engine's thread has died or hangs in a step."""
+        if not self._engine.is_alive():
+            raise RuntimeError("the denoise engine's thread has died")
+        if self._engine.stalled_s() > stall_timeout_s:
+            raise RuntimeError(f"a denoise step has run for over {stall_timeout_s} s")
+
+    def stop(self) -> None:
+        """Stop the engine at the next step boundary."""
+        self._engine.stop()
+
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+        """Run one image's denoising loop; leaving the iterator early aborts the image.
+
+        Raises:
+            DeadlineExceededError: the request's time was up at a step boundary.
+            UnavailableError: the replica is shutting down.
+
+        """
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[ImageEvent] = asyncio.Queue()
+
+        def emit(event: ImageEvent) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        image = self._request_state(request, emit)
+        self._engine.submit(image)
+        try:
+            while True:
+                event = await events.get()
+                match event:
+                    case Started():
+                        yield DenoiseStarted(self._replica)
+                    case Stepped():
+                        yield await self._step_done(event, request)
+                    case Finished(latents=None, error=error):
+                        raise error or asyncio.CancelledError
+                    case Finished(latents=torch.Tensor() as latents):
+                        yield Denoised(latents.numpy())
+                        return
+        finally:
+            self._engine.abort(image)
+
+    async def _step_done(self, event: Stepped, request: DenoiseRequest) -> StepDone:
+        return StepDone(
+            step=event.step,
+            timestep=event.timestep,
+            sigma=event.sigma,
+            duration_s=event.duration_s,
+            batch_rows=event.batch_rows,
+            preview=await self._preview(event, request),
+        )
+
+    async def _preview(self, event: Stepped, request: DenoiseRequest) -> PreviewImage | None:
+        if event.denoised is None or request.preview is None or self._model.preview is None:
+            return None
+        return await asyncio.to_thread(
+            make_preview, event.denoised, self._model.preview, request.preview
+        )
+
+    def _request_state(
+        self, request: DenoiseRequest, emit: Callable[[ImageEvent], None]
+    ) -> RequestState:
+        arrival_s = time.monotonic()
+        factor = self._model.vae_scale_factor
+        shape = (
+            self._model.latent_channels,
+            request.height_px // factor,
+            request.width_px // factor,
+        )
+        schedule = self._schedules.get(request.solver, request.num_inference_steps)
+        generator = torch.Generator().manual_seed(request.seed)
+        prompts = _conditioning_rows(request)
+        prompt_embeds = self._to_device([prompt.prompt_embeds for prompt in prompts])
+        pooled = self._to_device([prompt.pooled_prompt_embeds for prompt in prompts])
+        size = (request.height_px, request.width_px)
+        latents = torch.randn(1, *shape, generator=generator)[0] * schedule.init_noise_sigma
+        return RequestState(
+            batch_key=BatchKey(
+                latent_shape=shape,
+                dtype=str(self._runner.dtype),
+                conditioning=(*prompt_embeds.shape[1:], pooled.shape[1]),
+            ),
+            schedule=schedule,
+            solver=request.solver,
+            guidance_scale=request.guidance_scale,
+            generator=generator,
+            prompt_embeds=prompt_embeds,
+            pooled_prompt_embeds=pooled,
+            # original_size + crops_coords_top_left + target_size, diffusers' defaults
+            add_time_ids=torch.tensor(
+                [*size, 0, 0, *size], dtype=self._runner.dtype, device=self._runner.device
+            ),
+            arrival_s=arrival_s,
+            deadline_s=None if request.timeout_s is None else arrival_s + request.timeout_s,
+            preview_every_steps=request.preview.every_steps if request.preview else None,
+            emit=emit,
+            latents=latents.to(self._runner.device),
+        )
+
+    def _to_device(self, rows: list[FloatArray]) -> torch.Tensor:
+        stacked = torch.stack([torch.tensor(row) for row in rows])
+        return stacked.to(self._runner.device, self._runner.dtype)
+
+
+def _conditioning_rows(request: DenoiseRequest) -> list[EncodedPrompt]:
+    if not request.do_classifier_free_guidance:
+        return [request.prompt]
+    return [request.negative_prompt or request.prompt.zeroed(), request.prompt]

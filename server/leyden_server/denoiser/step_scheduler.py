@@ -1,0 +1,97 @@
+"""Which images share the next denoise step. Policy only: no torch, no threads, no clock."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["BatchKey", "Schedulable", "StepScheduler"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKey:
+    """Rows with equal keys may share a UNet run."""
+
+    latent_shape: tuple[int, int, int]
+    """(C, H / 8, W / 8)."""
+    dtype: str
+    conditioning: tuple[int, int, int]
+    """Tokens and width of prompt_embeds, width of pooled_prompt_embeds."""
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def latent_pixels(self) -> int:
+        """Height times width of the latents."""
+        return self.latent_shape[1] * self.latent_shape[2]
+
+
+class Schedulable(Protocol):
+    """What the policy looks at."""
+
+    @property
+    def batch_key(self) -> BatchKey:
+        """What it may share a batch with."""
+
+    @property
+    def rows(self) -> int:
+        """UNet rows that one step takes; they are never split."""
+
+    @property
+    def urgency(self) -> float:
+        """Smaller goes first: a time by which the image should be done."""
+
+
+Image = TypeVar("Image", bound=Schedulable)
+
+
+class StepScheduler(Generic[Image]):
+    """Keeps the waiting and the running images and picks each step's batch.
+
+    The most urgent image leads, and images with its key join it, most urgent first, up to
+    the cap of rows that pay. An image's urgency never changes while newcomers' grow, so
+    every image leads in the end: rare shapes do not starve.
+    """
+
+    def __init__(self, row_cap: Callable[[BatchKey], int]) -> None:
+        """`row_cap` gives the most rows that pay for a key."""
+        self._row_cap = row_cap
+        self._waiting: list[Image] = []
+        self._running: list[Image] = []
+
+    @property
+    def waiting(self) -> int:
+        """Images that no step has run for."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Images between their first and their last step."""
+        return len(self._running)
+
+    def images(self) -> Iterable[Image]:
+        """All images, in no particular order."""
+        return (*self._running, *self._waiting)
+
+    def add(self, image: Image) -> None:
+        """Take an image into waiting."""
+        self._waiting.append(image)
+
+    def remove(self, image: Image) -> None:
+        """Forget an image that is done or has left."""
+        (self._running if image in self._running else self._waiting).remove(image)
+
+    def schedule(self) -> tuple[list[Image], list[Image]]:
+        """Return the next step's batch, and those in it that were waiting until now."""
+        by_urgency = sorted(self.images(), key=lambda image: image.urgency)
+        if not by_urgency:
+            return [], []
+        leader, *others = by_urgency
+        batch, rows, cap = [leader], leader.rows, self._row_cap(leader.batch_key)
+        for image in others:
+            if image.batch_key == leader.batch_key and rows + image.rows <= cap:
+                batch.append(image)
+                rows += image.rows
+        admitted = [image for image in batch if image in self._waiting]
+        for image in admitted:
+            self._waiting.remove(image)
+            self._running.append(image)
+        return batch, admitted

@@ -1,0 +1,141 @@
+"""Bounded waiting: who may wait, in which place, and for about how long.
+
+One line a model at each Gateway replica. An image waits from its admission until its first
+denoise step starts; the places ahead of a request are those of earlier requests.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from leyden_server.errors import QueueFullError
+
+__all__ = ["Admission", "Ticket"]
+
+SMOOTHING = 0.2
+"""Weight of the newest generation in the running mean of their durations."""
+
+
+class Ticket:
+    """One admitted request's places."""
+
+    def __init__(self, admission: "Admission", images: int) -> None:
+        self._admission = admission
+        self._waiting = images
+        self._running: dict[int, float] = {}
+        self._moved = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Images of this request that no denoise step has started for."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """Images of this request in the denoising loop."""
+        return len(self._running)
+
+    def place(self) -> tuple[int, float | None]:
+        """Return the images ahead, and the expected wait in seconds where it is known."""
+        ahead = self._admission.ahead_of(self)
+        return ahead, self._admission.expected_wait_s(ahead)
+
+    async def places(self) -> AsyncIterator[tuple[int, float | None]]:
+        """Yield `place()` now and whenever fewer are ahead, until none is."""
+        last: int | None = None
+        while True:
+            self._moved.clear()
+            ahead, expected_wait_s = self.place()
+            if ahead != last:
+                yield ahead, expected_wait_s
+                last = ahead
+            if ahead == 0:
+                return
+            await self._moved.wait()
+
+    def started(self, image_index: int) -> None:
+        """Note that an image's first denoise step starts."""
+        self._waiting -= 1
+        self._running[image_index] = time.monotonic()
+        self._admission.moved()
+
+    def restarted(self, image_index: int) -> None:
+        """Note that an image goes back to waiting, because its replica died."""
+        if self._running.pop(image_index, None) is not None:
+            self._waiting += 1
+
+    def finished(self, image_index: int) -> None:
+        """Note that an image's last denoise step ended."""
+        self._admission.learn(time.monotonic() - self._running.pop(image_index))
+
+    def leave(self) -> None:
+        """Give back every place; harmless where it is called again."""
+        self._admission.remove(self)
+
+    def wake(self) -> None:
+        """Let `places` look again."""
+        self._moved.set()
+
+
+class Admission:
+    """The line of one model."""
+
+    def __init__(self, max_waiting_images: int) -> None:
+        self._max_waiting_images = max_waiting_images
+        self._tickets: list[Ticket] = []
+        self._mean_loop_s: float | None = None
+
+    def admit(self, images: int) -> Ticket:
+        """Take places for so many images.
+
+        Raises:
+            QueueFullError: they would be more than may wait.
+
+        """
+        waiting = sum(ticket.waiting for ticket in self._tickets)
+        if waiting + images > self._max_waiting_images:
+            expected_wait_s = self.expected_wait_s(waiting)
+            raise QueueFullError(
+                waiting,
+                self._max_waiting_images,
+                1.0 if expected_wait_s is None else max(0.1, expected_wait_s),
+            )
+        ticket = Ticket(self, images)
+        self._tickets.append(ticket)
+        return ticket
+
+    def ahead_of(self, ticket: Ticket) -> int:
+        """Return how many images of earlier requests wait."""
+        earlier = self._tickets[: self._tickets.index(ticket)]
+        return sum(other.waiting for other in earlier)
+
+    def expected_wait_s(self, ahead: int) -> float | None:
+        """Return how long so many images take to start, at the pace of recent loops.
+
+        By Little's law: with r images in their loops, which take d seconds each, one
+        leaves and lets another start every d / r seconds.
+        """
+        running = sum(ticket.running for ticket in self._tickets)
+        if running == 0 and ahead == 0:
+            return 0.0
+        if self._mean_loop_s is None:
+            return None
+        return (ahead + 1) * self._mean_loop_s / max(1, running)
+
+    def learn(self, loop_s: float) -> None:
+        """Note how long one image's denoising loop took."""
+        if self._mean_loop_s is None:
+            self._mean_loop_s = loop_s
+        else:
+            self._mean_loop_s += SMOOTHING * (loop_s - self._mean_loop_s)
+
+    def remove(self, ticket: Ticket) -> None:
+        """Forget a request."""
+        if ticket in self._tickets:
+            self._tickets.remove(ticket)
+            self.moved()
+
+    def moved(self) -> None:
+        """Tell those who wait that places may have changed."""
+        for ticket in self._tickets:
+            ticket.wake()

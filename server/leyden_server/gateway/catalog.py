@@ -1,0 +1,154 @@
+"""The models that the Gateway knows: what each accepts, its state, its stages, its line."""
+
+import asyncio
+from dataclasses import dataclass
+
+from leyden.v1 import model_service_pb2 as pb
+
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import ModelNotFoundError, ModelNotLoadedError, UnavailableError
+from leyden_server.gateway.admission import Admission
+from leyden_server.gateway.events import FORMAT_VALUES, SOLVER_VALUES
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.handles import RETRY_AFTER_S, StageHandle
+from leyden_server.stages.messages import DenoiserInfo
+
+__all__ = ["CatalogEntry", "ModelCatalog", "ServedModel", "StageApplications"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageApplications:
+    """Names of the Serve applications that a model's stages run in."""
+
+    text_encoder: str
+    denoiser: str
+    image_decoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One model of the repository, as the launcher found it."""
+
+    name: str
+    description: str
+    license: str
+    model: ResolvedModel | None
+    """None where something that it needs is missing."""
+    applications: StageApplications | None
+    """None where the server does not load it."""
+    unavailable_reason: str
+
+
+class ServedModel:
+    """A model that this server loads."""
+
+    def __init__(
+        self, model: ResolvedModel, applications: StageApplications, config: GatewayConfig
+    ) -> None:
+        self.model = model
+        self.admission = Admission(config.max_waiting_images)
+        stall_s = config.stage_stall_timeout_s
+        self.text_encoder = StageHandle(applications.text_encoder, "TextEncoder", stall_s)
+        self.denoiser = StageHandle(applications.denoiser, "Denoiser", stall_s)
+        self.image_decoder = StageHandle(applications.image_decoder, "ImageDecoder", stall_s)
+        self.info: DenoiserInfo | None = None
+
+    async def load(self) -> None:
+        """Wait until all three stages are warmed up."""
+        stages = (self.denoiser, self.text_encoder, self.image_decoder)
+        self.info, *_ = await asyncio.gather(*(stage.ready() for stage in stages))
+
+
+class ModelCatalog:
+    """All models of the repository; the first served one is the default."""
+
+    def __init__(self, entries: tuple[CatalogEntry, ...], config: GatewayConfig) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self._served = {
+            entry.name: ServedModel(entry.model, entry.applications, config)
+            for entry in entries
+            if entry.model is not None and entry.applications is not None
+        }
+        self._default = next(iter(self._served))
+        self._max_image_count = config.max_image_count
+
+    async def load(self) -> None:
+        """Wait until every served model is ready."""
+        await asyncio.gather(*(served.load() for served in self._served.values()))
+
+    def get(self, name: str) -> ServedModel:
+        """Return a model that is ready.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+            ModelNotLoadedError: the server does not load it.
+            UnavailableError: it is still being loaded.
+
+        """
+        entry = self._entry(name)
+        served = self._served.get(entry.name)
+        if served is None:
+            raise ModelNotLoadedError(entry.name, entry.unavailable_reason)
+        if served.info is None:
+            raise UnavailableError(
+                "MODEL_LOADING", f"model {entry.name!r} is still being loaded", RETRY_AFTER_S
+            )
+        return served
+
+    def describe(self, name: str) -> pb.Model:
+        """Return a model's description.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+
+        """
+        return self._describe(self._entry(name))
+
+    def describe_all(self) -> list[pb.Model]:
+        """Return all models' descriptions, by name."""
+        return [self._describe(entry) for _, entry in sorted(self._entries.items())]
+
+    def _entry(self, name: str) -> CatalogEntry:
+        entry = self._entries.get(name or self._default)
+        if entry is None:
+            raise ModelNotFoundError(name, tuple(sorted(self._entries)))
+        return entry
+
+    def _describe(self, entry: CatalogEntry) -> pb.Model:
+        served = self._served.get(entry.name)
+        description = pb.Model(
+            name=entry.name,
+            description=entry.description,
+            license=entry.license,
+            is_default=entry.name == self._default,
+            unavailable_reason=entry.unavailable_reason,
+            max_image_count=self._max_image_count,
+            output_formats=list(FORMAT_VALUES.values()),
+        )
+        if entry.model is not None:
+            _fill_limits(description, entry.model)
+        if served is None:
+            description.state = pb.MODEL_STATE_UNAVAILABLE
+        elif served.info is None:
+            description.state = pb.MODEL_STATE_LOADING
+        else:
+            description.state = pb.MODEL_STATE_READY
+            description.revision = served.info.revision
+        return description
+
+
+def _fill_limits(description: pb.Model, model: ResolvedModel) -> None:
+    description.default_width_px = model.width_px
+    description.default_height_px = model.height_px
+    description.min_size_px = model.min_size_px
+    description.max_size_px = model.max_size_px
+    description.size_multiple_px = model.vae_scale_factor
+    description.default_num_inference_steps = model.steps.default
+    description.min_num_inference_steps = model.steps.min
+    description.max_num_inference_steps = model.steps.max
+    description.default_guidance_scale = model.default_guidance_scale
+    description.min_guidance_scale = model.min_guidance_scale
+    description.max_guidance_scale = model.max_guidance_scale
+    description.solvers.extend(SOLVER_VALUES[solver] for solver in model.solvers)
+    description.max_prompt_tokens = model.max_prompt_tokens
+    description.previews = model.preview is not None

@@ -1,0 +1,172 @@
+"""The ImageGenerationService: one handler, from bytes to the last event."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from google.protobuf.message import DecodeError
+from leyden.v1 import image_generation_service_pb2 as pb
+
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import (
+    FieldViolation,
+    InvalidRequestError,
+    RequestIdInUseError,
+    UnavailableError,
+)
+from leyden_server.gateway.catalog import ModelCatalog
+from leyden_server.gateway.event_stream import EventStream
+from leyden_server.gateway.generation import Generation
+from leyden_server.gateway.request_log import RequestLog, RequestRecord
+from leyden_server.gateway.status import to_wire
+from leyden_server.gateway.validation import GenerationParameters, validate
+from leyden_server.stages.handles import RETRY_AFTER_S
+
+__all__ = ["SERVICE_NAME", "ImageGeneration"]
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ImageGenerationService"].full_name
+
+Context = grpc.aio.ServicerContext[bytes, pb.GenerateImageResponse]
+
+
+class ImageGeneration:
+    """Serves GenerateImage and knows what runs."""
+
+    def __init__(
+        self, catalog: ModelCatalog, config: GatewayConfig, log: RequestLog, replica: str
+    ) -> None:
+        self._catalog = catalog
+        self._config = config
+        self._log = log
+        self._replica = replica
+        self._running: set[str] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    def handler(self) -> "grpc.GenericRpcHandler[bytes, pb.GenerateImageResponse]":
+        """Return the handler to add to a server.
+
+        It takes bytes: gRPC answers bytes that it cannot decode with UNKNOWN and the
+        names of Python classes, where a client is owed INVALID_ARGUMENT.
+        """
+        method = grpc.unary_stream_rpc_method_handler(
+            self.generate_image, response_serializer=pb.GenerateImageResponse.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, {"GenerateImage": method})
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new requests and wait for the running ones, for `timeout_s` at most."""
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            return
+
+    async def generate_image(self, data: bytes, context: Context) -> None:
+        """Serve one request."""
+        record = RequestRecord(peer=context.peer())
+        try:
+            await self._serve(data, context, record)
+            record.code = "OK"
+        except asyncio.CancelledError:
+            late = (context.time_remaining() or 1.0) <= 0
+            record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            raise
+        except Exception as error:  # noqa: BLE001 - the table maps every one
+            await self._refuse(_first(error), context, record)
+        finally:
+            self._log.write(record)
+
+    async def _serve(self, data: bytes, context: Context, record: RequestRecord) -> None:
+        request = _parse(data)
+        record.request_id, record.model = request.request_id, request.model
+        if self._draining:
+            raise UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
+        served = self._catalog.get(request.model)
+        parameters = validate(request, served.model, self._config)
+        _note_parameters(record, parameters)
+        ticket = served.admission.admit(parameters.image_count)
+        try:
+            with self._claim(parameters.request_id):
+                events = EventStream(parameters.request_id)
+                generation = Generation(
+                    parameters,
+                    served,
+                    ticket,
+                    events,
+                    self._config,
+                    timeout_s=context.time_remaining(),
+                    replica=self._replica,
+                )
+                try:
+                    await _run_and_send(generation, events, context, record)
+                finally:
+                    _note_bill(record, generation)
+        finally:
+            ticket.leave()
+
+    @contextmanager
+    def _claim(self, request_id: str) -> Iterator[None]:
+        if request_id in self._running:
+            raise RequestIdInUseError(request_id)
+        self._running.add(request_id)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._running.remove(request_id)
+            if not self._running:
+                self._idle.set()
+
+    async def _refuse(self, error: Exception, context: Context, record: RequestRecord) -> None:
+        wire = to_wire(error)
+        record.code, record.reason, record.message = wire.code.name, wire.reason, wire.message
+        if wire.code is grpc.StatusCode.INTERNAL:
+            self._log.write_defect(wire.metadata["error_id"], error)
+        await context.abort(wire.code, wire.message, wire.trailing_metadata())
+
+
+async def _run_and_send(
+    generation: Generation, events: EventStream, context: Context, record: RequestRecord
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(generation.run())
+        async for event in events:
+            await context.write(event)
+            record.images_sent += event.HasField("image")
+
+
+def _parse(data: bytes) -> pb.GenerateImageRequest:
+    try:
+        return pb.GenerateImageRequest.FromString(data)
+    except DecodeError as error:
+        violation = FieldViolation("", "the bytes are not a leyden.v1.GenerateImageRequest")
+        raise InvalidRequestError((violation,)) from error
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first error of a task group; the others are its cancelled siblings'."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _note_parameters(record: RequestRecord, parameters: GenerationParameters) -> None:
+    record.request_id = parameters.request_id
+    record.model = parameters.model.name
+    record.image_count = parameters.image_count
+    record.num_inference_steps = parameters.num_inference_steps
+    record.width_px, record.height_px = parameters.width_px, parameters.height_px
+    record.guidance_scale = parameters.guidance_scale
+    record.seed = parameters.seed
+
+
+def _note_bill(record: RequestRecord, generation: Generation) -> None:
+    bill = generation.bill
+    record.queue_s = bill.queue_duration.ToTimedelta().total_seconds()
+    record.text_encode_s = bill.text_encode_duration.ToTimedelta().total_seconds()
+    rows_a_step = 2 if record.guidance_scale > 1 else 1
+    record.unet_rows = rows_a_step * sum(len(image.steps) for image in bill.images)
+    record.retries = generation.retries

@@ -1,0 +1,1 @@
+"""The third stage: latents become pixels, and pixels an image file."""

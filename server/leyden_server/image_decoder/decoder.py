@@ -1,0 +1,59 @@
+"""The VAE decoder, batched over latents of one shape."""
+
+import time
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.messages import FloatArray
+
+__all__ = ["VaeDecoder"]
+
+
+class VaeDecoder:
+    """Decodes latents. Not thread-safe: one call at a time."""
+
+    def __init__(self, model: ResolvedModel, *, dtype: torch.dtype, device: torch.device) -> None:
+        """Load the VAE from the model's base folder."""
+        self._vae = AutoencoderKL.from_pretrained(
+            model.base_folder / "vae",
+            dtype=dtype,
+            variant=model.variant,
+            use_safetensors=True,
+        )
+        if dtype == torch.float16 and self._vae.config.force_upcast:
+            # SDXL's VAE overflows in float16; its config says so.
+            self._vae.to(torch.float32)
+        self._vae.to(device).eval()
+
+    @torch.inference_mode()
+    def decode(self, latents: list[FloatArray]) -> list[NDArray[np.uint8]]:
+        """Decode latents (C, H / 8, W / 8) of one shape to pixels (H, W, 3) uint8."""
+        batch = torch.stack([torch.tensor(one) for one in latents])
+        pixels = self._vae.decode(self._unscale(batch), return_dict=False)[0]
+        # As diffusers' VaeImageProcessor: denormalize, clamp, round.
+        unit = (pixels.float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        return list((unit.cpu().numpy() * 255).round().astype(np.uint8))
+
+    def time_rows(self, rows: int, latent_height: int, latent_width: int) -> float:
+        """Decode `rows` latents of zeros and return the seconds that it took."""
+        shape = (self._vae.config.latent_channels, latent_height, latent_width)
+        latents = [np.zeros(shape, dtype=np.float32)] * rows
+        start = time.perf_counter()
+        self.decode(latents)
+        return time.perf_counter() - start
+
+    def _unscale(self, latents: torch.Tensor) -> torch.Tensor:
+        config = self._vae.config
+        latents = latents.to(self._vae.device, self._vae.dtype)
+        scaling_factor: float = config.scaling_factor
+        if config.latents_mean is None or config.latents_std is None:
+            return latents / scaling_factor
+        mean, std = (
+            torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return latents * std / scaling_factor + mean

@@ -1,0 +1,1 @@
+"""What crosses between the Gateway and the stages, and the stages as Ray Serve deployments."""

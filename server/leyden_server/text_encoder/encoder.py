@@ -1,0 +1,77 @@
+"""Tokenizers and both CLIP encoders, batched, as SDXL conditions its UNet."""
+
+from pathlib import Path
+
+import torch
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.messages import EncodedPrompt
+
+__all__ = ["PromptEncoder"]
+
+
+class PromptEncoder:
+    """Encodes prompts. Not thread-safe: one call at a time."""
+
+    def __init__(
+        self, model: ResolvedModel, *, dtype: torch.dtype, device: torch.device, replica: str
+    ) -> None:
+        """Load tokenizers and encoders from the model's base folder."""
+        base = model.base_folder
+        self._tokenizers = [
+            _load_tokenizer(base / "tokenizer"),
+            _load_tokenizer(base / "tokenizer_2"),
+        ]
+        weights = {"dtype": dtype, "variant": model.variant, "use_safetensors": True}
+        self._text_encoders = [
+            CLIPTextModel.from_pretrained(base / "text_encoder", **weights).to(device).eval(),
+            CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", **weights)
+            .to(device)
+            .eval(),
+        ]
+        self._device = device
+        self._replica = replica
+
+    @torch.inference_mode()
+    def encode(self, prompts: list[str]) -> list[EncodedPrompt]:
+        """Encode each prompt; the results are in the order of `prompts`.
+
+        SDXL conditions on both encoders' penultimate hidden states and on the second
+        one's pooled output (diffusers `StableDiffusionXLPipeline.encode_prompt`).
+        """
+        token_counts = [0] * len(prompts)
+        truncated = [False] * len(prompts)
+        hidden_states = []
+        for tokenizer, text_encoder in zip(self._tokenizers, self._text_encoders, strict=True):
+            for row, ids in enumerate(tokenizer(prompts).input_ids):
+                token_counts[row] = max(token_counts[row], len(ids))
+                truncated[row] |= len(ids) > tokenizer.model_max_length
+            tokens = tokenizer(
+                prompts,
+                padding="max_length",
+                max_length=tokenizer.model_max_length,
+                truncation=True,
+                return_tensors="pt",
+            )
+            output = text_encoder(tokens.input_ids.to(self._device), output_hidden_states=True)
+            hidden_states.append(output.hidden_states[-2])
+        pooled = output.text_embeds.float().cpu().numpy()
+        prompt_embeds = torch.cat(hidden_states, dim=-1).float().cpu().numpy()
+        return [
+            EncodedPrompt(
+                prompt_embeds=prompt_embeds[row],
+                pooled_prompt_embeds=pooled[row],
+                token_count=token_counts[row],
+                truncated=truncated[row],
+                replica=self._replica,
+            )
+            for row in range(len(prompts))
+        ]
+
+
+def _load_tokenizer(folder: Path) -> CLIPTokenizer:
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    # Counting tokens past the limit is our job, so the tokenizer need not warn of it.
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+    return tokenizer
