@@ -1,0 +1,88 @@
+"""Client of Leyden, a gRPC model server for SDXL-Lightning.
+
+    >>> from leyden_client import Client
+    >>> with Client("127.0.0.1:8001") as client:
+    ...     generation = client.generate_image("a lighthouse at dusk", seed=7)
+    ...     generation.images[0].save("lighthouse.png")
+
+`Client` blocks; `AsyncClient` is the same for asyncio. Both stream typed events
+as the server works (`stream_image`) or wait for the whole (`generate_image`).
+What can go wrong is drawn in `leyden_client.errors`.
+"""
+
+from leyden_client._version import __version__
+from leyden_client.aio import DEFAULT_TARGET, AsyncClient
+from leyden_client.client import Client
+from leyden_client.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    FieldViolation,
+    GenerationCancelledError,
+    InternalError,
+    InvalidArgumentError,
+    LeydenError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    ProtocolError,
+    RpcError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from leyden_client.events import (
+    Bill,
+    DenoiseProgress,
+    Event,
+    Generation,
+    Image,
+    ImageBill,
+    Preview,
+    Queued,
+    RequestWarning,
+    StepBill,
+    Summary,
+    TextEncoded,
+)
+from leyden_client.models import Model, ModelState
+from leyden_client.options import GenerateOptions, OutputFormat, PreviewOptions, Solver
+
+__all__ = [
+    "DEFAULT_TARGET",
+    "AlreadyExistsError",
+    "AsyncClient",
+    "Bill",
+    "Client",
+    "DeadlineExceededError",
+    "DenoiseProgress",
+    "Event",
+    "FailedPreconditionError",
+    "FieldViolation",
+    "GenerateOptions",
+    "Generation",
+    "GenerationCancelledError",
+    "Image",
+    "ImageBill",
+    "InternalError",
+    "InvalidArgumentError",
+    "LeydenError",
+    "Model",
+    "ModelState",
+    "NotFoundError",
+    "OutputFormat",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "Preview",
+    "PreviewOptions",
+    "ProtocolError",
+    "Queued",
+    "RequestWarning",
+    "RpcError",
+    "Solver",
+    "StepBill",
+    "Summary",
+    "TextEncoded",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "__version__",
+]

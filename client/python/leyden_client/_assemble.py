@@ -1,0 +1,158 @@
+"""From the responses of a stream to its events, with the contract checked on the way."""
+
+from dataclasses import dataclass, field
+
+from leyden.v1 import image_generation_service_pb2 as pb
+from leyden_client import _wire
+from leyden_client.errors import ProtocolError
+from leyden_client.events import DenoiseProgress, Event, Generation, Image, Summary
+
+
+@dataclass(slots=True)
+class _PartialImage:
+    """An image whose chunks are on their way."""
+
+    header: pb.Image
+    data: bytearray = field(default_factory=bytearray)
+
+
+class EventAssembler:
+    """Turns the responses of one stream into events and joins the chunks of images.
+
+    Every method raises `ProtocolError` where the stream breaks the API's contract.
+    """
+
+    def __init__(self, image_count: int) -> None:
+        self._image_count = image_count
+        self._missing_images = set(range(image_count))
+        self._next_index = 0
+        self._request_id = ""
+        self._partial: _PartialImage | None = None
+        self._done = False
+
+    def add(self, response: pb.GenerateImageResponse) -> Event | None:
+        """Take the next response; return its event, or None where there is none yet."""
+        self._check_order(response)
+        event: Event | None
+        match response.WhichOneof("event"):
+            case "queued":
+                event = _wire.queued(response)
+            case "text_encoded":
+                event = _wire.text_encoded(response)
+            case "denoise_progress":
+                event = self._progress(response)
+            case "image":
+                event = self._image(response)
+            case "image_chunk":
+                event = self._chunk(response)
+            case "summary":
+                event = self._summary(response)
+            case _:
+                # A kind of event that a later version of the API added.
+                event = None
+        return event
+
+    def finish(self) -> None:
+        """Say that the stream ended with status OK."""
+        if not self._done:
+            raise ProtocolError(
+                f"the stream ended after {self._next_index} events, with no summary"
+            )
+
+    def _check_order(self, response: pb.GenerateImageResponse) -> None:
+        if self._done:
+            raise ProtocolError("an event came after the summary")
+        if response.event_index != self._next_index:
+            raise ProtocolError(
+                f"event {self._next_index} was due, event {response.event_index} came"
+            )
+        if self._next_index == 0:
+            self._request_id = response.request_id
+        elif response.request_id != self._request_id:
+            raise ProtocolError(
+                f"an event of {response.request_id!r} came in the stream of {self._request_id!r}"
+            )
+        self._next_index += 1
+
+    def _progress(self, response: pb.GenerateImageResponse) -> DenoiseProgress:
+        image_index = response.denoise_progress.image_index
+        if not 0 <= image_index < self._image_count:
+            raise ProtocolError(f"a step of image {image_index} came, which was not asked for")
+        return _wire.denoise_progress(response)
+
+    def _image(self, response: pb.GenerateImageResponse) -> Image | None:
+        header = response.image
+        if self._partial is not None:
+            raise ProtocolError(
+                f"image {header.image_index} came between the chunks of image "
+                f"{self._partial.header.image_index}"
+            )
+        if header.image_index not in self._missing_images:
+            raise ProtocolError(f"image {header.image_index} was not asked for, or came twice")
+        if header.size_bytes <= 0:
+            raise ProtocolError(f"image {header.image_index} has {header.size_bytes} bytes")
+        if not header.data:
+            self._partial = _PartialImage(header)
+            return None
+        return self._whole(response, header, header.data)
+
+    def _chunk(self, response: pb.GenerateImageResponse) -> Image | None:
+        chunk = response.image_chunk
+        partial = self._partial
+        if partial is None or partial.header.image_index != chunk.image_index:
+            raise ProtocolError(f"a chunk of image {chunk.image_index} came without its image")
+        if chunk.offset_bytes != len(partial.data):
+            raise ProtocolError(
+                f"the chunk of image {chunk.image_index} at {len(partial.data)} bytes was due, "
+                f"the one at {chunk.offset_bytes} came"
+            )
+        partial.data += chunk.data
+        if len(partial.data) > partial.header.size_bytes:
+            # Checked at every chunk: a size that was promised bounds the memory.
+            raise ProtocolError(
+                f"image {chunk.image_index} goes past its {partial.header.size_bytes} bytes"
+            )
+        if not chunk.last:
+            return None
+        self._partial = None
+        return self._whole(response, partial.header, bytes(partial.data))
+
+    def _whole(self, response: pb.GenerateImageResponse, header: pb.Image, data: bytes) -> Image:
+        if len(data) != header.size_bytes:
+            raise ProtocolError(
+                f"image {header.image_index} has {len(data)} of its {header.size_bytes} bytes"
+            )
+        self._missing_images.remove(header.image_index)
+        return _wire.image(response, header, data)
+
+    def _summary(self, response: pb.GenerateImageResponse) -> Summary:
+        if self._missing_images:
+            missing = ", ".join(str(index) for index in sorted(self._missing_images))
+            raise ProtocolError(f"the summary came without image {missing}")
+        self._done = True
+        return _wire.summary(response)
+
+
+class GenerationCollector:
+    """Gathers the events of one stream into the whole."""
+
+    def __init__(self) -> None:
+        self._images: list[Image] = []
+        self._summary: Summary | None = None
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        if isinstance(event, Image):
+            self._images.append(event)
+        elif isinstance(event, Summary):
+            self._summary = event
+
+    def generation(self) -> Generation:
+        """Return the whole, once the stream is at its end."""
+        if self._summary is None:
+            raise ProtocolError("the stream has no summary")
+        return Generation(
+            request_id=self._summary.request_id,
+            images=tuple(sorted(self._images, key=lambda image: image.image_index)),
+            summary=self._summary,
+        )

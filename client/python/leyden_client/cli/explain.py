@@ -1,0 +1,67 @@
+"""Errors in words for the person at the terminal."""
+
+from leyden_client.errors import (
+    GenerationCancelledError,
+    InternalError,
+    LeydenError,
+    OverloadedError,
+    ProtocolError,
+    RpcError,
+    UnavailableError,
+)
+
+_OPTION_OF_FIELD = {
+    "model": "--model",
+    "prompt": "PROMPT",
+    "negative_prompt": "--negative",
+    "seed": "--seed",
+    "width_px": "--width",
+    "height_px": "--height",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "solver": "--solver",
+    "image_count": "--count",
+    "output_format": "--format",
+    "output_quality": "--quality",
+    "preview.size_px": "--preview-size",
+    "request_id": "--request-id",
+}
+
+
+def explain(error: LeydenError, server: str) -> str:
+    """Say what went wrong with a call to `server`, why, and what to do about it."""
+    if isinstance(error, ProtocolError):
+        return f"error: the server at {server} broke the protocol: {error}"
+    if not isinstance(error, RpcError):
+        return f"error: {error}"
+    if isinstance(error, UnavailableError) and not error.reason:
+        # Every error of a Leyden server has a reason: this one is gRPC's own.
+        return (
+            f"error: the server at {server} is not there, or went away ({error.message})\n"
+            "start one with `leyden serve`, or name another with --server or LEYDEN_SERVER"
+        )
+    return "\n".join([f"error: {_what(error)}", *_fields(error), *_hints(error)])
+
+
+def _what(error: RpcError) -> str:
+    return "the request is not valid" if error.violations else error.message
+
+
+def _fields(error: RpcError) -> list[str]:
+    return [f"  {_option(v.field)}: {v.description}" for v in error.violations]
+
+
+def _option(field: str) -> str:
+    option = _OPTION_OF_FIELD.get(field)
+    return f"{option} ({field})" if option else field
+
+
+def _hints(error: RpcError) -> list[str]:
+    lines = [f"reason: {error.reason or error.code.name}"]
+    if error.retry_after_s is not None:
+        lines.append(f"try again in {error.retry_after_s:.1f} s")
+    elif isinstance(error, OverloadedError | UnavailableError | GenerationCancelledError):
+        lines.append("try again later")
+    if isinstance(error, InternalError) and error.error_id:
+        lines.append(f"the server's log has it under {error.error_id}")
+    return lines

@@ -1,0 +1,147 @@
+"""The blocking client: the asyncio client behind a portal."""
+
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import grpc
+
+from leyden_client._assemble import GenerationCollector
+from leyden_client._portal import Portal
+from leyden_client.aio import DEFAULT_TARGET, AsyncClient
+from leyden_client.events import Event, Generation
+from leyden_client.models import Model
+from leyden_client.options import GenerateOptions
+
+
+class Client:
+    """Client of one Leyden server.
+
+        with Client() as client:
+            for event in client.stream_image("a lighthouse at dusk"):
+                ...
+
+    It may be shared between threads. Every call raises an error of
+    `leyden_client.errors` where the server refuses or fails, and `RuntimeError`
+    once the client is closed. Interrupting a call (Ctrl-C) cancels it on the
+    server.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+        channel_options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """Connect lazily to `target` (host:port, or any gRPC name).
+
+        `credentials` turns on TLS; `metadata` goes with every call (an
+        authorization, say); `channel_options` are gRPC channel arguments and win
+        over this client's own.
+        """
+
+        async def open_client() -> AsyncClient:
+            # grpc.aio binds a channel to the loop that runs when it is made.
+            return AsyncClient(
+                target,
+                credentials=credentials,
+                metadata=metadata,
+                channel_options=channel_options,
+            )
+
+        self._portal = Portal(name="leyden-client")
+        self._client = self._portal.run(open_client())
+        # A client that is dropped or left open at exit ends its thread too.
+        self._closer = weakref.finalize(self, self._portal.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; a call that still runs ends with `GenerationCancelledError`."""
+        if self._closer.alive:
+            self._portal.run(self._client.close())
+            self._closer()
+
+    def stream_image(
+        self, prompt: str, *, timeout_s: float | None = None, **options: Unpack[GenerateOptions]
+    ) -> Generator[Event, None, None]:
+        """Generate images and yield each event as it comes, the `Summary` last.
+
+        Leaving the iteration (a `break`, its `close`, Ctrl-C, the end of the
+        client's `with` block) cancels the generation on the server.
+
+        `timeout_s` is the deadline of the whole in seconds; None: none.
+        `options` are those of `GenerateOptions`.
+
+        Raises `RpcError` (its subclasses say what happened), `ProtocolError`, and
+        `ValueError` for an option that cannot be put on the wire.
+        """
+        self._check_open()
+        return self._portal.iterate(
+            self._client.stream_image(prompt, timeout_s=timeout_s, **options)
+        )
+
+    def generate_image(
+        self,
+        prompt: str,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        timeout_s: float | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Generation:
+        """Generate images and return them with their summary.
+
+        `on_event` is called with each event as it comes, on the calling thread;
+        the rest is as in `stream_image`.
+        """
+        collector = GenerationCollector()
+        with closing(self.stream_image(prompt, timeout_s=timeout_s, **options)) as events:
+            for event in events:
+                collector.add(event)
+                if on_event is not None:
+                    on_event(event)
+        return collector.generation()
+
+    def list_models(self, *, timeout_s: float | None = None) -> tuple[Model, ...]:
+        """Return the server's models, by name, the loaded and the others.
+
+        `timeout_s` is in seconds; None: none. Raises `RpcError`.
+        """
+        self._check_open()
+        return self._portal.run(self._client.list_models(timeout_s=timeout_s))
+
+    def get_model(self, name: str = "", *, timeout_s: float | None = None) -> Model:
+        """Return the model of that name; empty: the server's default model.
+
+        `timeout_s` is in seconds; None: none. Raises `NotFoundError` and the
+        other kinds of `RpcError`.
+        """
+        self._check_open()
+        return self._portal.run(self._client.get_model(name, timeout_s=timeout_s))
+
+    def wait_until_ready(self, timeout_s: float | None = None) -> None:
+        """Wait until the server says that it serves.
+
+        A server that is not there yet, loads or drains is waited for. Raises
+        `DeadlineExceededError` after `timeout_s` seconds (None: never), and
+        `RpcError` with code UNIMPLEMENTED where no health service answers.
+        """
+        self._check_open()
+        self._portal.run(self._client.wait_until_ready(timeout_s))
+
+    def _check_open(self) -> None:
+        if not self._closer.alive:
+            raise RuntimeError("the client is closed")

@@ -1,0 +1,433 @@
+"""The `leyden` command against a real server."""
+
+import importlib.util
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from scripted_server import (
+    WAIT_S,
+    Fail,
+    Hold,
+    ScriptedServer,
+    image,
+    numbered,
+    progress,
+    queued,
+    seconds,
+    serve,
+    summary,
+    whole_script,
+)
+
+import leyden_client
+from leyden.v1 import image_generation_service_pb2 as pb
+from leyden_client.cli import main as cli_main
+from leyden_client.cli.main import main
+
+PACKAGE_ROOT = str(Path(leyden_client.__file__).parents[1])
+COMMAND = [sys.executable, "-m", "leyden_client"]
+
+
+@pytest.fixture(autouse=True)
+def _address(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEYDEN_SERVER", server.target)
+    monkeypatch.setenv("PYTHONPATH", PACKAGE_ROOT)
+
+
+def usage_error(argv: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- generate ---------------------------------------------------------------------
+
+
+def test_generate_writes_the_image(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script = whole_script(b"pixels")
+    output = tmp_path / "out.png"
+    output.write_bytes(b"an older image")
+    assert main(["generate", "a prompt", "-o", str(output)]) == 0
+    assert output.read_bytes() == b"pixels"
+    assert names_in(tmp_path) == ["out.png"]
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{output}  seed 7  64 x 32 px  0.0 kB",
+        "tiny took 3.75 s (queue 0.50, text 0.25, denoise 2.00, decode and encode 0.62)",
+    ]
+    assert err.splitlines() == [
+        "queued, 2 ahead, about 1.5 s to wait",
+        "text encoded (9 tokens)",
+        "image 0: step 1 of 2, 0.2 s since the start, 0.2 s left",
+        "image 0: step 2 of 2, 0.5 s since the start, 0.0 s left",
+        f"image 0: written to {output}",
+    ]
+    (request,) = server.requests
+    assert request == pb.GenerateImageRequest(
+        prompt="a prompt", image_count=1, output_format=pb.OUTPUT_FORMAT_PNG
+    )
+
+
+def test_every_option_reaches_the_request(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = numbered(image(b"0", 0), image(b"1", 1), summary(2))
+    options = {
+        "--model": "tiny",
+        "--negative": "fog",
+        "--seed": "0",
+        "--steps": "3",
+        "--width": "64",
+        "--height": "32",
+        "--guidance": "0",
+        "--solver": "euler_ancestral",
+        "--count": "2",
+        "--format": "webp",
+        "--quality": "80",
+        "--preview-size": "16",
+        "--request-id": "mine",
+        "--timeout": "60",
+    }
+    argv = [word for option in options.items() for word in option]
+    previews = tmp_path / "made" / "previews"
+    output = tmp_path / "out.image"
+    assert main(["generate", "p", "-o", str(output), "--previews", str(previews), *argv]) == 0
+    (request,) = server.requests
+    assert request == pb.GenerateImageRequest(
+        model="tiny",
+        prompt="p",
+        negative_prompt="fog",
+        seed=0,
+        width_px=64,
+        height_px=32,
+        num_inference_steps=3,
+        guidance_scale=0.0,
+        solver=pb.SOLVER_EULER_ANCESTRAL,
+        image_count=2,
+        output_format=pb.OUTPUT_FORMAT_WEBP,
+        output_quality=80,
+        preview=pb.PreviewOptions(size_px=16),
+        request_id="mine",
+    )
+    assert names_in(tmp_path) == ["made", "out-0.image", "out-1.image"]
+    assert (tmp_path / "out-1.image").read_bytes() == b"1"
+
+
+def test_the_extension_says_the_format(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = whole_script()
+    for name in ("a.JPG", "a.jpeg", "a.webp"):
+        assert main(["generate", "p", "-o", str(tmp_path / name)]) == 0
+    assert [request.output_format for request in server.requests] == [
+        pb.OUTPUT_FORMAT_JPEG,
+        pb.OUTPUT_FORMAT_JPEG,
+        pb.OUTPUT_FORMAT_WEBP,
+    ]
+
+
+def test_json_is_one_object_for_each_event(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = pb.Warning(reason="PROMPT_TRUNCATED", field="prompt", message="it was cut")
+    server.script = whole_script(b"pixels", warnings=[warning])
+    output, previews = tmp_path / "out.png", tmp_path / "previews"
+    argv = ["generate", "p", "-o", str(output), "--previews", str(previews), "--json"]
+    assert main(argv) == 0
+    out, err = capsys.readouterr()
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["event"] for event in events] == [
+        "queued",
+        "text_encoded",
+        "denoise_progress",
+        "denoise_progress",
+        "image",
+        "summary",
+    ]
+    assert events[0]["expected_wait_s"] == 1.5
+    assert events[2]["preview"] == {
+        "format": "jpeg",
+        "width_px": 8,
+        "height_px": 8,
+        "size_bytes": 5,
+        "path": str(previews / "image-0-step-1.jpg"),
+    }
+    assert (events[4]["size_bytes"], events[4]["path"]) == (6, str(output))
+    assert events[5]["bill"]["images"][0]["steps"][0] == {"duration_s": 1.0, "batch_rows": 3}
+    assert (previews / "image-0-step-1.jpg").read_bytes() == b"rough"
+    assert (previews / "image-0-step-2.jpg").read_bytes() == b"finer"
+    assert err == "warning: it was cut (PROMPT_TRUNCATED)\n"
+
+
+def test_an_image_that_is_done_stays_when_the_rest_fails(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    fail = Fail(grpc.StatusCode.INTERNAL, "a defect")
+    server.script = [*numbered(image(b"first", 0)), fail]
+    assert main(["generate", "p", "-o", str(tmp_path / "a.png"), "--count", "2"]) == 1
+    assert (tmp_path / "a-0.png").read_bytes() == b"first"
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("missing/out.png", "does not exist"), (".", "is a directory")]
+)
+def test_an_output_that_cannot_be_written_is_noticed_first(
+    server: ScriptedServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    output: str,
+    message: str,
+) -> None:
+    argv = ["generate", "p", "-o", str(tmp_path / output), "--format", "png"]
+    assert main(argv) == 1
+    assert message in capsys.readouterr().err
+    assert server.requests == []
+
+
+def test_a_device_is_written_and_not_replaced(server: ScriptedServer) -> None:
+    server.script = whole_script()
+    assert main(["generate", "p", "-o", os.devnull, "--format", "png"]) == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["generate", "p", "-o", "out.gif"], "--format"),
+        (["generate", "p"], "-o/--output"),
+        (["generate", "p", "-o", "a.png", "--seed", "-1"], "not from 0"),
+        (["generate", "p", "-o", "a.png", "--steps", "four"], "'four' is not a whole number"),
+        (["generate", "p", "-o", "a.png", "--guidance", "nan"], "not a finite number"),
+        (["generate", "p", "-o", "a.png", "--timeout", "0"], "not above 0"),
+        (["generate", "p", "-o", "a.png", "--preview-size", "9"], "needs --previews"),
+        (["generate", "p", "-o", "a.png", "--solver", "heun"], "euler_ancestral"),
+        ([], "COMMAND"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    assert usage_error(argv) == 2
+    assert message in capsys.readouterr().err
+    assert server.requests == []
+
+
+# ---- failures in words ------------------------------------------------------------
+
+
+def test_a_wrong_field_is_named_by_its_option(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(
+        field="width_px", description="at most 1024, a multiple of 8"
+    )
+    details = [
+        error_details_pb2.ErrorInfo(reason="INVALID_REQUEST"),
+        error_details_pb2.BadRequest(field_violations=[violation]),
+    ]
+    server.script = [Fail(grpc.StatusCode.INVALID_ARGUMENT, "wrong", details)]
+    output = tmp_path / "out.png"
+    assert main(["generate", "p", "-o", str(output)]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: the request is not valid",
+        "  --width (width_px): at most 1024, a multiple of 8",
+        "reason: INVALID_REQUEST",
+    ]
+    assert not output.exists()
+
+
+def test_a_full_queue_says_when_to_try_again(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    details = [
+        error_details_pb2.ErrorInfo(reason="QUEUE_FULL"),
+        error_details_pb2.RetryInfo(retry_delay=seconds(2.5)),
+    ]
+    server.script = [Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full", details)]
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: the queue is full",
+        "reason: QUEUE_FULL",
+        "try again in 2.5 s",
+    ]
+
+
+def test_a_defect_has_its_id(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason="INTERNAL", metadata={"error_id": "e-1"})
+    server.script = [Fail(grpc.StatusCode.INTERNAL, "a defect", [info])]
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    assert "log has it under e-1" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--server", "127.0.0.1:1"]) == 1
+    err = capsys.readouterr().err
+    assert "the server at 127.0.0.1:1 is not there" in err
+    assert "leyden serve" in err
+
+
+def test_a_stream_that_breaks_the_protocol(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script = numbered(queued())
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    assert "broke the protocol" in capsys.readouterr().err
+
+
+# ---- as a process -----------------------------------------------------------------
+
+
+def test_ctrl_c_cancels_on_the_server(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = [*numbered(queued(), progress(1)), Hold()]
+    process = subprocess.Popen(
+        [*COMMAND, "generate", "p", "-o", str(tmp_path / "out.png")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        # Its line is the sign that the client reads, and not only that it sent.
+        while "step 1 of 2" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_S) == 130
+        assert process.stderr.read() == "interrupted\n"
+    assert server.cancelled.wait(WAIT_S)
+    assert names_in(tmp_path) == []
+
+
+def test_a_reader_that_leaves_stdout_cancels_on_the_server(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    server.script = [*numbered(queued(), *(progress(1) for _ in range(2000))), Hold()]
+    process = subprocess.Popen(
+        [*COMMAND, "generate", "p", "-o", str(tmp_path / "out.png"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["event"] == "queued"
+        process.stdout.close()
+        assert process.wait(WAIT_S) == 1
+        assert process.stderr.read() == ""
+    assert server.cancelled.wait(WAIT_S)
+
+
+def test_a_server_that_goes_away_is_one_message(tmp_path: Path) -> None:
+    scripted = ScriptedServer(script=[*numbered(queued()), Hold()])
+    running = serve(scripted)
+    process = subprocess.Popen(
+        [*COMMAND, "generate", "p", "-o", str(tmp_path / "a.png"), "--server", scripted.target],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        assert "queued" in process.stderr.readline()
+        running.stop(grace=None)
+        assert process.wait(WAIT_S) == 1
+        lines = process.stderr.read().splitlines()
+    scripted.ended.set()
+    assert len(lines) == 2
+    assert "went away" in lines[0]
+
+
+def test_the_live_display_on_a_terminal(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = whole_script()
+    ours, theirs = pty.openpty()
+    # No more than a pty holds is written: nobody reads it before the end.
+    process = subprocess.run(
+        [*COMMAND, "generate", "p", "-o", "out.png"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "written to out.png" in shown
+    assert "\x1b[" in shown
+    assert process.stdout.decode().startswith("out.png  seed 7")
+
+
+# ---- models and the rest ----------------------------------------------------------
+
+
+def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    header, other, tiny = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert header == ["name", "state", "steps", "guidance", "size", "licence", "default"]
+    assert other[:2] == ["other", "unavailable"]
+    assert " ".join(tiny) == "tiny ready 1 to 8 0 to 7.5 64 x 32 Apache-2.0 *"
+
+
+def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "other"]) == 0
+    out = capsys.readouterr().out
+    assert "start the server with --model other" in out
+    assert "a model [small] for tests" in out
+
+
+def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    models = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [model["name"] for model in models] == ["other", "tiny"]
+    assert models[1]["solvers"] == ["euler", "euler_ancestral"]
+
+
+def test_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "none"]) == 1
+    assert "no model 'none'" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert usage_error(["--version"]) == 0
+    assert capsys.readouterr().out == f"leyden {leyden_client.__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["generate", "--help"], ["models", "--help"]])
+def test_help_names_the_default_server(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    assert usage_error(argv) == 0
+    out = capsys.readouterr().out
+    assert "example" in out
+    if argv == ["--help"]:
+        assert "    serve " in out
+    else:
+        assert "127.0.0.1:8001" in out
+        assert server.target in out
+
+
+@pytest.mark.parametrize("rest", [[], ["--help"], ["--model", "tiny", "x"]])
+def test_serve_without_the_server_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rest: list[str]
+) -> None:
+    def without_ray(name: str) -> object:
+        return None if name == "ray" else importlib.util.find_spec(name)
+
+    monkeypatch.setattr(cli_main, "find_spec", without_ray)
+    assert usage_error(["--help"]) == 0
+    assert "serve" in capsys.readouterr().out
+    assert main(["serve", *rest]) == 1
+    assert "pip install 'leyden[server]'" in capsys.readouterr().err
