@@ -59,7 +59,7 @@ class GatewayConfig(StrictModel):
     stage_retries: int = Field(default=1, ge=0, le=10)
     """How often a stage is run again, with the same seed, after its replica died."""
 
-    stage_stall_timeout_s: float = Field(default=120.0, gt=0)
+    stage_stall_timeout_s: float = Field(default=60.0, gt=0)
     """A stage that owes answers and gives none at all for this many seconds is
     UNAVAILABLE to those who wait. Longer than the slowest denoise step."""
 

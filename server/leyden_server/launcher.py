@@ -89,7 +89,13 @@ class LeydenServer:
 
     def _drain(self) -> None:
         # The Gateway first: what it has accepted still needs the stages.
-        serve.delete(GATEWAY_APPLICATION)
+        gone = False
+        while not gone:
+            try:
+                serve.delete(GATEWAY_APPLICATION)
+                gone = True
+            except TimeoutError:  # Serve waits for 60 s; our drain may be longer
+                continue
 
 
 def _start_ray(config: RayConfig) -> None:

@@ -1,11 +1,13 @@
 """`leyden serve`: the server in the foreground, from first line to last."""
 
 import argparse
+import io
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +22,7 @@ FOLLOW_PERIOD_S = 0.2
 def serve(args: argparse.Namespace) -> int:
     """Serve until a signal comes; return 0 after a clean stop, 1 where it could not start."""
     started = time.monotonic()
+    stdout = sys.stdout
 
     def report(what: str) -> None:
         print(f"[{time.monotonic() - started:5.1f} s] {what}", file=sys.stderr, flush=True)
@@ -31,11 +34,12 @@ def serve(args: argparse.Namespace) -> int:
         from leyden_server.launcher import LeydenServer
 
         _interrupt_on_signals()
-        with LeydenServer(config, report) as server:
+        # Ray prints to stdout; there the ready line alone belongs.
+        with redirect_stdout(sys.stderr), LeydenServer(config, report) as server:
             _interrupt_on_signals()  # Ray has put its own handler in place of ours
             stop_following = _follow(server.request_log)
             report("ready")
-            print(f"ready: grpc {server.address}", flush=True)
+            print(f"ready: grpc {server.address}", file=stdout, flush=True)
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:
@@ -43,6 +47,8 @@ def serve(args: argparse.Namespace) -> int:
                 report(f"draining, {timeout_s:g} s at most; press Ctrl-C again to stop at once")
             finally:
                 stop_following()
+                # While it is taken down, Ray reports each actor that it ends as a failure.
+                sys.stdout = io.StringIO()
     except StartupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

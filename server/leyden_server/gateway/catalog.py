@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass
 
 from leyden.v1 import model_service_pb2 as pb
-
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import ModelNotFoundError, ModelNotLoadedError, UnavailableError
 from leyden_server.gateway.admission import Admission

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
-from leyden.v1 import image_generation_service_pb2 as pb
 
+from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.gateway.validation import (
     FORMATS,
     SOLVERS,

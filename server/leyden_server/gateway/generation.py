@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeVar
 
 from leyden.v1 import image_generation_service_pb2 as pb
-
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnavailableError
 from leyden_server.gateway import events as build

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import grpc
 from google.protobuf.message import DecodeError
-from leyden.v1 import image_generation_service_pb2 as pb
 
+from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import (
     FieldViolation,
@@ -71,7 +71,7 @@ class ImageGeneration:
             await self._serve(data, context, record)
             record.code = "OK"
         except asyncio.CancelledError:
-            late = (context.time_remaining() or 1.0) <= 0
+            late = context.time_remaining() == 0  # None: no deadline
             record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
             raise
         except Exception as error:  # noqa: BLE001 - the table maps every one

@@ -2,8 +2,8 @@
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from leyden.v1 import model_service_pb2 as pb
 
+from leyden.v1 import model_service_pb2 as pb
 from leyden_server.errors import FieldViolation, InvalidRequestError, RequestError
 from leyden_server.gateway.catalog import ModelCatalog
 from leyden_server.gateway.status import to_wire

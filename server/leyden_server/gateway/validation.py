@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 
 from leyden.v1 import image_generation_service_pb2 as pb
-
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import FieldViolation, InvalidRequestError
 from leyden_server.model_repository import ResolvedModel

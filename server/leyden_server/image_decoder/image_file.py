@@ -32,7 +32,7 @@ def encode_image(
     ImageDescription of a JPEG or WebP.
     """
     image = Image.fromarray(pixels, "RGB")
-    text = json.dumps(parameters, ensure_ascii=False)
+    text = json.dumps(parameters)  # in ASCII, which is all that Exif's text fields hold
     data = io.BytesIO()
     if image_format == "PNG":
         info = PngInfo()
