@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -128,10 +129,16 @@ def _deploy(targets: Sequence[RunTarget]) -> None:
 def _why_not(targets: Sequence[RunTarget]) -> str:
     applications = serve.status().applications
     problems = [
-        f"{target.name}: {deployment.message}"
+        f"{target.name}: {_own_words(deployment.message)}"
         for target in targets
         if target.name in applications
         for deployment in applications[target.name].deployments.values()
         if deployment.message
     ]
     return "\n".join(problems)
+
+
+def _own_words(message: str) -> str:
+    """Return our own error out of Serve's traceback; the whole of it where there is none."""
+    ours = re.search(r"^leyden_server\.errors\.\w+: (.*)", message, re.MULTILINE)
+    return ours[1] if ours else message

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import FrameType
 
@@ -35,20 +35,20 @@ def serve(args: argparse.Namespace) -> int:
 
         _interrupt_on_signals()
         # Ray prints to stdout; there the ready line alone belongs.
-        with redirect_stdout(sys.stderr), LeydenServer(config, report) as server:
+        with (
+            redirect_stdout(sys.stderr),
+            ExitStack() as afterwards,
+            LeydenServer(config, report) as server,
+        ):
             _interrupt_on_signals()  # Ray has put its own handler in place of ours
-            stop_following = _follow(server.request_log)
+            afterwards.callback(_follow(server.request_log))
             report("ready")
             print(f"ready: grpc {server.address}", file=stdout, flush=True)
-            try:
-                threading.Event().wait()
-            except KeyboardInterrupt:
-                timeout_s = config.gateway.drain_timeout_s
-                report(f"draining, {timeout_s:g} s at most; press Ctrl-C again to stop at once")
-            finally:
-                stop_following()
-                # While it is taken down, Ray reports each actor that it ends as a failure.
-                sys.stdout = io.StringIO()
+            _wait_for_signal()
+            timeout_s = config.gateway.drain_timeout_s
+            report(f"draining, {timeout_s:g} s at most; press Ctrl-C again to stop at once")
+            # While it is taken down, Ray reports each actor that it ends as a failure.
+            sys.stdout = io.StringIO()
     except StartupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -68,6 +68,13 @@ def _config(args: argparse.Namespace) -> ServerConfig:
         "model_repository": args.model_repository,
     }
     return config.replace(**{key: value for key, value in options.items() if value})
+
+
+def _wait_for_signal() -> None:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
 
 
 def _interrupt_on_signals() -> None:

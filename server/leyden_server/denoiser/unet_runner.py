@@ -92,6 +92,12 @@ def weights_digest(model: ResolvedModel) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
+def _first_lines(text: str) -> str:
+    """Cut torch's list of every tensor that does not fit to its beginning."""
+    lines = [line.strip()[:200] for line in text.splitlines()]
+    return " ".join([*lines[:3], f"and {len(lines) - 3} more"] if len(lines) > 4 else lines)
+
+
 def _weight_files(model: ResolvedModel) -> list[Path]:
     suffix = f".{model.variant}.safetensors" if model.variant else ".safetensors"
     return sorted(
@@ -114,6 +120,6 @@ def _load(model: ResolvedModel, dtype: torch.dtype) -> UNet2DConditionModel:
     except RuntimeError as exception:
         raise ModelRepositoryError(
             f"model {model.name!r}: {model.unet_file.name} does not fit the UNet config of "
-            f"{model.base_folder}: {exception}"
+            f"{model.base_folder}; {_first_lines(str(exception))}"
         ) from exception
     return unet

@@ -1,0 +1,82 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+MARK = "LEYDEN_TEST_MARK"
+
+
+class Command:
+    """A `leyden` command in a session of its own, and every process that it starts."""
+
+    def __init__(self, arguments: Sequence[str], directory: Path) -> None:
+        self._mark = str(uuid.uuid4())
+        self._stderr = (directory / f"stderr-{self._mark}").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "leyden_client", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            cwd=directory,
+            start_new_session=True,
+            env={**os.environ, MARK: self._mark},
+        )
+
+    @property
+    def stderr(self) -> str:
+        """What it has written there so far."""
+        self._stderr.seek(0)
+        return self._stderr.read()
+
+    def stdout_line(self) -> str:
+        """Wait for the next line; empty at the end."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def interrupt(self) -> None:
+        """Send what a Ctrl-C in a terminal sends: SIGINT to the whole process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def close(self) -> None:
+        """Wait for its end and close its streams."""
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._stderr.close()
+
+    def descendants(self) -> list[psutil.Process]:
+        """Return what it started that still lives, wherever that has gone: marked by a variable."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                alive = process.status() != psutil.STATUS_ZOMBIE
+                if alive and process.environ().get(MARK) == self._mark:
+                    found.append(process)
+            except psutil.Error:
+                continue  # it ended while we looked
+        return found
+
+
+@contextmanager
+def running(arguments: Sequence[str], directory: Path) -> Iterator[Command]:
+    command = Command(arguments, directory)
+    try:
+        yield command
+    finally:
+        for process in command.descendants():
+            process.kill()
+        command.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
