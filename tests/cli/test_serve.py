@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -34,7 +35,7 @@ def test_a_server_lives_from_loading_to_drained(tmp_path: Path) -> None:
     models = ["--model", "leyden-tiny-lightning-4step", "--model", BASE]
     with running(["serve", "--port", port, *models], tmp_path) as server:
         channel = grpc.insecure_channel(address)
-        images = pb_grpc.ImageGenerationServiceStub(channel)
+        images: Any = pb_grpc.ImageGenerationServiceStub(channel)
 
         # Before it is ready it says so, to whom asks for its health and to whom asks for more.
         watched = health_pb2_grpc.HealthStub(channel).Watch(

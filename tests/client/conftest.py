@@ -1,7 +1,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from scripted_server import ScriptedServer, model, serve
+from support.scripted_server import ScriptedServer, model, serve
 
 from leyden_client import AsyncClient, Client
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from scripted_server import (
+from support.scripted_server import (
     chunks,
     image,
     numbered,

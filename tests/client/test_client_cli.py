@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from google.rpc import error_details_pb2
-from scripted_server import (
+from support.scripted_server import (
     WAIT_S,
     Fail,
     Hold,

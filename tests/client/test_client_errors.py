@@ -5,7 +5,7 @@ import inspect
 import grpc
 import pytest
 from google.rpc import error_details_pb2
-from scripted_server import Fail, Hold, ScriptedServer, queued, seconds
+from support.scripted_server import Fail, Hold, ScriptedServer, queued, seconds
 
 import leyden_client
 from leyden_client import (

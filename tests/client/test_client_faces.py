@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 from grpc_health.v1 import health_pb2
-from scripted_server import (
+from support.scripted_server import (
     REQUEST_ID,
     WAIT_S,
     Hold,

@@ -55,7 +55,7 @@ def test_one_image_equals_the_reference(
     height: int,
     negative: str,
 ) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "prompt": "a mountain lake at sunrise",
         "negative_prompt": negative,
         "seed": 11,
@@ -75,7 +75,7 @@ def test_eight_images_of_one_request_equal_the_reference(
     server: RunningServer, random_model: Path, model: str
 ) -> None:
     size = 128 if model == LIGHTNING else 64
-    fields = {
+    fields: dict[str, Any] = {
         "prompt": "dunes at noon",
         "seed": 2**53 - 8,
         "width_px": size,
@@ -96,7 +96,7 @@ def test_eight_images_of_one_request_equal_the_reference(
 def test_an_image_in_a_batch_of_strangers_equals_the_reference(
     server: RunningServer, random_model: Path
 ) -> None:
-    strangers = [
+    strangers: list[dict[str, Any]] = [
         {
             "prompt": f"a forest, picture {i}",
             "seed": 100 + i,

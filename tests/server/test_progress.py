@@ -3,6 +3,7 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -125,7 +126,7 @@ def test_the_file_carries_the_parameters_that_make_it_again(
     reply = server.generate(prompt="Föhn über den Bergen 山", seed=7, output_format=output_format)
     image = Image.open(io.BytesIO(reply.image_bytes()))
     assert image.format == name
-    text = image.text["leyden"] if name == "PNG" else image.getexif()[0x010E]
+    text = image.info["leyden"] if name == "PNG" else image.getexif()[0x010E]
     parameters = json.loads(text)
     solver = pb.Solver.Value(f"SOLVER_{parameters.pop('solver').upper()}")
     revision = parameters.pop("model_revision")
@@ -136,7 +137,7 @@ def test_the_file_carries_the_parameters_that_make_it_again(
 
 def test_queued_requests_hear_their_place(server: RunningServer) -> None:
     with ThreadPoolExecutor(8) as pool:
-        fields = {"model": BASE, "num_inference_steps": 12}
+        fields: dict[str, Any] = {"model": BASE, "num_inference_steps": 12}
         replies = list(pool.map(lambda s: server.generate(seed=s, **fields), range(8)))
     places = [[q.position for q in reply.of("queued")] for reply in replies]
     assert max(max(p) for p in places) >= 1, f"nobody waited: {places}"

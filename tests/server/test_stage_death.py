@@ -1,5 +1,7 @@
 """A replica that dies: the request goes on or is told UNAVAILABLE; the next one works."""
 
+from typing import Any
+
 import grpc
 import psutil
 import pytest
@@ -24,7 +26,7 @@ def kill_the_denoiser() -> None:
 
 
 def test_a_generation_survives_the_death_of_its_replica(server: RunningServer) -> None:
-    fields = {"model": BASE, "num_inference_steps": 60, "seed": 4}
+    fields: dict[str, Any] = {"model": BASE, "num_inference_steps": 60, "seed": 4}
     expected = server.generate(**fields).pixels()
     events = []
     for event in server.images.GenerateImage(request(**fields), timeout=120):

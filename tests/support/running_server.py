@@ -62,8 +62,9 @@ class RunningServer:
     def __init__(self, server: LeydenServer) -> None:
         self.address = server.address
         self.request_log = server.request_log
-        self.channel = grpc.insecure_channel(server.address)
-        self.images = pb_grpc.ImageGenerationServiceStub(self.channel)
+        # Any: grpc-stubs do not know that a call is also an iterator and can be cancelled.
+        self.channel: Any = grpc.insecure_channel(server.address)
+        self.images: Any = pb_grpc.ImageGenerationServiceStub(self.channel)
         self.models = model_grpc.ModelServiceStub(self.channel)
 
     def generate(self, *, timeout: float | None = 120, **fields: Any) -> Reply:

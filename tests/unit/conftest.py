@@ -1,0 +1,57 @@
+import os
+from collections.abc import Iterator
+
+# Before anything imports the hub's client: no test of this folder reaches for the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from leyden_server.denoiser.service import DenoiseService
+from leyden_server.model_repository import ModelRepository, ResolvedModel
+from support.stages import Gate, load_denoiser, write_model
+
+MODEL_YAML = """\
+noise_schedule: {solvers: [euler, euler_ancestral]}
+preview:
+  factors: [[0.1, 0.1, 0.2], [0.2, 0.1, 0.1], [-0.1, 0.0, 0.0], [-0.1, 0.0, 0.1]]
+  bias: [0.5, 0.4, 0.5]
+"""
+
+# The tensors are tiny: a second thread brings nothing, and on a shared machine each of its
+# barriers waits for somebody else's time slice.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
+    """Random weights, 64 x 64 pixels, both solvers, with previews."""
+    return write_model(tmp_path_factory.mktemp("models") / "random-sdxl", MODEL_YAML)
+
+
+@pytest.fixture
+def service(random_model: ResolvedModel) -> Iterator[DenoiseService]:
+    """A Denoiser that batches up to eight rows."""
+    service = load_denoiser(random_model)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def gate(service: DenoiseService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A shut gate before the UNet runs of `service`."""
+    gate = Gate(service._runner.run)
+    monkeypatch.setattr(service._runner, "run", gate)
+    yield gate
+    gate.open()
+
+
+@pytest.fixture(scope="session")
+def lightning() -> ResolvedModel:
+    """The shipped model with fixed steps and one solver."""
+    return ModelRepository().resolve("leyden-tiny-lightning-4step")
+
+
+@pytest.fixture(scope="session")
+def base() -> ResolvedModel:
+    """The shipped model with a range of steps, guidance and two solvers."""
+    return ModelRepository().resolve("leyden-tiny-base")

@@ -1,0 +1,152 @@
+"""Who may wait, in which place, and for how long."""
+
+import asyncio
+import time
+
+import pytest
+from leyden_server.errors import QueueFullError
+from leyden_server.gateway.admission import Admission, Ticket
+
+
+class Clock:
+    """A monotonic clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run_loop(ticket: Ticket, clock: Clock, seconds: float, index: int = 0) -> None:
+    ticket.started(index)
+    clock.now += seconds
+    ticket.finished(index)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def test_as_many_may_wait_as_the_bound_says() -> None:
+    admission = Admission(4)
+    first = admission.admit(3)
+    with pytest.raises(QueueFullError) as caught:
+        admission.admit(2)
+    assert caught.value.waiting_images == 3
+    assert caught.value.max_waiting_images == 4
+    assert caught.value.retry_after_s == 1.0
+    admission.admit(1)
+    with pytest.raises(QueueFullError):
+        admission.admit(1)
+    first.started(0)  # a running image waits no longer
+    admission.admit(1)
+    with pytest.raises(QueueFullError):
+        admission.admit(1)
+
+
+def test_leaving_gives_back_every_place_once() -> None:
+    admission = Admission(2)
+    ticket = admission.admit(2)
+    ticket.leave()
+    ticket.leave()
+    other = admission.admit(2)
+    with pytest.raises(QueueFullError):
+        admission.admit(1)
+    assert other.place() == (0, 0.0)
+
+
+def test_a_refused_request_takes_no_place() -> None:
+    admission = Admission(2)
+    with pytest.raises(QueueFullError):
+        admission.admit(3)
+    ticket = admission.admit(2)
+    assert ticket.place()[0] == 0
+
+
+def test_the_images_of_earlier_requests_are_ahead() -> None:
+    admission = Admission(10)
+    first, second, third = admission.admit(2), admission.admit(3), admission.admit(1)
+    assert [ticket.place()[0] for ticket in (first, second, third)] == [0, 2, 5]
+    first.started(0)
+    assert [ticket.place()[0] for ticket in (first, second, third)] == [0, 1, 4]
+    assert (first.waiting, first.running) == (1, 1)
+    second.leave()
+    assert third.place()[0] == 1
+    first.started(1)
+    assert third.place()[0] == 0
+
+
+def test_a_restarted_image_waits_again() -> None:
+    admission = Admission(10)
+    first, second = admission.admit(1), admission.admit(1)
+    first.started(0)
+    assert second.place()[0] == 0
+    first.restarted(0)
+    assert (first.waiting, first.running) == (1, 0)
+    assert second.place()[0] == 1
+    first.restarted(0)  # it died again before it started
+    assert first.waiting == 1
+
+
+def test_the_expected_wait_follows_the_pace(clock: Clock) -> None:
+    admission = Admission(10)
+    first = admission.admit(3)
+    assert first.place() == (0, 0.0)  # nothing runs and nobody is ahead
+    second = admission.admit(1)
+    assert second.place() == (3, None)  # nothing is known yet
+    run_loop(first, clock, 2.0)
+    first.started(1)
+    # One more waits ahead; one of 2 s each runs, so a place comes every 2 s.
+    assert second.place() == (1, 4.0)
+    first.started(2)
+    assert second.place() == (0, 1.0)  # two run side by side
+    with pytest.raises(QueueFullError) as caught:
+        admission.admit(10)
+    assert caught.value.retry_after_s == 2.0
+
+
+def test_the_pace_follows_recent_loops(clock: Clock) -> None:
+    admission = Admission(10)
+    ticket = admission.admit(3)
+    run_loop(ticket, clock, 10.0, 0)
+    run_loop(ticket, clock, 5.0, 1)
+    ticket.started(2)
+    assert ticket.place()[1] == pytest.approx(9.0)
+
+
+def test_a_retry_hint_is_never_zero(clock: Clock) -> None:
+    admission = Admission(1)
+    ticket = admission.admit(1)
+    run_loop(ticket, clock, 0.001)
+    admission.admit(1)
+    with pytest.raises(QueueFullError) as caught:
+        admission.admit(1)
+    assert caught.value.retry_after_s == 0.1
+
+
+async def test_places_are_told_when_they_change_until_none_is_ahead() -> None:
+    admission = Admission(10)
+    first, second, third = admission.admit(1), admission.admit(2), admission.admit(1)
+    places = third.places()
+    assert (await anext(places))[0] == 3
+    waiting = asyncio.ensure_future(anext(places))
+    await asyncio.sleep(0)
+    third.wake()  # nothing has moved, so nothing is said
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    first.started(0)
+    assert (await waiting)[0] == 2
+    second.started(0)
+    assert (await anext(places))[0] == 1
+    second.leave()
+    assert (await anext(places))[0] == 0
+    assert [place async for place in places] == []
+
+
+async def test_the_first_in_line_is_told_so_at_once() -> None:
+    ticket = Admission(10).admit(1)
+    assert [place async for place in ticket.places()] == [(0, 0.0)]

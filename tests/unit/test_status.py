@@ -1,0 +1,201 @@
+"""The table from errors to the wire, and errors across a pickle."""
+
+import inspect
+import pickle
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from leyden_server import errors
+from leyden_server.errors import (
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ModelNotLoadedError,
+    QueueFullError,
+    RequestError,
+    RequestIdInUseError,
+    UnavailableError,
+)
+from leyden_server.gateway.status import DETAILS_KEY, WireError, to_wire
+
+VIOLATIONS = (
+    FieldViolation("width_px", "a multiple of 8 from 64 to 256; got 65"),
+    FieldViolation("prompt", "must not be empty"),
+)
+TABLE: list[tuple[RequestError, grpc.StatusCode, str, dict[str, str], set[type[Message]]]] = [
+    (
+        InvalidRequestError(VIOLATIONS),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_FIELD",
+        {},
+        {ErrorInfo, BadRequest},
+    ),
+    (
+        ModelNotFoundError("sdlx", ("sdxl", "turbo")),
+        grpc.StatusCode.NOT_FOUND,
+        "MODEL_NOT_FOUND",
+        {"model": "sdlx", "models": "sdxl,turbo"},
+        {ErrorInfo},
+    ),
+    (
+        ModelNotLoadedError("sdxl", "unet.safetensors is missing"),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "MODEL_NOT_LOADED",
+        {"model": "sdxl", "missing": "unet.safetensors is missing"},
+        {ErrorInfo},
+    ),
+    (
+        RequestIdInUseError("cat-1"),
+        grpc.StatusCode.ALREADY_EXISTS,
+        "REQUEST_ID_IN_USE",
+        {"request_id": "cat-1"},
+        {ErrorInfo},
+    ),
+    (
+        QueueFullError(64, 64, 2.5),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "QUEUE_FULL",
+        {"max_waiting_images": "64"},
+        {ErrorInfo, RetryInfo},
+    ),
+    (
+        DeadlineExceededError(),
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "DEADLINE_EXCEEDED",
+        {},
+        {ErrorInfo},
+    ),
+    (
+        UnavailableError("DRAINING", "the server is shutting down", 5.0),
+        grpc.StatusCode.UNAVAILABLE,
+        "DRAINING",
+        {},
+        {ErrorInfo, RetryInfo},
+    ),
+]
+DETAIL_TYPES: dict[str, type[Message]] = {
+    "google.rpc.ErrorInfo": ErrorInfo,
+    "google.rpc.BadRequest": BadRequest,
+    "google.rpc.RetryInfo": RetryInfo,
+}
+
+
+def details_of(wire: WireError) -> tuple[Status, list[Message]]:
+    ((key, data),) = wire.trailing_metadata()
+    assert key == DETAILS_KEY == "grpc-status-details-bin"
+    status = Status.FromString(data)
+    details = []
+    for packed in status.details:
+        detail = DETAIL_TYPES[packed.TypeName()]()
+        assert packed.Unpack(detail)
+        details.append(detail)
+    return status, details
+
+
+def test_the_table_has_every_request_error() -> None:
+    known = {
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, RequestError) and kind is not RequestError
+    }
+    assert known == {type(error) for error, *_ in TABLE}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason", "metadata", "types"),
+    TABLE,
+    ids=[type(error).__name__ for error, *_ in TABLE],
+)
+def test_each_error_has_its_code_and_details(
+    error: RequestError,
+    code: grpc.StatusCode,
+    reason: str,
+    metadata: dict[str, str],
+    types: set[type[Message]],
+) -> None:
+    wire = to_wire(error)
+    status, details = details_of(wire)
+
+    assert wire.code is code
+    assert status.code == code.value[0]
+    assert wire.message == status.message == str(error)
+    assert {type(detail) for detail in details} == types
+    assert len(details) == len(types)
+    (info,) = [detail for detail in details if isinstance(detail, ErrorInfo)]
+    assert (info.reason, info.domain) == (reason, "leyden")
+    assert dict(info.metadata) == metadata
+
+
+def test_each_wrong_field_is_a_violation() -> None:
+    _, details = details_of(to_wire(InvalidRequestError(VIOLATIONS)))
+    (bad,) = [detail for detail in details if isinstance(detail, BadRequest)]
+
+    assert [(v.field, v.description) for v in bad.field_violations] == [
+        (v.field, v.description) for v in VIOLATIONS
+    ]
+
+
+@pytest.mark.parametrize("error", [QueueFullError(1, 1, 2.5), UnavailableError("X", "x", 2.5)])
+def test_a_later_try_is_told_when(error: RequestError) -> None:
+    _, details = details_of(to_wire(error))
+    (retry,) = [detail for detail in details if isinstance(detail, RetryInfo)]
+
+    assert retry.retry_delay.ToMilliseconds() == 2500
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("/secret/path: CUDA error"),
+        KeyError("secret"),
+        Exception(),
+        RequestError("secret: no case for it"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_defect_is_internal_with_an_id_and_no_internals(error: Exception) -> None:
+    wire, again = to_wire(error), to_wire(error)
+    status, details = details_of(wire)
+    (info,) = details
+    assert isinstance(info, ErrorInfo)
+
+    assert wire.code is grpc.StatusCode.INTERNAL
+    assert info.reason == "INTERNAL"
+    error_id = info.metadata["error_id"]
+    assert len(error_id) >= 16
+    assert error_id in status.message
+    assert "secret" not in status.SerializeToString().decode("latin-1")
+    assert error_id != again.metadata["error_id"]
+
+
+@pytest.mark.parametrize("error", [error for error, *_ in TABLE], ids=lambda e: type(e).__name__)
+def test_request_errors_survive_a_pickle(error: RequestError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert type(copy) is type(error)
+    assert str(copy) == str(error) != ""
+    assert vars(copy) == vars(error)
+    assert copy.args == error.args
+
+
+def test_all_names_every_error() -> None:
+    defined = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if kind.__module__ == errors.__name__
+    }
+    assert set(errors.__all__) == defined
+    assert errors.__doc__ is not None
+    assert all(name in errors.__doc__ for name in defined - {"FieldViolation"})
+
+
+def test_what_a_client_sent_cannot_overflow_the_metadata() -> None:
+    """gRPC clients refuse metadata over 8 KiB, and then see another error than ours."""
+    wire = to_wire(ModelNotFoundError("x" * 100_000, ("sdxl",)))
+    ((key, data),) = wire.trailing_metadata()
+
+    assert len(key) + len(data) * 4 // 3 + len(wire.message) < 8192
