@@ -29,7 +29,7 @@ class ReservedAddress:
 
         """
         family = socket.AF_INET6 if _is_ipv6(host) else socket.AF_INET
-        self.host = host
+        self.host = f"[{host}]" if _is_ipv6(host) and not host.startswith("[") else host
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._lock: TextIO | None = None
         try:

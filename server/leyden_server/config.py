@@ -50,8 +50,9 @@ class GatewayConfig(StrictModel):
     max_image_count: int = Field(default=8, ge=1, le=64)
     """Most images of one request."""
 
-    max_prompt_chars: int = Field(default=4096, ge=1, le=1_000_000)
-    """Longest prompt and negative prompt in characters."""
+    max_prompt_chars: int = Field(default=4096, ge=1, le=8000)
+    """Longest prompt and negative prompt in characters. Both must fit into the 64 KiB of
+    a JPEG's Exif data, at up to 4 bytes a character."""
 
     drain_timeout_s: float = Field(default=30.0, ge=0)
     """On shutdown, how many seconds running generations get to finish."""

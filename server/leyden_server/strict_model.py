@@ -26,6 +26,8 @@ class StrictModel(BaseModel):
             text = path.read_text(encoding="utf-8")
         except OSError as exception:
             raise error(f"{path}: cannot be read: {exception.strerror}") from exception
+        except UnicodeDecodeError as exception:
+            raise error(f"{path}: is not UTF-8: {exception}") from exception
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as exception:

@@ -15,6 +15,7 @@ from leyden.v1 import model_service_pb2 as model_pb
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": ""}, "prompt", "empty"),
     ({"prompt": "x" * 4097}, "prompt", "4096"),
+    ({"prompt": "a\0b"}, "prompt", "control characters"),
     ({"negative_prompt": "x" * 4097}, "negative_prompt", "4096"),
     ({"num_inference_steps": 5}, "num_inference_steps", "4 for model"),
     ({"num_inference_steps": -1}, "num_inference_steps", "4 for model"),

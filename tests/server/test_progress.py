@@ -1,13 +1,13 @@
 """Events: their order, their moment, previews, and the summary."""
 
 import io
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from PIL import Image
 from server.conftest import BASE, LIGHTNING
+from support.image_parameters import parameters_of
 from support.running_server import RunningServer, request
 
 from leyden.v1 import image_generation_service_pb2 as pb
@@ -124,10 +124,8 @@ def test_the_file_carries_the_parameters_that_make_it_again(
 ) -> None:
     output_format = pb.OutputFormat.Value(f"OUTPUT_FORMAT_{name}")
     reply = server.generate(prompt="Föhn über den Bergen 山", seed=7, output_format=output_format)
-    image = Image.open(io.BytesIO(reply.image_bytes()))
-    assert image.format == name
-    text = image.info["leyden"] if name == "PNG" else image.getexif()[0x010E]
-    parameters = json.loads(text)
+    assert Image.open(io.BytesIO(reply.image_bytes())).format == name
+    parameters = parameters_of(reply.image_bytes())
     solver = pb.Solver.Value(f"SOLVER_{parameters.pop('solver').upper()}")
     revision = parameters.pop("model_revision")
     again = server.generate(solver=solver, output_format=output_format, **parameters)

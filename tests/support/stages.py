@@ -30,6 +30,8 @@ from leyden_server.text_encoder.encoder import PromptEncoder
 TOKENIZER_FROM = (
     Path(__file__).resolve().parents[2] / "server" / "leyden_server" / "models" / "leyden-tiny-base"
 )
+Loop = asyncio.Future[list[DenoiseEvent]]
+
 PATIENCE_S = 60.0
 """How long a test waits for what must come; only a failure takes that long."""
 
@@ -124,6 +126,19 @@ def random_prompt(service: DenoiseService, seed: int = 0) -> EncodedPrompt:
 async def events_of(service: DenoiseService, request: DenoiseRequest) -> list[DenoiseEvent]:
     """Run one image's loop to its end."""
     return [event async for event in service.denoise(request)]
+
+
+async def submitted(service: DenoiseService, request: DenoiseRequest) -> Loop:
+    """Start a request and return once the engine has it."""
+    known = service.stats().waiting + service.stats().running
+    loop = asyncio.ensure_future(events_of(service, request))
+    await asyncio.sleep(0)  # one turn of the event loop: up to the first wait of it
+    assert service.stats().waiting + service.stats().running == known + 1
+    return loop
+
+
+def batch_rows(events: Sequence[DenoiseEvent]) -> list[int]:
+    return [step.batch_rows for step in steps_of(events)]
 
 
 def steps_of(events: Sequence[DenoiseEvent]) -> list[StepDone]:

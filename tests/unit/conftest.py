@@ -1,14 +1,19 @@
 import os
+import shutil
 from collections.abc import Iterator
 
 # Before anything imports the hub's client: no test of this folder reaches for the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from pathlib import Path
+
 import pytest
 import torch
+from support.stages import Gate, load_denoiser, plain_request, random_prompt, write_model
+
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from support.stages import Gate, load_denoiser, write_model
+from leyden_server.stages.messages import DenoiseRequest
 
 MODEL_YAML = """\
 noise_schedule: {solvers: [euler, euler_ancestral]}
@@ -55,3 +60,18 @@ def lightning() -> ResolvedModel:
 def base() -> ResolvedModel:
     """The shipped model with a range of steps, guidance and two solvers."""
     return ModelRepository().resolve("leyden-tiny-base")
+
+
+@pytest.fixture
+def request_(service: DenoiseService, random_model: ResolvedModel) -> DenoiseRequest:
+    """One image in four steps without guidance."""
+    return plain_request(random_model, random_prompt(service))
+
+
+@pytest.fixture
+def folder(random_model: ResolvedModel, tmp_path: Path) -> Path:
+    """A copy of a random SDXL folder, to be spoiled; without a model.yaml."""
+    folder = tmp_path / "my-sdxl"
+    shutil.copytree(random_model.base_folder, folder, copy_function=os.link)
+    (folder / "model.yaml").unlink()
+    return folder

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+
 from leyden_server.errors import QueueFullError
 from leyden_server.gateway.admission import Admission, Ticket
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from leyden_server.model_repository import ResolvedModel
 from support.random_sdxl import write_random_unet_file
 from support.reference import max_difference, reference_images
 from support.stages import Stages, events_of, latents_of, reference_request, steps_of, write_model
+
+from leyden_server.model_repository import ResolvedModel
 
 LATENTS_TOLERANCE = 2e-3
 """Between an image's latents (deviation about 1) in a batch and alone, float32 on a CPU: other

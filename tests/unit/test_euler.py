@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler
+
 from leyden_server.denoiser.euler import (
     ancestral_step,
     euler_step,
@@ -90,9 +91,7 @@ def test_rows_at_different_steps_step_as_diffusers_does(
         schedule = schedules.get(solver, steps)
         noise, generator = initial_noise(seed)
         latents = noise * schedule.init_noise_sigma
-        rows.append(
-            Row(schedule, latents, generator, *diffusers_run(config, solver, steps, seed))
-        )
+        rows.append(Row(schedule, latents, generator, *diffusers_run(config, solver, steps, seed)))
     joining = list(rows)
     active: list[Row] = []
     seen_apart = 0

@@ -6,11 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from leyden_server.denoiser.previews import make_preview
-from leyden_server.denoiser.service import DenoiseService
-from leyden_server.model_repository import ResolvedModel
-from leyden_server.model_repository.entry import PreviewFactors
-from leyden_server.stages.messages import PreviewRequest
 from PIL import Image
 from support.stages import (
     events_of,
@@ -20,6 +15,12 @@ from support.stages import (
     random_prompt,
     steps_of,
 )
+
+from leyden_server.denoiser.previews import make_preview
+from leyden_server.denoiser.service import DenoiseService
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.model_repository.entry import PreviewFactors
+from leyden_server.stages.messages import PreviewRequest
 
 FACTORS = PreviewFactors(
     factors=((0.1, 0.0, 0.0), (0.0, 0.2, 0.0), (0.0, 0.0, 0.3), (0.0, 0.0, 0.0)),

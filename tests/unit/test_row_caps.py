@@ -1,6 +1,7 @@
 """How many rows pay, by the rule and by measuring."""
 
 import pytest
+
 from leyden_server.stages.row_caps import RowCaps, measure_row_cap, smallest_good_row_count
 
 SLOW_LARGE = {1: 0.110, 2: 0.197, 4: 0.387, 8: 0.789}
@@ -65,7 +66,8 @@ def test_one_bad_size_does_not_stop_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_rows", "sizes"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])]
+    ("max_rows", "sizes"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])],
 )
 def test_a_maximum_that_is_no_power_of_two_is_measured_too(max_rows: int, sizes: list[int]) -> None:
     cap, seconds = measure_row_cap(lambda rows: 0.1, max_rows)

@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import leyden_server
 import pytest
+
+import leyden_server
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
 
 SQUARE = BatchKey(latent_shape=(4, 16, 16), dtype="float32", conditioning=(77, 2048, 1280))
@@ -142,7 +143,7 @@ def test_a_rare_shape_is_not_starved_by_urgent_newcomers(patience: float) -> Non
                 scheduler.remove(image)  # as the engine does with those past their deadline
         batch, _ = scheduler.schedule()
         for image in batch:
-            served[image.batch_key is WIDE and "rare" or "common"] += 1
+            served[(image.batch_key is WIDE and "rare") or "common"] += 1
             image.steps_left -= 1
             if image.steps_left == 0:
                 scheduler.remove(image)

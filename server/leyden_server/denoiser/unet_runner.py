@@ -99,10 +99,10 @@ def _first_lines(text: str) -> str:
 
 
 def _weight_files(model: ResolvedModel) -> list[Path]:
-    suffix = f".{model.variant}.safetensors" if model.variant else ".safetensors"
-    return sorted(
-        file for file in (model.base_folder / "unet").iterdir() if file.name.endswith(suffix)
-    )
+    # STEM.safetensors, STEM.VARIANT.safetensors, STEM.VARIANT-00001-of-00002.safetensors
+    files = (model.base_folder / "unet").glob("*.safetensors")
+    variant = model.variant or ""
+    return sorted(file for file in files if file.stem.partition(".")[2].split("-")[0] == variant)
 
 
 def _load(model: ResolvedModel, dtype: torch.dtype) -> UNet2DConditionModel:

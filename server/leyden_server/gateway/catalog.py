@@ -14,6 +14,9 @@ from leyden_server.stages.messages import DenoiserInfo
 
 __all__ = ["CatalogEntry", "ModelCatalog", "ServedModel", "StageApplications"]
 
+MAX_NAME_CHARS = 100
+"""Of an unknown model's name in the error: gRPC clients refuse metadata over 8 KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageApplications:
@@ -110,7 +113,7 @@ class ModelCatalog:
     def _entry(self, name: str) -> CatalogEntry:
         entry = self._entries.get(name or self._default)
         if entry is None:
-            raise ModelNotFoundError(name, tuple(sorted(self._entries)))
+            raise ModelNotFoundError(name[:MAX_NAME_CHARS], tuple(sorted(self._entries)))
         return entry
 
     def _describe(self, entry: CatalogEntry) -> pb.Model:

@@ -6,6 +6,8 @@ import secrets
 import uuid
 from dataclasses import dataclass
 
+import numpy as np
+
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import FieldViolation, InvalidRequestError
@@ -20,6 +22,7 @@ MAX_SEED = 2**53
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
 MAX_PREVIEW_PX = 1024
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 SOLVERS: dict[pb.Solver.ValueType, SolverName] = {
@@ -118,11 +121,11 @@ class _Check:
     def prompt(self, request: pb.GenerateImageRequest) -> str:
         if not request.prompt:
             self._wrong("prompt", "must not be empty")
-        self._check_length("prompt", request.prompt)
+        self._check_text("prompt", request.prompt)
         return request.prompt
 
     def negative_prompt(self, request: pb.GenerateImageRequest, guidance_scale: float) -> str:
-        self._check_length("negative_prompt", request.negative_prompt)
+        self._check_text("negative_prompt", request.negative_prompt)
         if request.negative_prompt and guidance_scale <= 1:
             self._warn(
                 "NEGATIVE_PROMPT_IGNORED",
@@ -180,7 +183,8 @@ class _Check:
         if not request.HasField("guidance_scale"):
             return model.default_guidance_scale
         low, high = model.min_guidance_scale, model.max_guidance_scale
-        value = request.guidance_scale
+        # As it was written, 7.3 and not the wire's float32 7.300000190734863.
+        value = float(str(np.float32(request.guidance_scale)))
         if not math.isfinite(value) or not low <= value <= high:
             self._wrong(
                 "guidance_scale", f"{low:g} to {high:g} for model {model.name!r}; got {value:g}"
@@ -243,10 +247,12 @@ class _Check:
             return None
         return PreviewRequest(preview.size_px, max(1, preview.every_steps), image_format)
 
-    def _check_length(self, field: str, text: str) -> None:
+    def _check_text(self, field: str, text: str) -> None:
         most = self._config.max_prompt_chars
         if len(text) > most:
             self._wrong(field, f"at most {most} characters; got {len(text)}")
+        if CONTROL_CHARACTER.search(text):
+            self._wrong(field, "text; of control characters only tab and line breaks")
 
     def _wrong(self, field: str, description: str) -> None:
         self.violations.append(FieldViolation(field, description))

@@ -6,7 +6,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.ExifTags import Base
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
 from leyden_server.stages.messages import ImageFormat
@@ -29,10 +29,10 @@ def encode_image(
     """Encode pixels (H, W, 3). `quality` is 1 … 100 and means nothing to PNG.
 
     `parameters` go, as JSON, into a PNG's text chunk `leyden`, or into the Exif field
-    ImageDescription of a JPEG or WebP.
+    UserComment of a JPEG or WebP, where Stable Diffusion's tools look for theirs.
     """
     image = Image.fromarray(pixels, "RGB")
-    text = json.dumps(parameters)  # in ASCII, which is all that Exif's text fields hold
+    text = json.dumps(parameters, ensure_ascii=False)
     data = io.BytesIO()
     if image_format == "PNG":
         info = PngInfo()
@@ -41,7 +41,7 @@ def encode_image(
         image.save(data, "PNG", compress_level=PNG_COMPRESS_LEVEL, pnginfo=info)
     else:
         exif = Image.Exif()
-        exif[Base.ImageDescription] = text
+        exif.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + text.encode("utf-16-be")
         exif[Base.Software] = "Leyden"
         image.save(data, image_format, quality=quality, exif=exif)
     return data.getvalue()

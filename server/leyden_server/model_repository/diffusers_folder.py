@@ -61,14 +61,32 @@ class DiffusersFolder:
     @property
     def vae_scale_factor(self) -> int:
         """Pixels a latent's side stands for."""
-        return int(2 ** (len(self.vae["block_out_channels"]) - 1))
+        blocks = _require(self.vae, "block_out_channels", self.path / "vae" / "config.json")
+        return int(2 ** (len(blocks) - 1))
 
     @property
     def native_size_px(self) -> tuple[int, int]:
         """Native (width, height) in pixels, from the UNet's sample_size."""
-        sample_size = self.unet["sample_size"]
+        sample_size = _require(self.unet, "sample_size", self.path / "unet" / "config.json")
         height, width = sample_size if isinstance(sample_size, list) else (sample_size,) * 2
         return int(width) * self.vae_scale_factor, int(height) * self.vae_scale_factor
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return int(_require(self.vae, "latent_channels", self.path / "vae" / "config.json"))
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Length of the text encoders' input, start and end included."""
+        path = self.path / "text_encoder" / "config.json"
+        return int(_require(self.text_encoder, "max_position_embeddings", path))
+
+
+def _require(config: dict[str, Any], key: str, path: Path) -> Any:
+    if config.get(key) is None:
+        raise ModelRepositoryError(f"{path}: has no {key!r}")
+    return config[key]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -99,6 +99,12 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
     base = DiffusersFolder.read(
         _base_folder(item), entry.variant or None, needs_unet_weights=unet_file is None
     )
+    scheduler_config = _scheduler_config(base, entry)
+    solvers = entry.noise_schedule.solvers or (_solver_of(base),)
+    if "euler_ancestral" in solvers and scheduler_config.get("prediction_type") == "sample":
+        raise ModelRepositoryError(
+            f"model {item.name!r}: euler_ancestral has no step for prediction_type sample"
+        )
     native_width, native_height = base.native_size_px
     width = entry.size.default_width_px or native_width
     height = entry.size.default_height_px or native_height
@@ -110,8 +116,8 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         unet_file=unet_file,
         variant=entry.variant or None,
         pinned_revision=entry.revision,
-        scheduler_config=_scheduler_config(base, entry),
-        solvers=entry.noise_schedule.solvers or (_solver_of(base),),
+        scheduler_config=scheduler_config,
+        solvers=solvers,
         steps=entry.num_inference_steps,
         min_guidance_scale=entry.guidance_scale.min,
         max_guidance_scale=entry.guidance_scale.max,
@@ -121,8 +127,8 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         min_size_px=entry.size.min_px or _multiple(min(width, height) // 2, base.vae_scale_factor),
         max_size_px=entry.size.max_px or 2 * max(width, height),
         vae_scale_factor=base.vae_scale_factor,
-        latent_channels=int(base.vae["latent_channels"]),
-        max_prompt_tokens=int(base.text_encoder["max_position_embeddings"]),
+        latent_channels=base.latent_channels,
+        max_prompt_tokens=base.max_prompt_tokens,
         zeroes_empty_negative_prompt=bool(
             base.model_index.get("force_zeros_for_empty_prompt", True)
         ),
@@ -134,12 +140,14 @@ def _base_folder(item: RepositoryItem) -> Path:
     if not item.entry.hub:
         return (item.folder / item.entry.base).resolve()
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(
             snapshot_download(item.entry.base, revision=item.entry.revision, local_files_only=True)
         )
+    except HFValidationError as exception:
+        raise ModelRepositoryError(f"model {item.name!r}: {exception}") from exception
     except LocalEntryNotFoundError as exception:
         raise ModelRepositoryError(
             f"model {item.name!r}: {item.entry.base} is not in the hub cache; fetch it with "

@@ -60,8 +60,9 @@ class PromptEncoder:
         prompt_embeds = torch.cat(hidden_states, dim=-1).float().cpu().numpy()
         return [
             EncodedPrompt(
-                prompt_embeds=prompt_embeds[row],
-                pooled_prompt_embeds=pooled[row],
+                # Copies, or a cached prompt would keep its whole batch in memory.
+                prompt_embeds=prompt_embeds[row].copy(),
+                pooled_prompt_embeds=pooled[row].copy(),
                 token_count=token_counts[row],
                 truncated=truncated[row],
                 replica=self._replica,

@@ -120,12 +120,13 @@ class GenerateImageRequest(_message.Message):
     default model.
     """
     prompt: _builtins.str
-    """REQUIRED. What the image should show. At most 4,096 characters; what goes
+    """REQUIRED. What the image should show. At most 4,096 characters, none of them
+    a control character other than a tab or line break; what goes
     past the text encoder's length (77 tokens with the two that mark start and
     end) is cut, with a warning in `summary`.
     """
     negative_prompt: _builtins.str
-    """OPTIONAL. What the image should not show, at most 4,096 characters. It has
+    """OPTIONAL. What the image should not show; as long as `prompt` may be. It has
     an effect only where guidance is on (`guidance_scale` above 1); elsewhere it
     is ignored, with a warning in `summary`.
     """
@@ -552,7 +553,7 @@ class Summary(_message.Message):
     """OUTPUT_ONLY. Name of the model that ran."""
     model_revision: _builtins.str
     """OUTPUT_ONLY. What identifies the model's weights: the hub revision that its
-    entry pins, else a digest of its weight files.
+    entry pins, else a digest of its UNet's weight files.
     """
     retries: _builtins.int
     """OUTPUT_ONLY. How many times a stage was run again because a replica died."""

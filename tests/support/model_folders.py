@@ -1,0 +1,25 @@
+"""Model folders with an entry of a test's own, and with changed configs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from leyden_server.model_repository import ModelRepository, ResolvedModel
+
+
+def entry(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def resolve(folder: Path) -> ResolvedModel:
+    return ModelRepository([folder]).resolve(folder.name)
+
+
+def rewrite_json(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file (None removes one) without touching what it is linked to."""
+    data = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    path.unlink()
+    kept = {key: value for key, value in data.items() if value is not None}
+    path.write_text(json.dumps(kept), encoding="utf-8")

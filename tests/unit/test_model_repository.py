@@ -1,0 +1,142 @@
+"""Entries are found and resolved."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from support.model_folders import entry, resolve, rewrite_json
+from support.random_sdxl import write_random_unet_file
+from support.stages import write_model
+
+from leyden_server.denoiser.unet_runner import UNetRunner, weights_digest
+from leyden_server.errors import ModelRepositoryError
+from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.model_repository.repository import SHIPPED_MODELS
+from leyden_server.stages.row_caps import measure_row_cap
+
+
+def test_the_shipped_models_resolve() -> None:
+    repository = ModelRepository()
+
+    assert set(repository.items) == {"leyden-tiny-base", "leyden-tiny-lightning-4step"}
+    for name in repository.items:
+        model = repository.resolve(name)
+        assert model.base_folder == SHIPPED_MODELS / "leyden-tiny-base"
+        assert model.license == "Apache-2.0"
+        assert (model.vae_scale_factor, model.latent_channels) == (8, 4)
+        assert model.max_prompt_tokens == 77
+        assert model.preview is not None
+        assert len(model.preview.factors) == model.latent_channels
+
+
+def test_models_of_one_base_share_its_key(lightning: ResolvedModel, base: ResolvedModel) -> None:
+    assert lightning.base_key == base.base_key
+    assert lightning.unet_file is not None
+    assert base.unet_file is None
+    assert weights_digest(lightning) != weights_digest(base)
+    assert weights_digest(base).startswith("sha256:")
+    assert lightning.scheduler_config["timestep_spacing"] == "trailing"
+
+
+def test_a_plain_diffusers_folder_is_a_model(folder: Path) -> None:
+    model = resolve(folder)
+
+    assert model.name == "my-sdxl"
+    assert (model.width_px, model.height_px) == (64, 64)
+    assert (model.min_size_px, model.max_size_px) == (32, 128)
+    assert model.solvers == ("euler",)
+    assert (model.steps.min, model.steps.default, model.steps.max) == (1, 50, 100)
+    assert model.default_guidance_scale == 7.0
+    assert model.zeroes_empty_negative_prompt
+    assert model.preview is None
+    assert model.unet_file is None
+
+
+def test_what_the_folder_says_is_taken(tmp_path: Path) -> None:
+    model = write_model(
+        tmp_path / "m",
+        "",
+        scheduler_class="EulerAncestralDiscreteScheduler",
+        scheduler_overrides={"prediction_type": "v_prediction", "timestep_spacing": "leading"},
+        force_zeros_for_empty_prompt=False,
+        vae_block_out_channels=(8, 16),
+        sample_size=32,
+    )
+    assert model.solvers == ("euler_ancestral",)
+    assert model.scheduler_config["prediction_type"] == "v_prediction"
+    assert model.scheduler_config["timestep_spacing"] == "leading"
+    assert not model.zeroes_empty_negative_prompt
+    assert (model.vae_scale_factor, model.width_px) == (2, 64)
+
+
+def test_the_entry_is_laid_over_the_folder(folder: Path) -> None:
+    entry(
+        folder,
+        "description: mine\nlicense: MIT\n"
+        "noise_schedule: {solvers: [euler_ancestral, euler], prediction_type: v_prediction}\n"
+        "num_inference_steps: {default: 8, min: 2, max: 10}\n"
+        "guidance_scale: {default: 1.5, max: 3}\n"
+        "size: {default_width_px: 96, max_px: 104}\n",
+    )
+    model = resolve(folder)
+
+    assert (model.description, model.license) == ("mine", "MIT")
+    assert model.solvers == ("euler_ancestral", "euler")
+    assert model.scheduler_config["prediction_type"] == "v_prediction"
+    assert model.scheduler_config["timestep_spacing"] == "trailing"
+    assert (model.steps.min, model.steps.default, model.steps.max) == (2, 8, 10)
+    assert (model.default_guidance_scale, model.max_guidance_scale) == (1.5, 3)
+    assert (model.width_px, model.height_px, model.max_size_px) == (96, 64, 104)
+
+
+def test_sides_of_a_native_size_may_differ(folder: Path) -> None:
+    rewrite_json(folder / "unet" / "config.json", sample_size=[8, 16])
+
+    assert (resolve(folder).width_px, resolve(folder).height_px) == (128, 64)
+
+
+def test_a_folder_of_models_gives_each_and_passes_over_the_rest(
+    folder: Path, tmp_path: Path
+) -> None:
+    entry(tmp_path / "student", "base: ../my-sdxl\n")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "readme.txt").write_text("no model", encoding="utf-8")
+    repository = ModelRepository([tmp_path])
+
+    assert {"my-sdxl", "student"} == set(repository.items) - set(ModelRepository().items)
+    assert repository.resolve("student").base_folder == folder
+
+
+def test_a_unet_file_takes_the_place_of_the_base_unet(folder: Path, tmp_path: Path) -> None:
+    file = write_random_unet_file(tmp_path / "u.safetensors", model_dir=folder, seed=1)
+    student = entry(tmp_path / "student", "base: ../my-sdxl\nunet: ../u.safetensors\n")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    model = resolve(student)
+
+    assert model.unet_file == file
+    runner = UNetRunner(model, dtype=torch.float32, device=torch.device("cpu"))
+    expected = safetensors.torch.load_file(file)
+    loaded = runner.unet.state_dict()
+    assert set(loaded) == set(expected)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+    assert measure_row_cap(lambda rows: runner.time_rows(rows, 8, 8), 1)[0] == 1
+    with pytest.raises(
+        ModelRepositoryError, match=r"diffusion_pytorch_model\.safetensors: is miss"
+    ):
+        resolve(folder)
+
+
+def test_the_digest_is_of_the_weights_that_are_loaded(folder: Path) -> None:
+    unet = folder / "unet"
+    plain = weights_digest(resolve(folder))
+    (unet / "diffusion_pytorch_model.fp16-00001-of-00002.safetensors").write_bytes(b"one")
+    (unet / "diffusion_pytorch_model.fp16-00002-of-00002.safetensors").write_bytes(b"two")
+    assert weights_digest(resolve(folder)) == plain
+
+    half = replace(resolve(folder), variant="fp16")
+    expected = hashlib.sha256(b"onetwo").hexdigest()[:16]
+    assert weights_digest(half) == f"sha256:{expected}"
+    assert weights_digest(half) != plain

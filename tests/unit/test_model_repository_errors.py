@@ -1,0 +1,186 @@
+"""What is wrong with an entry or its folder is said by name."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from support.model_folders import entry, resolve, rewrite_json
+from support.random_sdxl import write_random_unet_file
+
+from leyden_server.denoiser.unet_runner import UNetRunner
+from leyden_server.errors import ModelRepositoryError
+from leyden_server.model_repository import ModelRepository
+
+Change = Callable[[Path], object]
+
+
+def refused(folder: Path, *said: str) -> None:
+    with pytest.raises(ModelRepositoryError) as caught:
+        resolve(folder)
+    for text in said:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("spoil", ["lacks", "has another shape", "has too many"])
+def test_a_unet_file_that_does_not_fit_is_named(folder: Path, tmp_path: Path, spoil: str) -> None:
+    file = write_random_unet_file(tmp_path / "u.safetensors", model_dir=folder, seed=1)
+    weights = safetensors.torch.load_file(file)
+    if spoil == "lacks":
+        del weights["conv_in.bias"]
+    elif spoil == "has another shape":
+        weights["conv_in.bias"] = torch.zeros(3)
+    else:
+        weights["more"] = torch.zeros(3)
+    safetensors.torch.save_file(weights, file)
+    student = entry(tmp_path / "student", "base: ../my-sdxl\nunet: ../u.safetensors\n")
+    with pytest.raises(ModelRepositoryError, match=r"'student': u\.safetensors does not fit"):
+        UNetRunner(resolve(student), dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/config.json",
+        "text_encoder/model.safetensors",
+        "text_encoder_2/model.safetensors",
+        "tokenizer",
+        "tokenizer_2",
+    ],
+)
+def test_each_missing_file_is_named(folder: Path, missing: str) -> None:
+    entry(folder, "description: has an entry\n")
+    path = folder / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+    refused(folder, str(path))
+
+
+@pytest.mark.parametrize(
+    ("part", "stem"), [("unet", "diffusion_pytorch_model"), ("text_encoder", "model")]
+)
+def test_pickled_weights_are_not_enough(folder: Path, part: str, stem: str) -> None:
+    (folder / part / f"{stem}.safetensors").rename(folder / part / f"{stem}.bin")
+
+    refused(folder, f"{part}/{stem}.safetensors: is missing", "safetensors only")
+
+
+def test_a_variant_needs_its_own_files(folder: Path) -> None:
+    entry(folder, "variant: fp16\n")
+    refused(folder, ".fp16.safetensors: is missing")
+    for stem in ("model", "diffusion_pytorch_model"):
+        for file in folder.glob(f"*/{stem}.safetensors"):
+            file.rename(file.with_name(f"{stem}.fp16.safetensors"))
+    assert resolve(folder).variant == "fp16"
+    assert resolve(folder).base_key.endswith("|fp16")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda f: rewrite_json(f / "model_index.json", _class_name="StableDiffusionPipeline"),
+            "is a StableDiffusionPipeline, not a StableDiffusionXLPipeline",
+        ),
+        (lambda f: (f / "model_index.json").write_text("{"), "model_index.json: is not JSON"),
+        (lambda f: (f / "model_index.json").write_text("[]"), "is not a JSON object"),
+        (lambda f: entry(f, "unet: other.safetensors"), "other.safetensors is missing"),
+        (lambda f: entry(f, "base: ../nowhere"), "nowhere/model_index.json"),
+    ],
+)
+def test_what_is_no_sdxl_folder_is_refused(folder: Path, spoil: Change, said: str) -> None:
+    file = folder / "model_index.json"
+    text = file.read_text(encoding="utf-8")
+    file.unlink()  # it is linked to the session's model
+    file.write_text(text, encoding="utf-8")
+    spoil(folder)
+
+    refused(folder, said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("num_inference_step: {}", "unknown key; the nearest known one is 'num_inference_steps'"),
+        ("size: {min: 8}", "size.min: unknown key; the nearest known one is 'min_px'"),
+        (
+            "preview: {factor: []}",
+            "preview.factor: unknown key; the nearest known one is 'factors'",
+        ),
+        ("noise_schedule: {solvers: [dpm]}", "noise_schedule.solvers.0"),
+        ("num_inference_steps: {default: 4, min: 8}", "min <= default <= max must hold"),
+        ("guidance_scale: {default: 30}", "min <= default <= max must hold"),
+        ("unet: unet.ckpt", "pickled weights are not loaded"),
+        ("base: a/b\nhub: true", "needs its revision"),
+        ("- a", "the file"),
+    ],
+)
+def test_a_wrong_entry_names_its_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    folder = entry(tmp_path / "m", text)
+
+    refused(folder, str(folder / "model.yaml"), said)
+
+
+def test_a_model_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(ModelRepositoryError, match="mean 'leyden-tiny-base'") as caught:
+        ModelRepository().resolve("leyden-tiny-bass")
+    assert "leyden-tiny-lightning-4step" in str(caught.value)
+
+
+def test_two_models_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    twin = entry(tmp_path / "more" / "my-sdxl", "base: ../../my-sdxl\n")
+    with pytest.raises(ModelRepositoryError, match="same name") as caught:
+        ModelRepository([folder, twin])
+    assert str(folder) in str(caught.value)
+    assert str(twin) in str(caught.value)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRepositoryError, match="has no model"):
+        ModelRepository([tmp_path])
+    with pytest.raises(ModelRepositoryError, match="is not a folder"):
+        ModelRepository([tmp_path / "absent"])
+
+
+def test_a_hub_base_that_was_not_downloaded_says_how(tmp_path: Path) -> None:
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    folder = entry(tmp_path / "m", f"base: leyden-tests/absent\nhub: true\nrevision: {revision}\n")
+    refused(folder, "'m'", f"hf download leyden-tests/absent --revision {revision}")
+
+
+def test_a_hub_base_that_is_no_id_is_refused(tmp_path: Path) -> None:
+    refused(entry(tmp_path / "m", "base: a/b/c\nhub: true\nrevision: abc\n"), "a/b/c")
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("unet/config.json", "sample_size"),
+        ("vae/config.json", "block_out_channels"),
+        ("vae/config.json", "latent_channels"),
+        ("text_encoder/config.json", "max_position_embeddings"),
+    ],
+)
+def test_a_config_without_a_key_is_named(folder: Path, file: str, key: str) -> None:
+    rewrite_json(folder / file, **{key: None})
+
+    refused(folder, str(folder / file), key)
+
+
+def test_ancestral_steps_of_a_model_that_predicts_samples_are_refused(folder: Path) -> None:
+    """diffusers has no such step, so there is nothing to be equal to."""
+    entry(folder, "noise_schedule: {solvers: [euler_ancestral], prediction_type: sample}\n")
+
+    refused(folder, "my-sdxl", "euler_ancestral", "sample")

@@ -1,0 +1,51 @@
+"""One JSON line a request."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from leyden_server.gateway.request_log import RequestLog, RequestRecord
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[RequestLog]:
+    log = RequestLog(path)
+    try:
+        yield log
+    finally:
+        for handler in log._logger.handlers:
+            handler.close()
+
+
+def test_each_request_is_one_line_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "requests.jsonl"
+    with opened(path) as log, opened(path) as other_replicas:
+        log.write(RequestRecord(peer="ipv4:1", request_id="a", message="two\nlines é", code="OK"))
+        other_replicas.write(RequestRecord(peer="ipv4:2", request_id="b", seed=7))
+    first, second = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+    assert (first["request_id"], first["message"], first["code"]) == ("a", "two\nlines é", "OK")
+    assert (second["request_id"], second["seed"]) == ("b", 7)
+    assert first["time"].endswith("+00:00")
+    assert 0 <= first["duration_s"] < 60
+    assert "started" not in first
+
+
+def test_no_prompt_is_logged() -> None:
+    assert not {"prompt", "negative_prompt"} & set(RequestRecord.__dataclass_fields__)
+
+
+def test_a_defect_is_found_by_its_id(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    with pytest.raises(ValueError, match="inner") as caught:
+        int("inner")
+    with opened(path) as log:
+        log.write_defect("id-1", caught.value)
+    (line,) = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+    assert line["error_id"] == "id-1"
+    assert "ValueError: invalid literal" in line["traceback"]
+    assert "test_a_defect_is_found_by_its_id" in line["traceback"]
