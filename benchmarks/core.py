@@ -27,6 +27,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from leyden_client import Client
+from leyden_server.config import ServerConfig
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
 MODEL = "leyden-tiny-lightning-4step"
@@ -41,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    threads = os.cpu_count() or 1
+    threads = ServerConfig().denoiser.torch_threads
     figures: dict[str, Any] = {"conditions": _conditions(threads)}
 
     mark = str(uuid.uuid4())
@@ -90,6 +91,11 @@ def _latencies(client: Client, threads: int) -> dict[str, float]:
                 first_progress.append(time.perf_counter() - start)
             seen.add(kind)
 
+    def in_process_all_cores(seed: int) -> None:
+        torch.set_num_threads(os.cpu_count() or 1)
+        in_process(seed)
+        torch.set_num_threads(threads)
+
     def in_process(seed: int) -> None:
         image = pipeline(
             f"{PROMPT}, {seed}",
@@ -104,9 +110,14 @@ def _latencies(client: Client, threads: int) -> dict[str, float]:
         in_process(seed)
     first_events.clear()
     first_progress.clear()
-    times: dict[str, list[float]] = {"served": [], "in_process": []}
+    contestants = {
+        "served": served,
+        "in_process": in_process,
+        "in_process_all_cores": in_process_all_cores,
+    }
+    times: dict[str, list[float]] = {name: [] for name in contestants}
     for round_number in range(ROUNDS):
-        for name, run in (("served", served), ("in_process", in_process)):
+        for name, run in contestants.items():
             first = 100 + round_number * REQUESTS_A_ROUND
             times[name] += [_timed(run, seed) for seed in range(first, first + REQUESTS_A_ROUND)]
         print(f"\rround {round_number + 1} of {ROUNDS}", end="", file=sys.stderr, flush=True)
@@ -117,6 +128,7 @@ def _latencies(client: Client, threads: int) -> dict[str, float]:
         "first_progress_p50_ms": 1000 * statistics.median(first_progress),
         "served_p50_ms": 1000 * p50["served"],
         "in_process_p50_ms": 1000 * p50["in_process"],
+        "in_process_all_cores_p50_ms": 1000 * p50["in_process_all_cores"],
         "served_over_in_process": p50["served"] / p50["in_process"],
     }
 
@@ -141,7 +153,7 @@ def _pss_bytes(mark: str) -> int:
 def _conditions(threads: int) -> dict[str, object]:
     memory_gib = psutil.virtual_memory().total >> 30
     return {
-        "machine": f"{platform.machine()}, {threads} cores, {memory_gib} GiB",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {memory_gib} GiB",
         "model": f"{MODEL}, 128 x 128, 4 steps, guidance 0, float32, {threads} torch threads",
         "requests": f"{ROUNDS} rounds of {REQUESTS_A_ROUND} in turns, a new prompt each",
         "versions": {name: version(name) for name in ("torch", "diffusers", "ray", "grpcio")},

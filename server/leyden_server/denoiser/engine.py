@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 
 import torch
@@ -17,6 +18,7 @@ from leyden_server.errors import DeadlineExceededError, UnavailableError
 from leyden_server.model_repository.entry import PredictionType
 from leyden_server.stages.messages import EngineStats
 from leyden_server.stages.row_caps import RowCaps, measure_row_cap
+from leyden_server.stages.torch_thread import TorchThread
 
 __all__ = ["DenoiseEngine"]
 
@@ -31,8 +33,13 @@ class DenoiseEngine:
     """
 
     def __init__(
-        self, runner: UNetRunner, prediction_type: PredictionType, max_batch_rows: int
+        self,
+        thread: TorchThread,
+        runner: UNetRunner,
+        prediction_type: PredictionType,
+        max_batch_rows: int,
     ) -> None:
+        """`thread` is the one that loaded the runner; the loop takes it over in `start`."""
         self.row_caps = RowCaps()
         self._runner = runner
         self._prediction_type = prediction_type
@@ -44,28 +51,29 @@ class DenoiseEngine:
         self._stopping = False
         self._step_started_s: float | None = None
         self._unet_rows = self._unet_batches = self._retired = self._aborted = 0
-        self._thread = threading.Thread(target=self._loop, name="denoise-engine", daemon=True)
+        self._thread = thread
+        self._looping: Future[None] | None = None
 
     def warm_up(self, latent_sizes: Sequence[tuple[int, int]]) -> None:
         """Measure, at each (height, width), up to how many rows a batch pays."""
         for height, width in latent_sizes:
             run = partial(self._runner.time_rows, latent_height=height, latent_width=width)
-            cap, seconds = measure_row_cap(run, self._max_batch_rows)
+            cap, seconds = self._thread.run(measure_row_cap, run, self._max_batch_rows)
             self.row_caps.set(height * width, cap)
             timings = {rows: round(duration, 4) for rows, duration in seconds.items()}
             logger.info("latents %dx%d: cap %d rows; seconds %s", height, width, cap, timings)
 
     def start(self) -> None:
-        """Start the thread; `warm_up` comes first."""
-        self._thread.start()
+        """Start the loop; `warm_up` comes first."""
+        self._looping = self._thread.submit(self._loop)
 
     def stop(self) -> None:
         """Stop at the next step boundary; whatever is left fails as UNAVAILABLE."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._looping is not None:
+            self._looping.result()
 
     def submit(self, image: RequestState) -> None:
         """Take an image; it joins at the next step boundary.
@@ -104,8 +112,8 @@ class DenoiseEngine:
         return 0.0 if started is None else time.monotonic() - started
 
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether the loop runs."""
+        return self._looping is not None and not self._looping.done()
 
     def _loop(self) -> None:
         while True:

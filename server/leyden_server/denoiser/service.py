@@ -20,7 +20,7 @@ from leyden_server.denoiser.request_state import (
 from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.denoiser.unet_runner import UNetRunner, weights_digest
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.device import device_and_dtype
+from leyden_server.stages.device import device_and_dtype, torch_threads
 from leyden_server.stages.messages import (
     Denoised,
     DenoiseRequest,
@@ -32,6 +32,7 @@ from leyden_server.stages.messages import (
     PreviewImage,
     StepDone,
 )
+from leyden_server.stages.torch_thread import TorchThread
 
 __all__ = ["DenoiseEvent", "DenoiseService"]
 
@@ -45,10 +46,11 @@ class DenoiseService:
         device, dtype = device_and_dtype(config)
         self._model = model
         self._replica = replica
-        self._runner = UNetRunner(model, dtype=dtype, device=device)
+        thread = TorchThread("denoise-engine", torch_threads(config))
+        self._runner = thread.run(UNetRunner, model, dtype=dtype, device=device)
         self._schedules = NoiseSchedules(model.scheduler_config)
         self._engine = DenoiseEngine(
-            self._runner, self._schedules.prediction_type, config.max_batch_rows
+            thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
         )
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]

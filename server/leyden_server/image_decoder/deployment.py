@@ -3,6 +3,7 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -27,21 +28,21 @@ class ImageDecoder:
     def __init__(self, model: ResolvedModel, config: ImageDecoderConfig) -> None:
         from leyden_server.image_decoder.decoder import VaeDecoder
         from leyden_server.image_decoder.image_file import encode_image
-        from leyden_server.stages.device import device_and_dtype
+        from leyden_server.stages.device import device_and_dtype, torch_threads
+        from leyden_server.stages.torch_thread import TorchThread
 
         device, dtype = device_and_dtype(config)
-        self._decoder = VaeDecoder(model, dtype=dtype, device=device)
+        self._vae_thread = TorchThread("vae", torch_threads(config))
+        self._decoder = self._vae_thread.run(VaeDecoder, model, dtype=dtype, device=device)
         self._encode_image = encode_image
         self._calls = 0
         height, width = (
             side // model.vae_scale_factor for side in (model.height_px, model.width_px)
         )
-        cap, _ = measure_row_cap(
-            lambda rows: self._decoder.time_rows(rows, height, width), config.max_batch_images
-        )
+        time_rows = partial(self._decoder.time_rows, latent_height=height, latent_width=width)
+        cap, _ = self._vae_thread.run(measure_row_cap, time_rows, config.max_batch_images)
         self._row_caps = RowCaps()
         self._row_caps.set(height * width, cap)
-        self._vae_thread = ThreadPoolExecutor(1, thread_name_prefix="vae")
         self._encode_threads = ThreadPoolExecutor(config.encode_threads, "image-encode")
         self._decode_batch.set_max_batch_size(cap)
 
@@ -79,11 +80,10 @@ class ImageDecoder:
     # A wait of 0: whatever came while the last batch ran makes the next one.
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0.0)
     async def _decode_batch(self, latents: list[FloatArray]) -> list["NDArray[np.uint8]"]:
-        loop = asyncio.get_running_loop()
         pixels: dict[int, NDArray[np.uint8]] = {}
         for indices in _runs_of_one_shape(latents, self._row_caps):
-            decoded = await loop.run_in_executor(
-                self._vae_thread, self._decoder.decode, [latents[i] for i in indices]
+            decoded = await self._vae_thread.arun(
+                self._decoder.decode, [latents[i] for i in indices]
             )
             pixels.update(zip(indices, decoded, strict=True))
         return [pixels[i] for i in range(len(latents))]

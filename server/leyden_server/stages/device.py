@@ -6,7 +6,7 @@ import torch
 
 from leyden_server.config import Dtype, StageConfig
 
-__all__ = ["device_and_dtype"]
+__all__ = ["device_and_dtype", "torch_threads"]
 
 TORCH_DTYPES = {
     "float32": torch.float32,
@@ -16,11 +16,14 @@ TORCH_DTYPES = {
 
 
 def device_and_dtype(config: StageConfig) -> tuple[torch.device, torch.dtype]:
-    """Set torch's threads and return the device that Ray gave and the precision to use."""
-    # Ray's workers start with OMP_NUM_THREADS=1 where num_cpus is below 1.
-    torch.set_num_threads(config.torch_threads or os.cpu_count() or 1)
+    """Return the device that Ray gave and the precision to use."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return device, TORCH_DTYPES[_dtype_name(config.dtype, device)]
+
+
+def torch_threads(config: StageConfig) -> int:
+    """Return how many threads a torch operator of the stage has."""
+    return config.torch_threads or os.cpu_count() or 1
 
 
 def _dtype_name(dtype: Dtype, device: torch.device) -> str:

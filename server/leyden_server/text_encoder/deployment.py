@@ -1,8 +1,6 @@
 """The TextEncoder deployment: batches prompts across requests and caches them."""
 
-import asyncio
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 
 from ray import serve
 
@@ -19,13 +17,16 @@ class TextEncoder:
     """Encodes prompts for every model with one base."""
 
     def __init__(self, model: ResolvedModel, config: TextEncoderConfig) -> None:
-        from leyden_server.stages.device import device_and_dtype
+        from leyden_server.stages.device import device_and_dtype, torch_threads
+        from leyden_server.stages.torch_thread import TorchThread
         from leyden_server.text_encoder.encoder import PromptEncoder
 
         device, dtype = device_and_dtype(config)
-        self._encoder = PromptEncoder(model, dtype=dtype, device=device, replica=replica_name())
-        self._encoder.encode(["warm-up"])
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="text-encoder")
+        self._thread = TorchThread("text-encoder", torch_threads(config))
+        self._encoder = self._thread.run(
+            PromptEncoder, model, dtype=dtype, device=device, replica=replica_name()
+        )
+        self._thread.run(self._encoder.encode, ["warm-up"])
         self._cache: OrderedDict[str, EncodedPrompt] = OrderedDict()
         self._cache_prompts = config.cache_prompts
         self._encode_batch.set_max_batch_size(config.max_batch_prompts)
@@ -49,5 +50,4 @@ class TextEncoder:
     # A wait of 0: whatever came while the last batch ran makes the next one.
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
     async def _encode_batch(self, prompts: list[str]) -> list[EncodedPrompt]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._encoder.encode, prompts)
+        return await self._thread.arun(self._encoder.encode, prompts)
