@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
-from server.conftest import BASE
+from server.conftest import BASE, LIGHTNING
 from support.running_server import RunningServer, details_of, eventually, request
 
 STEPS = 100
@@ -80,6 +81,8 @@ def test_every_request_has_its_line_in_the_log(server: RunningServer) -> None:
     server.generate(request_id="log-ok", seed=3)
     with pytest.raises(grpc.RpcError):
         server.generate(request_id="log-wrong", width_px=3)
+    with pytest.raises(grpc.RpcError):
+        server.generate(width_px=7)  # it has no id of its own: the server draws one
     call = server.images.GenerateImage(
         request(model=BASE, num_inference_steps=STEPS, request_id="log-cancelled")
     )
@@ -101,6 +104,9 @@ def test_every_request_has_its_line_in_the_log(server: RunningServer) -> None:
     assert found["log-ok"]["seed"] == 3
     assert found["log-wrong"]["code"] == "INVALID_ARGUMENT"
     assert found["log-wrong"]["reason"] == "INVALID_FIELD"
+    assert found["log-wrong"]["model"] == LIGHTNING
+    unnamed = next(record for record in found.values() if "got 7" in str(record["message"]))
+    assert uuid.UUID(str(unnamed["request_id"]))
     assert found["log-cancelled"]["code"] == "CANCELLED"
     assert found["log-late"]["code"] == "DEADLINE_EXCEEDED"
 

@@ -1,6 +1,7 @@
 """The ImageGenerationService: one handler, from bytes to the last event."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -81,10 +82,13 @@ class ImageGeneration:
 
     async def _serve(self, data: bytes, context: Context, record: RequestRecord) -> None:
         request = _parse(data)
+        # Before anything can be refused, so that every line of the log has one.
+        request.request_id = request.request_id or str(uuid.uuid4())
         record.request_id, record.model = request.request_id, request.model
         if self._draining:
             raise UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
         served = self._catalog.get(request.model)
+        record.model = served.model.name
         parameters = validate(request, served.model, self._config)
         _note_parameters(record, parameters)
         ticket = served.admission.admit(parameters.image_count)

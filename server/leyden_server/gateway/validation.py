@@ -3,7 +3,6 @@
 import math
 import re
 import secrets
-import uuid
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +70,7 @@ class GenerationParameters:
 def validate(
     request: pb.GenerateImageRequest, model: ResolvedModel, config: GatewayConfig
 ) -> GenerationParameters:
-    """Check every field and fill in the defaults.
+    """Check every field and fill in the defaults; the request has its request_id already.
 
     Raises:
         InvalidRequestError: one or more fields are wrong; all of them are named.
@@ -112,8 +111,6 @@ class _Check:
         self._config = config
 
     def request_id(self, request: pb.GenerateImageRequest) -> str:
-        if not request.request_id:
-            return str(uuid.uuid4())
         if not REQUEST_ID.fullmatch(request.request_id):
             self._wrong("request_id", "1 to 128 of letters, digits, '.', '_', ':' and '-'")
         return request.request_id
