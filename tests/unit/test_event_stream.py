@@ -34,7 +34,7 @@ async def read(stream: EventStream) -> list[pb.GenerateImageResponse]:
 
 @pytest.fixture
 def parameters(lightning: ResolvedModel) -> GenerationParameters:
-    request = pb.GenerateImageRequest(prompt="a lake", seed=40, image_count=3)
+    request = pb.GenerateImageRequest(prompt="a lake", seed=40, image_count=3, request_id="mine")
     return validate(request, lightning, GatewayConfig())
 
 
