@@ -7,11 +7,12 @@ keeps the port with a socket of its own that is bound but never listens.
 
 import fcntl
 import ipaddress
+import os
 import socket
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from leyden_server.errors import AddressInUseError
 
@@ -31,7 +32,7 @@ class ReservedAddress:
         family = socket.AF_INET6 if _is_ipv6(host) else socket.AF_INET
         self.host = f"[{host}]" if _is_ipv6(host) and not host.startswith("[") else host
         self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._lock: TextIO | None = None
+        self._lock: int | None = None
         try:
             if port != 0:
                 self._take_lock(port)
@@ -64,11 +65,17 @@ class ReservedAddress:
         """Give the address back."""
         self._socket.close()
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
+            self._lock = None
 
     def _take_lock(self, port: int) -> None:
         path = Path(tempfile.gettempdir()) / f"leyden-port-{port}.lock"
-        self._lock = lock = path.open("w")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            lock = os.open(path, flags, 0o600)
+        except PermissionError:
+            return  # another user's file; whether the port is free the bind will tell
+        self._lock = lock
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

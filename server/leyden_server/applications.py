@@ -5,6 +5,9 @@ its own; and there is one Gateway.
 """
 
 import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from ray.serve.schema import LoggingConfig
 
 from leyden_server.config import GatewayConfig, ServerConfig, StageConfig
 from leyden_server.denoiser.deployment import Denoiser
-from leyden_server.errors import ModelRepositoryError
+from leyden_server.errors import ModelRepositoryError, StartupError
 from leyden_server.gateway.catalog import CatalogEntry, StageApplications
 from leyden_server.gateway.deployment import STOP_GRACE_S, Gateway
 from leyden_server.image_decoder.deployment import ImageDecoder
@@ -27,7 +30,8 @@ __all__ = ["GATEWAY_APPLICATION", "build_applications", "build_catalog"]
 GATEWAY_APPLICATION = "gateway"
 
 DEFAULT_GPU_SHARES = {"TextEncoder": 0.1, "Denoiser": 0.6, "ImageDecoder": 0.3}
-"""Where there is a GPU: together one, and the UNet has the most of it."""
+"""Where there is a GPU: together one, and the UNets have the most of it. Several models
+divide each stage's share."""
 
 HEALTH_CHECK_PERIOD_S = 2.0
 """Serve's default of 10 s would leave a dead replica unnoticed for as long."""
@@ -54,38 +58,80 @@ def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[Ca
 def build_applications(
     config: ServerConfig, catalog: tuple[CatalogEntry, ...], address: str, request_log: Path
 ) -> list[RunTarget]:
-    """Build what `serve.run_many` deploys; Ray must be running."""
+    """Build what `serve.run_many` deploys; Ray must be running.
+
+    Raises:
+        StartupError: Ray has not the resources for every replica at rest.
+
+    """
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    targets: dict[str, RunTarget] = {}
+    targets: list[RunTarget] = []
+    replicas: list[_Replicas] = []
 
-    def add(name: str, deployment: Any, options: dict[str, Any], *arguments: object) -> None:
-        if name not in targets:
-            application = deployment.options(**options).bind(*arguments)
-            targets[name] = RunTarget(
-                application, name=name, route_prefix=None, logging_config=QUIET
-            )
+    def add(
+        name: str, deployment: Any, options: dict[str, Any], count: int, *arguments: object
+    ) -> None:
+        application = deployment.options(**options).bind(*arguments)
+        targets.append(RunTarget(application, name=name, route_prefix=None, logging_config=QUIET))
+        actor = options["ray_actor_options"]
+        replicas.append(_Replicas(name, count, actor["num_cpus"], actor["num_gpus"]))
 
-    for entry in catalog:
-        names, model = entry.applications, entry.model
-        if names is None or model is None:
-            continue
-        stages: tuple[tuple[str, Any, StageConfig], ...] = (
-            (names.text_encoder, TextEncoder, config.text_encoder),
-            (names.denoiser, Denoiser, config.denoiser),
-            (names.image_decoder, ImageDecoder, config.image_decoder),
-        )
-        for name, deployment, stage in stages:
-            add(name, deployment, _stage_options(deployment.name, stage, has_gpu), model, stage)
+    stages = _stages(config, catalog)
+    for name, (deployment, stage, model) in stages.items():
+        alike = sum(other is deployment for other, _, _ in stages.values())
+        share = DEFAULT_GPU_SHARES[deployment.name] / (alike * stage.min_replicas)
+        # Ray takes shares of a GPU in steps of 0.0001.
+        options = _stage_options(stage, math.floor(share * 1e4) / 1e4 if has_gpu else 0.0)
+        add(name, deployment, options, stage.min_replicas, model, stage)
     add(
         GATEWAY_APPLICATION,
         Gateway,
         _gateway_options(config.gateway),
+        config.gateway.replicas,
         config.gateway,
         address,
         catalog,
         request_log,
     )
-    return list(targets.values())
+    _check_resources(replicas)
+    return targets
+
+
+@dataclass(frozen=True, slots=True)
+class _Replicas:
+    application: str
+    count: int
+    num_cpus: float
+    num_gpus: float
+
+
+def _check_resources(replicas: Sequence[_Replicas]) -> None:
+    """Raise StartupError where Ray would wait for resources that it does not have."""
+    available = ray.cluster_resources()
+    for resource, setting in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
+        asked = {r.application: r.count * getattr(r, setting) for r in replicas}
+        total = sum(asked.values())
+        if total > available.get(resource, 0) + 1e-6:
+            each = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value)
+            raise StartupError(
+                f"the replicas need {total:g} {resource}s and Ray has "
+                f"{available.get(resource, 0):g}: {each}; lower {setting} or min_replicas of a "
+                "stage, or load fewer models"
+            )
+
+
+def _stages(
+    config: ServerConfig, catalog: tuple[CatalogEntry, ...]
+) -> dict[str, tuple[Any, StageConfig, ResolvedModel]]:
+    """Return each stage application once, by its name: its deployment, settings and model."""
+    stages: dict[str, tuple[Any, StageConfig, ResolvedModel]] = {}
+    for entry in catalog:
+        names, model = entry.applications, entry.model
+        if names is not None and model is not None:
+            stages.setdefault(names.text_encoder, (TextEncoder, config.text_encoder, model))
+            stages.setdefault(names.denoiser, (Denoiser, config.denoiser, model))
+            stages.setdefault(names.image_decoder, (ImageDecoder, config.image_decoder, model))
+    return stages
 
 
 def _served_entry(model: ResolvedModel) -> CatalogEntry:
@@ -113,13 +159,13 @@ def _other_entry(repository: ModelRepository, name: str) -> CatalogEntry:
     return CatalogEntry(name, entry.description, entry.license, model, None, reason)
 
 
-def _stage_options(deployment: str, stage: StageConfig, has_gpu: bool) -> dict[str, Any]:
-    default_gpus = DEFAULT_GPU_SHARES[deployment] if has_gpu else 0.0
+def _stage_options(stage: StageConfig, default_gpus: float) -> dict[str, Any]:
     num_gpus = default_gpus if stage.num_gpus is None else stage.num_gpus
     options: dict[str, Any] = {
         "ray_actor_options": {"num_cpus": stage.num_cpus, "num_gpus": num_gpus},
         "max_ongoing_requests": stage.max_ongoing_requests,
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "graceful_shutdown_timeout_s": stage.shutdown_timeout_s,
         "graceful_shutdown_wait_loop_s": 0.1,
         # A model that does not load will not load the second time either: say so at once.
         "max_constructor_retry_count": 1,

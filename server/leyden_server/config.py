@@ -38,7 +38,8 @@ class GatewayConfig(StrictModel):
     """TCP port to listen on; 0 picks a free one and prints it."""
 
     replicas: int = Field(default=1, ge=1, le=64)
-    """Gateway processes on the address (SO_REUSEPORT shares the connections out)."""
+    """Gateway processes on the address (SO_REUSEPORT shares the connections out). Each
+    has a line of its own, and knows the request_ids of its own connections alone."""
 
     num_cpus: float = Field(default=0.1, ge=0)
     """CPUs that Ray counts for a replica: accounting, not a limit."""
@@ -46,6 +47,10 @@ class GatewayConfig(StrictModel):
     max_waiting_images: int = Field(default=64, ge=1)
     """Images of one model that may wait for the denoiser at one Gateway replica;
     beyond it requests are refused with RESOURCE_EXHAUSTED and an expected wait."""
+
+    max_open_images: int = Field(default=512, ge=1)
+    """Images of one model that a Gateway replica has accepted and not yet sent, wherever
+    they are; what slow readers and a slow decoder can hold. Refused as above."""
 
     max_image_count: int = Field(default=8, ge=1, le=64)
     """Most images of one request."""
@@ -66,8 +71,10 @@ class GatewayConfig(StrictModel):
 
     @model_validator(mode="after")
     def _a_whole_request_may_wait(self) -> Self:
-        if self.max_waiting_images < self.max_image_count:
-            raise ValueError("max_waiting_images must be at least max_image_count")
+        if min(self.max_waiting_images, self.max_open_images) < self.max_image_count:
+            raise ValueError(
+                "max_waiting_images and max_open_images must be at least max_image_count"
+            )
         return self
 
 
@@ -97,11 +104,19 @@ class StageConfig(StrictModel):
     """How many seconds load must be low before replicas are removed."""
 
     max_ongoing_requests: int = Field(default=32, ge=1)
-    """Requests that a replica holds at once; at least twice its largest batch."""
+    """Requests that a replica holds at once; twice its largest batch keeps it busy."""
 
     torch_threads: int = Field(default=1, ge=0)
     """Threads of a torch operator on a CPU; 0 is one for each core. The stages share the
     cores: more than 1 helps a large model's latency where nothing else wants them."""
+
+    stall_timeout_s: float = Field(default=300.0, gt=0)
+    """A run of the model that takes longer than this many seconds marks the replica as
+    unhealthy, and Ray Serve replaces it."""
+
+    shutdown_timeout_s: float = Field(default=120.0, ge=0)
+    """When a replica is retired, how many seconds its requests get to finish. What is
+    left then is run again elsewhere."""
 
     dtype: Dtype = "auto"
     """Precision of the weights; auto is bfloat16 on a GPU and float32 on a CPU."""
@@ -130,13 +145,12 @@ class DenoiserConfig(StageConfig):
     """Most rows in one UNet run; the warm-up lowers it where more rows do not pay.
     A request with guidance has two rows and is never split."""
 
+    measure_batch_rows: bool = True
+    """Whether the warm-up measures what rows pay; if not, max_batch_rows is taken."""
+
     warmup_sizes_px: tuple[tuple[int, int], ...] = ()
     """Further (width, height) pairs at which the warm-up measures what batching rows
     is worth, beside the model's native size."""
-
-    stall_timeout_s: float = Field(default=300.0, gt=0)
-    """A denoise step that takes longer than this many seconds marks the replica as
-    unhealthy, and Ray Serve replaces it."""
 
 
 class ImageDecoderConfig(StageConfig):
@@ -154,8 +168,8 @@ class RayConfig(StrictModel):
     """The Ray cluster that everything runs in."""
 
     address: str = "local"
-    """`local` starts a Ray of its own and ends it with the server; `auto` or
-    `ray://…`/`host:port` joins one that runs. RAY_ADDRESS is not looked at."""
+    """`local` starts a Ray of its own and ends it with the server; `auto` or `host:port`
+    joins one that runs on this machine. RAY_ADDRESS is not looked at."""
 
     num_cpus: int | None = Field(default=None, ge=1)
     """CPUs of a Ray of our own; not set: all of the machine."""
@@ -164,7 +178,7 @@ class RayConfig(StrictModel):
     """GPUs of a Ray of our own; not set: all of the machine."""
 
     object_store_memory_bytes: int = Field(default=256 * 2**20, ge=80 * 2**20)
-    """Shared memory of a Ray of our own; large images pass through it."""
+    """Shared memory of a Ray of our own; little of it is used."""
 
 
 class ServerConfig(StrictModel):

@@ -10,7 +10,7 @@
         ├── ModelNotFoundError     no such model
         ├── ModelNotLoadedError    listed, but this server does not load it
         ├── RequestIdInUseError    the request_id belongs to a running generation
-        ├── QueueFullError         no room to wait
+        ├── OverloadedError        no room to wait, or no hope of being in time
         ├── DeadlineExceededError  the client's deadline passed
         └── UnavailableError       loading, draining, or a stage died
 
@@ -30,7 +30,7 @@ __all__ = [
     "ModelNotFoundError",
     "ModelNotLoadedError",
     "ModelRepositoryError",
-    "QueueFullError",
+    "OverloadedError",
     "RequestError",
     "RequestIdInUseError",
     "StartupError",
@@ -116,20 +116,24 @@ class RequestIdInUseError(RequestError):
         return f"request_id {self.request_id!r} belongs to a generation that is running"
 
 
-class QueueFullError(RequestError):
-    """There is no room to wait; `retry_after_s` seconds is the expected wait."""
+class OverloadedError(RequestError):
+    """Too much is asked of the server now.
 
-    def __init__(self, waiting_images: int, max_waiting_images: int, retry_after_s: float) -> None:
-        super().__init__(waiting_images, max_waiting_images, retry_after_s)
-        self.waiting_images = waiting_images
-        self.max_waiting_images = max_waiting_images
+    `reason` is UPPER_SNAKE_CASE, `retry_after_s` the expected wait in seconds, and
+    `limits` are the numbers that the reason is about.
+    """
+
+    def __init__(
+        self, reason: str, message: str, limits: dict[str, str], retry_after_s: float
+    ) -> None:
+        super().__init__(reason, message, limits, retry_after_s)
+        self.reason = reason
+        self.message = message
+        self.limits = limits
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        return (
-            f"the queue is full: {self.waiting_images} of at most "
-            f"{self.max_waiting_images} images wait"
-        )
+        return self.message
 
 
 class DeadlineExceededError(RequestError):

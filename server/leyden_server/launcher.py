@@ -49,6 +49,7 @@ class LeydenServer:
         self._report = report
         self._catalog = build_catalog(config, ModelRepository(config.model_repository))
         self._stack = ExitStack()
+        self._applications: list[str] = []
         self.address = ""
         self.request_log = Path()
 
@@ -68,13 +69,14 @@ class LeydenServer:
             _start_ray(self._config.ray)
             logs = Path(ray._private.worker._global_node.get_logs_dir_path())
             self.request_log = logs / "leyden" / "requests.jsonl"
-            stack.callback(serve.shutdown)
+            stack.callback(self._shut_down_serve)
             serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
             targets = build_applications(
                 self._config, self._catalog, self.address, self.request_log
             )
             models = ", ".join(self._config.models)
             self._report(f"loading and warming up {models}")
+            self._applications = [target.name for target in targets]
             stack.callback(self._drain)
             _deploy(targets)
             self._stack = stack.pop_all()
@@ -87,6 +89,13 @@ class LeydenServer:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def _shut_down_serve(self) -> None:
+        if self._config.ray.address == "local":
+            serve.shutdown()
+            return
+        for name in self._applications:  # others' applications stay
+            serve.delete(name)
 
     def _drain(self) -> None:
         # The Gateway first: what it has accepted still needs the stages.

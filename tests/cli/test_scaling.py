@@ -2,15 +2,20 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
+import grpc
+import pytest
 from cli.conftest import running
-from support.running_server import eventually
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from support.running_server import details_of, eventually, request
 
+from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_client import Client
 
 CONFIG = """
 models: [leyden-tiny-base]
-gateway: {port: 0, replicas: 2}
+gateway: {port: 0, replicas: 2, drain_timeout_s: 0.5}
 denoiser:
   max_replicas: 2
   target_ongoing_requests: 1
@@ -44,6 +49,16 @@ def test_replicas_share_the_port_and_the_load(tmp_path: Path) -> None:
             done.set()
             for client in clients:
                 client.join()
+
+        # The drain runs out: what is left is told so, and when to come again.
+        images: Any = pb_grpc.ImageGenerationServiceStub(grpc.insecure_channel(address))
+        call = images.GenerateImage(request(num_inference_steps=100, image_count=8))
+        next(event for event in call if event.HasField("denoise_progress"))
         server.interrupt()
+        with pytest.raises(grpc.RpcError) as raised:
+            list(call)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert details_of(raised.value)[ErrorInfo].reason == "DRAINING"
+        assert RetryInfo in details_of(raised.value)
         assert server.process.wait(60) == 0
         eventually(lambda: not server.descendants())

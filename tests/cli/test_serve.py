@@ -141,6 +141,23 @@ def test_an_unknown_config_key_names_the_nearest(tmp_path: Path) -> None:
     assert "max_batch_row: unknown key; the nearest known one is 'max_batch_rows'" in result.stderr
 
 
+def test_more_than_the_machine_has_is_refused_with_the_setting_to_lower(tmp_path: Path) -> None:
+    (tmp_path / "leyden.yaml").write_text("denoiser: {num_cpus: 1000}\n")
+    with running(["serve", "--port", "0", "--config", "leyden.yaml"], tmp_path) as server:
+        assert server.process.wait(60) == 1
+        assert "lower num_cpus or min_replicas" in server.stderr
+        assert "denoiser-leyden-tiny-lightning-4step 1000" in server.stderr
+        eventually(lambda: not server.descendants())
+
+
+def test_a_demo_that_is_terminated_takes_its_server_along(tmp_path: Path) -> None:
+    with running(["demo"], tmp_path) as demo:
+        eventually(lambda: "loading" in demo.stderr, 60)
+        demo.process.terminate()
+        assert demo.process.wait(60) == 130
+        eventually(lambda: not demo.descendants())
+
+
 def test_the_demo_makes_its_picture_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with running(["demo"], tmp_path) as demo:
         assert demo.process.wait(120) == 0, demo.stderr

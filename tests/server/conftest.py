@@ -12,6 +12,7 @@ from leyden_server.model_repository.repository import SHIPPED_MODELS
 LIGHTNING = "leyden-tiny-lightning-4step"
 BASE = "leyden-tiny-base"
 RANDOM = "random-sdxl"
+ABSENT = "absent-sdxl"
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +25,24 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=3,
         force_zeros_for_empty_prompt=False,
     )
+    (folder / "model.yaml").write_text("size: {max_px: 1280}\n")
+    absent = folder.parent / ABSENT
+    absent.mkdir()
+    (absent / "model.yaml").write_text("description: No weights.\nbase: ../nowhere\n")
     return folder
 
 
 @pytest.fixture(scope="session")
 def server(random_model: Path) -> Iterator[RunningServer]:
-    """A server with three models, whose line is as short as it may be."""
+    """A server with three models, whose line is as short as it may be.
+
+    How many rows pay is a reading of the moment on a shared machine; here they all do.
+    """
     config = ServerConfig().replace(
         models=[LIGHTNING, BASE, RANDOM],
         model_repository=[random_model.parent],
         gateway={"port": 0, "max_waiting_images": 8},
+        denoiser={"measure_batch_rows": False},
     )
     with LeydenServer(config) as started:
         yield RunningServer(started)

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
-from server.conftest import BASE, LIGHTNING, RANDOM
+from server.conftest import ABSENT, BASE, LIGHTNING, RANDOM
 from support.running_server import RunningServer, details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb
@@ -124,6 +124,18 @@ def test_list_models_tells_what_each_accepts(server: RunningServer) -> None:
     assert list(base.solvers) == [pb.SOLVER_EULER, pb.SOLVER_EULER_ANCESTRAL]
     default = server.models.GetModel(model_pb.GetModelRequest()).model
     assert default == lightning
+
+
+def test_a_model_that_is_not_loaded_says_what_is_missing(server: RunningServer) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        server.generate(model=ABSENT)
+    assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    info = details_of(raised.value)[ErrorInfo]
+    assert info.reason == "MODEL_NOT_LOADED"
+    assert "nowhere" in info.metadata["missing"]
+    model = server.models.GetModel(model_pb.GetModelRequest(model=ABSENT)).model
+    assert model.state == model_pb.MODEL_STATE_UNAVAILABLE
+    assert model.unavailable_reason == info.metadata["missing"]
 
 
 def test_a_request_id_in_use_is_refused_and_free_again_afterwards(server: RunningServer) -> None:

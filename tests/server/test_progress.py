@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from server.conftest import BASE, LIGHTNING
+from server.conftest import BASE, LIGHTNING, RANDOM
 from support.image_parameters import parameters_of
 from support.running_server import RunningServer, request
 
 from leyden.v1 import image_generation_service_pb2 as pb
+from leyden_client import Client
 
 
 def test_the_events_come_in_the_documented_order(server: RunningServer) -> None:
@@ -131,6 +132,37 @@ def test_the_file_carries_the_parameters_that_make_it_again(
     again = server.generate(solver=solver, output_format=output_format, **parameters)
     assert again.image_bytes() == reply.image_bytes()
     assert again.summary.model_revision == revision
+
+
+def test_an_image_over_3_mib_comes_in_chunks_that_a_plain_client_takes(
+    server: RunningServer,
+) -> None:
+    # A random model paints noise, which PNG cannot compress.
+    reply = server.generate(
+        model=RANDOM, num_inference_steps=1, guidance_scale=0, width_px=1280, height_px=1280
+    )
+    image, chunks = reply.of("image")[0], reply.of("image_chunk")
+    assert image.size_bytes > 3 * 2**20
+    assert not image.data
+    assert [chunk.offset_bytes for chunk in chunks] == [i * 2**20 for i in range(len(chunks))]
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert reply.pixels().shape == (1280, 1280, 3)
+    with Client(server.address) as client:
+        generation = client.generate_image(
+            "a lake at dawn",
+            model=RANDOM,
+            seed=image.seed,
+            num_inference_steps=1,
+            guidance_scale=0,
+            width_px=1280,
+            height_px=1280,
+        )
+    assert generation.images[0].data == reply.image_bytes()
+
+
+def test_every_image_of_a_request_has_its_previews(server: RunningServer) -> None:
+    reply = server.generate(model=BASE, num_inference_steps=4, image_count=8, preview={})
+    assert [p.HasField("preview") for p in reply.of("denoise_progress")] == [True] * 32
 
 
 def test_queued_requests_hear_their_place(server: RunningServer) -> None:

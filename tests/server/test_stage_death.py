@@ -11,8 +11,11 @@ from support.running_server import RunningServer, details_of, eventually, reques
 
 
 def replica_process(deployment: str, model_or_base: str) -> psutil.Process | None:
-    for process in psutil.process_iter(["name", "cmdline"]):
-        title = " ".join(process.info["cmdline"] or [])
+    for process in psutil.Process().children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.Error:
+            continue  # it ended while we looked
         if f":{deployment}" in title and model_or_base in title and "ServeReplica" in title:
             return process
     return None

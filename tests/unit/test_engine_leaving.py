@@ -126,6 +126,22 @@ async def test_a_failing_run_ends_its_images_and_the_engine_goes_on(
     assert service.stats().retired == 2
 
 
+async def test_an_engine_that_only_fails_is_unhealthy_until_it_works_again(
+    service: DenoiseService, gate: Gate, request_: DenoiseRequest
+) -> None:
+    gate.open()
+    for failures in (1, 2, 3):
+        service.check_health(stall_timeout_s=60)
+        gate.fail_once(RuntimeError("device-side assert"))
+        with pytest.raises(RuntimeError, match="device-side"):
+            await events_of(service, request_)
+        assert service.stats().aborted == failures
+    with pytest.raises(RuntimeError, match="the last 3 denoise steps have failed"):
+        service.check_health(stall_timeout_s=60)
+    await events_of(service, request_)
+    service.check_health(stall_timeout_s=60)
+
+
 def wait_until_stopping(service: DenoiseService) -> None:
     engine = service._engine
     with engine._changed:
@@ -150,7 +166,7 @@ async def test_stopping_fails_what_is_left_and_what_comes_later(
         await events_of(service, request_)
 
     assert gate.rows == [1]
-    with pytest.raises(RuntimeError, match="thread has died"):
+    with pytest.raises(RuntimeError, match="loop has ended"):
         service.check_health(stall_timeout_s=60)
 
 

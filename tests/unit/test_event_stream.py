@@ -16,10 +16,10 @@ from leyden_server.stages.messages import DecodedImage, PreviewImage, StepDone
 MIB = 2**20
 
 
-def progress(step: int, *, preview: bool = False) -> pb.GenerateImageResponse:
+def progress(step: int, *, preview: bool = False, image_index: int = 0) -> pb.GenerateImageResponse:
     image = PreviewImage(bytes([step]), "JPEG", 16, 16) if preview else None
     done = StepDone(step, 999.0, 14.6, 0.1, batch_rows=2, preview=image)
-    return build.denoise_progress(0, done, 100, elapsed_s=1.0, loop_s=step / 10)
+    return build.denoise_progress(image_index, done, 100, elapsed_s=1.0, loop_s=step / 10)
 
 
 def chunks(count: int) -> Iterator[pb.GenerateImageResponse]:
@@ -78,6 +78,16 @@ async def test_a_slow_reader_loses_previews_but_never_progress() -> None:
     assert [event.event_index for event in events] == list(range(100))
     kept = [e.denoise_progress.step for e in events if e.denoise_progress.HasField("preview")]
     assert kept == list(range(101 - MAX_UNREAD_PREVIEWS, 101))
+
+
+async def test_images_do_not_take_each_other_s_previews() -> None:
+    stream = EventStream("r")
+    for step in (1, 2):
+        for image_index in range(8):  # a batch ends its step for all of them at once
+            stream.put(progress(step, preview=True, image_index=image_index))
+    stream.close()
+
+    assert all(e.denoise_progress.HasField("preview") for e in await read(stream))
 
 
 async def test_a_preview_that_was_read_makes_room() -> None:

@@ -90,11 +90,31 @@ def test_slow_runs_are_timed_once() -> None:
     assert machine.runs == [1, 1]
 
 
+def test_a_larger_size_takes_no_more_memory_than_was_measured() -> None:
+    caps = RowCaps()
+    caps.set(16 * 16, 8)
+
+    assert caps.get(16 * 32) == 4
+    assert caps.get(32 * 32) == 2
+    assert caps.get(128 * 128) == 1
+
+
+def test_rows_that_do_not_fit_do_not_pay() -> None:
+    def run(rows: int) -> float:
+        if rows > 2:
+            raise MemoryError
+        return 0.1
+
+    assert measure_row_cap(run, 8)[0] == 2
+    with pytest.raises(MemoryError):
+        measure_row_cap(lambda rows: run(rows + 2), 8)
+
+
 def test_a_size_that_was_not_measured_has_the_nearest_ones_cap() -> None:
     caps = RowCaps()
     caps.set(16 * 16, 8)
     caps.set(64 * 64, 2)
 
-    assert caps.get(16 * 16) == caps.get(24 * 24) == caps.get(8 * 8) == 8
-    assert caps.get(64 * 64) == caps.get(40 * 40) == caps.get(128 * 128) == 2
+    assert caps.get(16 * 16) == caps.get(8 * 8) == 8
+    assert caps.get(64 * 64) == caps.get(40 * 40) == 2
     assert caps.as_dict() == {256: 8, 4096: 2}

@@ -16,7 +16,7 @@ from leyden_server.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ModelNotLoadedError,
-    QueueFullError,
+    OverloadedError,
     RequestError,
     RequestIdInUseError,
     UnavailableError,
@@ -57,7 +57,7 @@ TABLE: list[tuple[RequestError, grpc.StatusCode, str, dict[str, str], set[type[M
         {ErrorInfo},
     ),
     (
-        QueueFullError(64, 64, 2.5),
+        OverloadedError("QUEUE_FULL", "no room", {"max_waiting_images": "64"}, 2.5),
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "QUEUE_FULL",
         {"max_waiting_images": "64"},
@@ -140,7 +140,9 @@ def test_each_wrong_field_is_a_violation() -> None:
     ]
 
 
-@pytest.mark.parametrize("error", [QueueFullError(1, 1, 2.5), UnavailableError("X", "x", 2.5)])
+@pytest.mark.parametrize(
+    "error", [OverloadedError("X", "x", {}, 2.5), UnavailableError("X", "x", 2.5)]
+)
 def test_a_later_try_is_told_when(error: RequestError) -> None:
     _, details = details_of(to_wire(error))
     (retry,) = [detail for detail in details if isinstance(detail, RetryInfo)]

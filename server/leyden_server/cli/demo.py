@@ -15,6 +15,9 @@ SEED = 1
 
 def demo(output: Path) -> int:
     """Generate the demo picture into `output`; return the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As a Ctrl-C would: what was started is stopped.
+        signal.signal(number, signal.default_int_handler)
     command = [sys.executable, "-m", "leyden_client", "serve", "--port", "0"]
     # A session of its own, so that a Ctrl-C reaches the server once, through us.
     with subprocess.Popen(

@@ -24,6 +24,8 @@ __all__ = ["DenoiseEngine"]
 
 logger = logging.getLogger(__name__)
 
+MAX_FAILED_IN_A_ROW = 3
+
 
 class DenoiseEngine:
     """Runs many images' denoising loops through one UNet.
@@ -50,14 +52,22 @@ class DenoiseEngine:
         self._changed = threading.Condition()
         self._stopping = False
         self._step_started_s: float | None = None
+        self._failed_in_a_row = 0
         self._unet_rows = self._unet_batches = self._retired = self._aborted = 0
         self._thread = thread
         self._looping: Future[None] | None = None
 
-    def warm_up(self, latent_sizes: Sequence[tuple[int, int]]) -> None:
-        """Measure, at each (height, width), up to how many rows a batch pays."""
+    def warm_up(self, latent_sizes: Sequence[tuple[int, int]], *, measure: bool = True) -> None:
+        """Run each (height, width) and measure up to how many rows a batch pays there.
+
+        Without `measure` that is taken to be the configured most.
+        """
         for height, width in latent_sizes:
             run = partial(self._runner.time_rows, latent_height=height, latent_width=width)
+            if not measure:
+                self._thread.run(run, 1)
+                self.row_caps.set(height * width, self._max_batch_rows)
+                continue
             cap, seconds = self._thread.run(measure_row_cap, run, self._max_batch_rows)
             self.row_caps.set(height * width, cap)
             timings = {rows: round(duration, 4) for rows, duration in seconds.items()}
@@ -111,23 +121,37 @@ class DenoiseEngine:
         started = self._step_started_s
         return 0.0 if started is None else time.monotonic() - started
 
-    def is_alive(self) -> bool:
-        """Whether the loop runs."""
-        return self._looping is not None and not self._looping.done()
+    def check_health(self, stall_timeout_s: float) -> None:
+        """Raise RuntimeError where the loop has ended, hangs in a step, or only fails."""
+        if self._looping is None or self._looping.done():
+            raise RuntimeError("the denoise engine's loop has ended")
+        if self.stalled_s() > stall_timeout_s:
+            raise RuntimeError(f"a denoise step has run for over {stall_timeout_s} s")
+        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+            # A CUDA error stays in its process: only a new one gets rid of it.
+            raise RuntimeError(f"the last {self._failed_in_a_row} denoise steps have failed")
 
     def _loop(self) -> None:
+        try:
+            self._step_until_stopped()
+        finally:
+            # However it ended: who was accepted is answered, and nobody else is accepted.
+            with self._changed:
+                self._stopping = True
+            self._fail(list(self._scheduler.images()), _stopped())
+
+    def _step_until_stopped(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or any(self._scheduler.images()))
                 if self._stopping:
-                    break
+                    return
                 self._drop_departed()
                 batch, admitted = self._scheduler.schedule()
             for image in admitted:
                 image.emit(Started())
             if batch:
-                self._run_step(batch)
-        self._fail(list(self._scheduler.images()), _stopped())
+                self._run_step(batch, admitted)
 
     def _drop_departed(self) -> None:
         now = time.monotonic()
@@ -138,16 +162,20 @@ class DenoiseEngine:
                 self._aborted += 1
                 image.emit(Finished(None, DeadlineExceededError() if late else None))
 
-    def _run_step(self, batch: list[RequestState]) -> None:
+    def _run_step(self, batch: list[RequestState], admitted: list[RequestState]) -> None:
         started_s = self._step_started_s = time.monotonic()
         try:
+            for image in admitted:
+                image.to_device(self._runner.device, self._runner.dtype)
             rows, denoised = self._denoise(batch)
         except Exception as error:
             logger.exception("a denoise step failed")
+            self._failed_in_a_row += 1
             self._fail(batch, error)
             return
         finally:
             self._step_started_s = None
+        self._failed_in_a_row = 0
         with self._changed:
             self._unet_batches += 1
             self._unet_rows += rows

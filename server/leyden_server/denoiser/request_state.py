@@ -72,10 +72,21 @@ class RequestState:
     """Called in the engine's thread."""
 
     latents: torch.Tensor
-    """(C, H / 8, W / 8) float32."""
+    """(C, H / 8, W / 8) float32. On the CPU, as the embeddings are, until it is admitted."""
     step_index: int = 0
     cancelled: bool = False
     """Set by the caller; the image leaves at the next step boundary."""
+
+    def to_device(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move what the UNet reads.
+
+        The engine's thread does it on admission: a copy waits for the device, and nobody
+        else may wait for that.
+        """
+        self.latents = self.latents.to(device)
+        self.prompt_embeds = self.prompt_embeds.to(device, dtype)
+        self.pooled_prompt_embeds = self.pooled_prompt_embeds.to(device, dtype)
+        self.add_time_ids = self.add_time_ids.to(device, dtype)
 
     @property
     def rows(self) -> int:

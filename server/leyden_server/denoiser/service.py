@@ -54,7 +54,10 @@ class DenoiseService:
         )
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]
-        self._engine.warm_up([(height // factor, width // factor) for width, height in sizes])
+        self._engine.warm_up(
+            [(height // factor, width // factor) for width, height in sizes],
+            measure=config.measure_batch_rows,
+        )
         self._revision = model.pinned_revision or weights_digest(model)
         self._engine.start()
 
@@ -67,11 +70,8 @@ class DenoiseService:
         return self._engine.stats()
 
     def check_health(self, stall_timeout_s: float) -> None:
-        """Raise RuntimeError where the engine's thread has died or hangs in a step."""
-        if not self._engine.is_alive():
-            raise RuntimeError("the denoise engine's thread has died")
-        if self._engine.stalled_s() > stall_timeout_s:
-            raise RuntimeError(f"a denoise step has run for over {stall_timeout_s} s")
+        """Raise RuntimeError where the engine can no longer be relied on."""
+        self._engine.check_health(stall_timeout_s)
 
     def stop(self) -> None:
         """Stop the engine at the next step boundary."""
@@ -139,8 +139,8 @@ class DenoiseService:
         schedule = self._schedules.get(request.solver, request.num_inference_steps)
         generator = torch.Generator().manual_seed(request.seed)
         prompts = _conditioning_rows(request)
-        prompt_embeds = self._to_device([prompt.prompt_embeds for prompt in prompts])
-        pooled = self._to_device([prompt.pooled_prompt_embeds for prompt in prompts])
+        prompt_embeds = _stack([prompt.prompt_embeds for prompt in prompts])
+        pooled = _stack([prompt.pooled_prompt_embeds for prompt in prompts])
         size = (request.height_px, request.width_px)
         latents = torch.randn(1, *shape, generator=generator)[0] * schedule.init_noise_sigma
         return RequestState(
@@ -156,19 +156,17 @@ class DenoiseService:
             prompt_embeds=prompt_embeds,
             pooled_prompt_embeds=pooled,
             # original_size + crops_coords_top_left + target_size, diffusers' defaults
-            add_time_ids=torch.tensor(
-                [*size, 0, 0, *size], dtype=self._runner.dtype, device=self._runner.device
-            ),
+            add_time_ids=torch.tensor([*size, 0, 0, *size]),
             arrival_s=arrival_s,
             deadline_s=None if request.timeout_s is None else arrival_s + request.timeout_s,
             preview_every_steps=request.preview.every_steps if request.preview else None,
             emit=emit,
-            latents=latents.to(self._runner.device),
+            latents=latents,
         )
 
-    def _to_device(self, rows: list[FloatArray]) -> torch.Tensor:
-        stacked = torch.stack([torch.tensor(row) for row in rows])
-        return stacked.to(self._runner.device, self._runner.dtype)
+
+def _stack(rows: list[FloatArray]) -> torch.Tensor:
+    return torch.stack([torch.tensor(row) for row in rows])
 
 
 def _conditioning_rows(request: DenoiseRequest) -> list[EncodedPrompt]:

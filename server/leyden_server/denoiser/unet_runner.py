@@ -67,7 +67,13 @@ class UNetRunner:
 
     @torch.inference_mode()
     def time_rows(self, rows: int, latent_height: int, latent_width: int) -> float:
-        """Run `rows` rows of zeros and return the seconds that it took."""
+        """Run `rows` rows of zeros, padded as a batch would be; return the seconds taken.
+
+        Raises:
+            MemoryError: the device has not enough.
+
+        """
+        rows = self.padded_rows(rows)
         width, pooled_width = self.conditioning
         zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
         sample = zeros((rows, self.unet.config.in_channels, latent_height, latent_width))
@@ -76,8 +82,11 @@ class UNetRunner:
         timestep = torch.full((rows,), 999.0, device=self.device)
         self.synchronize()
         start = time.perf_counter()
-        self.unet(sample, timestep, encoder_hidden_states=states, added_cond_kwargs=added)
-        self.synchronize()
+        try:
+            self.unet(sample, timestep, encoder_hidden_states=states, added_cond_kwargs=added)
+            self.synchronize()
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
         return time.perf_counter() - start
 
 

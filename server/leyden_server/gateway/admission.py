@@ -7,10 +7,16 @@ denoise step starts; the places ahead of a request are those of earlier requests
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
-from leyden_server.errors import QueueFullError
+from leyden_server.errors import OverloadedError
 
 __all__ = ["Admission", "Ticket"]
+
+UNKNOWN_WAIT_S = 1.0
+"""When to come back, where no generation has shown its pace yet."""
+
+SHORTEST_WAIT_S = 0.1
 
 SMOOTHING = 0.2
 """Weight of the newest generation in the running mean of their durations."""
@@ -21,6 +27,7 @@ class Ticket:
 
     def __init__(self, admission: "Admission", images: int) -> None:
         self._admission = admission
+        self.images = images
         self._waiting = images
         self._running: dict[int, float] = {}
         self._moved = asyncio.Event()
@@ -80,25 +87,45 @@ class Ticket:
 class Admission:
     """The line of one model."""
 
-    def __init__(self, max_waiting_images: int) -> None:
+    def __init__(self, max_waiting_images: int, max_open_images: int) -> None:
+        self.capacity = 1
+        """Images that one replica denoises side by side; set once the model is loaded."""
         self._max_waiting_images = max_waiting_images
+        self._max_open_images = max_open_images
         self._tickets: list[Ticket] = []
         self._mean_loop_s: float | None = None
 
-    def admit(self, images: int) -> Ticket:
-        """Take places for so many images.
+    def admit(self, images: int, timeout_s: float | None = None) -> Ticket:
+        """Take places for so many images, whose client waits for `timeout_s` seconds.
 
         Raises:
-            QueueFullError: they would be more than may wait.
+            OverloadedError: they would be more than may wait or be open, or would not even
+                start in time.
 
         """
         waiting = sum(ticket.waiting for ticket in self._tickets)
+        open_images = sum(ticket.images for ticket in self._tickets)
+        wait_s = self.expected_wait_s(waiting)
+        refuse = partial(_overloaded, retry_after_s=UNKNOWN_WAIT_S if wait_s is None else wait_s)
         if waiting + images > self._max_waiting_images:
-            expected_wait_s = self.expected_wait_s(waiting)
-            raise QueueFullError(
-                waiting,
-                self._max_waiting_images,
-                1.0 if expected_wait_s is None else max(0.1, expected_wait_s),
+            most = self._max_waiting_images
+            raise refuse(
+                "QUEUE_FULL", f"{waiting} of at most {most} images wait", "max_waiting_images", most
+            )
+        if open_images + images > self._max_open_images:
+            most = self._max_open_images
+            raise refuse(
+                "QUEUE_FULL",
+                f"{open_images} of at most {most} images are being made or sent",
+                "max_open_images",
+                most,
+            )
+        if timeout_s is not None and wait_s is not None and wait_s > timeout_s:
+            raise refuse(
+                "DEADLINE_CANNOT_BE_MET",
+                f"the expected wait of {wait_s:.1f} s is longer than the deadline allows",
+                "timeout_s",
+                round(timeout_s, 3),
             )
         ticket = Ticket(self, images)
         self._tickets.append(ticket)
@@ -112,15 +139,17 @@ class Admission:
     def expected_wait_s(self, ahead: int) -> float | None:
         """Return how long so many images take to start, at the pace of recent loops.
 
-        By Little's law: with r images in their loops, which take d seconds each, one
-        leaves and lets another start every d / r seconds.
+        Where the batch has room they start at the next step, which is at once. Beyond
+        that, by Little's law: with r images in their loops, which take d seconds each,
+        one leaves and lets another start every d / r seconds.
         """
         running = sum(ticket.running for ticket in self._tickets)
-        if running == 0 and ahead == 0:
+        room = max(0, self.capacity - running)
+        if ahead < room:
             return 0.0
         if self._mean_loop_s is None:
             return None
-        return (ahead + 1) * self._mean_loop_s / max(1, running)
+        return (ahead - room + 1) * self._mean_loop_s / max(1, running)
 
     def learn(self, loop_s: float) -> None:
         """Note how long one image's denoising loop took."""
@@ -139,3 +168,10 @@ class Admission:
         """Tell those who wait that places may have changed."""
         for ticket in self._tickets:
             ticket.wake()
+
+
+def _overloaded(
+    reason: str, message: str, limit: str, value: float, *, retry_after_s: float
+) -> OverloadedError:
+    limits = {limit: str(value)}
+    return OverloadedError(reason, message, limits, max(SHORTEST_WAIT_S, retry_after_s))

@@ -14,8 +14,9 @@ from leyden_server.stages.messages import DenoiserInfo
 
 __all__ = ["CatalogEntry", "ModelCatalog", "ServedModel", "StageApplications"]
 
+# Of what an unknown model's error says: gRPC clients refuse metadata over 8 KiB.
 MAX_NAME_CHARS = 100
-"""Of an unknown model's name in the error: gRPC clients refuse metadata over 8 KiB."""
+MAX_NAMES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class ServedModel:
         self, model: ResolvedModel, applications: StageApplications, config: GatewayConfig
     ) -> None:
         self.model = model
-        self.admission = Admission(config.max_waiting_images)
+        self.admission = Admission(config.max_waiting_images, config.max_open_images)
         stall_s = config.stage_stall_timeout_s
         self.text_encoder = StageHandle(applications.text_encoder, "TextEncoder", stall_s)
         self.denoiser = StageHandle(applications.denoiser, "Denoiser", stall_s)
@@ -59,6 +60,9 @@ class ServedModel:
         """Wait until all three stages are warmed up."""
         stages = (self.denoiser, self.text_encoder, self.image_decoder)
         self.info, *_ = await asyncio.gather(*(stage.ready() for stage in stages))
+        factor = self.model.vae_scale_factor
+        native = (self.model.width_px // factor) * (self.model.height_px // factor)
+        self.admission.capacity = self.info.batch_row_caps[native]
 
 
 class ModelCatalog:
@@ -113,7 +117,9 @@ class ModelCatalog:
     def _entry(self, name: str) -> CatalogEntry:
         entry = self._entries.get(name or self._default)
         if entry is None:
-            raise ModelNotFoundError(name[:MAX_NAME_CHARS], tuple(sorted(self._entries)))
+            raise ModelNotFoundError(
+                name[:MAX_NAME_CHARS], tuple(sorted(self._entries)[:MAX_NAMES])
+            )
         return entry
 
     def _describe(self, entry: CatalogEntry) -> pb.Model:

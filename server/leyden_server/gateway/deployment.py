@@ -28,6 +28,9 @@ SERVER_OPTIONS = (
     # Clients may ping an idle connection every 10 s without being sent away.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # A client that has vanished without a word is given up after 30 s.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 

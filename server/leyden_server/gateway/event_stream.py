@@ -9,7 +9,7 @@ from leyden.v1 import image_generation_service_pb2 as pb
 __all__ = ["EventStream"]
 
 MAX_UNREAD_PREVIEWS = 2
-"""Previews that may wait for a reader; one more takes the oldest one's place."""
+"""Previews of an image that may wait for a reader; one more takes the oldest one's place."""
 
 
 class EventStream:
@@ -22,7 +22,7 @@ class EventStream:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._unread: deque[pb.GenerateImageResponse] = deque()
-        self._with_preview: deque[pb.GenerateImageResponse] = deque()
+        self._with_preview: dict[int, deque[pb.GenerateImageResponse]] = {}
         self._changed = asyncio.Event()
         self._event_index = 0
         self._closed = False
@@ -35,9 +35,10 @@ class EventStream:
             self._event_index += 1
             self._unread.append(event)
             if event.denoise_progress.HasField("preview"):
-                self._with_preview.append(event)
-                if len(self._with_preview) > MAX_UNREAD_PREVIEWS:
-                    self._with_preview.popleft().denoise_progress.ClearField("preview")
+                previews = self._previews_of(event)
+                previews.append(event)
+                if len(previews) > MAX_UNREAD_PREVIEWS:
+                    previews.popleft().denoise_progress.ClearField("preview")
         self._changed.set()
 
     def close(self) -> None:
@@ -49,10 +50,13 @@ class EventStream:
         while True:
             while self._unread:
                 event = self._unread.popleft()
-                if self._with_preview and self._with_preview[0] is event:
-                    self._with_preview.popleft()
+                if event.denoise_progress.HasField("preview"):
+                    self._previews_of(event).popleft()
                 yield event
             if self._closed:
                 return
             self._changed.clear()
             await self._changed.wait()
+
+    def _previews_of(self, event: pb.GenerateImageResponse) -> deque[pb.GenerateImageResponse]:
+        return self._with_preview.setdefault(event.denoise_progress.image_index, deque())

@@ -164,7 +164,7 @@ class Generation:
             try:
                 return await run()
             except UnavailableError as error:
-                if error.reason != "STAGE_DIED":
+                if error.reason not in {"STAGE_DIED", "STAGE_STOPPING"}:
                     raise
                 self.retries += 1
                 before_retry()

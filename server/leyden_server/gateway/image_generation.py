@@ -28,6 +28,9 @@ __all__ = ["SERVICE_NAME", "ImageGeneration"]
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ImageGenerationService"].full_name
 
+MAX_LOGGED_CHARS = 128
+"""Of names that have not been checked yet."""
+
 Context = grpc.aio.ServicerContext[bytes, pb.GenerateImageResponse]
 
 
@@ -45,6 +48,8 @@ class ImageGeneration:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._evicted = False
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, pb.GenerateImageResponse]":
         """Return the handler to add to a server.
@@ -58,12 +63,18 @@ class ImageGeneration:
         return grpc.method_handlers_generic_handler(SERVICE_NAME, {"GenerateImage": method})
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new requests and wait for the running ones, for `timeout_s` at most."""
+        """Refuse new requests and wait for the running ones, for `timeout_s` at most.
+
+        Those that are left then end as UNAVAILABLE.
+        """
         self._draining = True
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            return
+            self._evicted = True
+            for task in self._tasks:
+                task.cancel()
+            await self._idle.wait()
 
     async def generate_image(self, data: bytes, context: Context) -> None:
         """Serve one request."""
@@ -72,10 +83,14 @@ class ImageGeneration:
             await self._serve(data, context, record)
             record.code = "OK"
         except asyncio.CancelledError:
-            late = context.time_remaining() == 0  # None: no deadline
-            record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            if self._evicted and not context.done():
+                await self._refuse(_draining(), context, record)
+            _note_departure(context, record)
             raise
         except Exception as error:  # noqa: BLE001 - the table maps every one
+            if context.done():  # the client left while we wrote to it
+                _note_departure(context, record)
+                return
             await self._refuse(_first(error), context, record)
         finally:
             self._log.write(record)
@@ -84,14 +99,15 @@ class ImageGeneration:
         request = _parse(data)
         # Before anything can be refused, so that every line of the log has one.
         request.request_id = request.request_id or str(uuid.uuid4())
-        record.request_id, record.model = request.request_id, request.model
+        record.request_id = request.request_id[:MAX_LOGGED_CHARS]
+        record.model = request.model[:MAX_LOGGED_CHARS]
         if self._draining:
-            raise UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
+            raise _draining()
         served = self._catalog.get(request.model)
         record.model = served.model.name
         parameters = validate(request, served.model, self._config)
         _note_parameters(record, parameters)
-        ticket = served.admission.admit(parameters.image_count)
+        ticket = served.admission.admit(parameters.image_count, context.time_remaining())
         try:
             with self._claim(parameters.request_id):
                 events = EventStream(parameters.request_id)
@@ -115,11 +131,15 @@ class ImageGeneration:
     def _claim(self, request_id: str) -> Iterator[None]:
         if request_id in self._running:
             raise RequestIdInUseError(request_id)
+        task = asyncio.current_task()
+        assert task is not None
         self._running.add(request_id)
+        self._tasks.add(task)
         self._idle.clear()
         try:
             yield
         finally:
+            self._tasks.discard(task)
             self._running.remove(request_id)
             if not self._running:
                 self._idle.set()
@@ -140,6 +160,15 @@ async def _run_and_send(
         async for event in events:
             await context.write(event)
             record.images_sent += event.HasField("image")
+
+
+def _draining() -> UnavailableError:
+    return UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
+
+
+def _note_departure(context: Context, record: RequestRecord) -> None:
+    late = context.time_remaining() == 0  # None: no deadline
+    record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
 
 
 def _parse(data: bytes) -> pb.GenerateImageRequest:

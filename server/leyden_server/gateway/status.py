@@ -14,7 +14,7 @@ from leyden_server.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ModelNotLoadedError,
-    QueueFullError,
+    OverloadedError,
     RequestIdInUseError,
     UnavailableError,
 )
@@ -69,10 +69,9 @@ def to_wire(error: Exception) -> WireError:
         case RequestIdInUseError():
             request_id = {"request_id": error.request_id}
             return WireError(code.ALREADY_EXISTS, "REQUEST_ID_IN_USE", text, request_id)
-        case QueueFullError():
+        case OverloadedError():
             retry = (_retry(error.retry_after_s),)
-            limit = {"max_waiting_images": str(error.max_waiting_images)}
-            return WireError(code.RESOURCE_EXHAUSTED, "QUEUE_FULL", text, limit, retry)
+            return WireError(code.RESOURCE_EXHAUSTED, error.reason, text, error.limits, retry)
         case DeadlineExceededError():
             return WireError(code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", text)
         case UnavailableError():

@@ -39,11 +39,19 @@ class VaeDecoder:
         return list((unit.cpu().numpy() * 255).round().astype(np.uint8))
 
     def time_rows(self, rows: int, latent_height: int, latent_width: int) -> float:
-        """Decode `rows` latents of zeros and return the seconds that it took."""
+        """Decode `rows` latents of zeros and return the seconds that it took.
+
+        Raises:
+            MemoryError: the device has not enough.
+
+        """
         shape = (self._vae.config.latent_channels, latent_height, latent_width)
         latents = [np.zeros(shape, dtype=np.float32)] * rows
         start = time.perf_counter()
-        self.decode(latents)
+        try:
+            self.decode(latents)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
         return time.perf_counter() - start
 
     def _unscale(self, latents: torch.Tensor) -> torch.Tensor:

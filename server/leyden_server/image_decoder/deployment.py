@@ -31,6 +31,7 @@ class ImageDecoder:
         from leyden_server.stages.device import device_and_dtype, torch_threads
         from leyden_server.stages.torch_thread import TorchThread
 
+        self._config = config
         device, dtype = device_and_dtype(config)
         self._vae_thread = TorchThread("vae", torch_threads(config))
         self._decoder = self._vae_thread.run(VaeDecoder, model, dtype=dtype, device=device)
@@ -45,6 +46,10 @@ class ImageDecoder:
         self._row_caps.set(height * width, cap)
         self._encode_threads = ThreadPoolExecutor(config.encode_threads, "image-encode")
         self._decode_batch.set_max_batch_size(cap)
+
+    async def check_health(self) -> None:
+        """Tell Serve whether the model still answers."""
+        self._vae_thread.check_health(self._config.stall_timeout_s)
 
     async def ready(self) -> StageInfo:
         """Answer once the VAE is loaded and warmed up."""

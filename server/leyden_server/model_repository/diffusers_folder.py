@@ -103,10 +103,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _require_safetensors(folder: Path, stem: str, variant: str | None) -> None:
     name = f"{stem}.{variant}" if variant else stem
-    accepted = [f"{name}.safetensors", f"{stem}.safetensors.index.json"]
-    if variant:
-        accepted.append(f"{stem}.safetensors.index.{variant}.json")
+    index = f"index.{variant}" if variant else "index"
+    accepted = [f"{name}.safetensors", f"{stem}.safetensors.{index}.json"]
     if not any((folder / file).is_file() for file in accepted):
+        others = sorted({f.name.split(".")[1] for f in folder.glob(f"{stem}.*.safetensors")})
+        hint = f"; model.yaml may choose variant: {' or '.join(others)}" if others else ""
         raise ModelRepositoryError(
-            f"{folder / accepted[0]}: is missing (weights are loaded from safetensors only)"
+            f"{folder / accepted[0]}: is missing (weights are loaded from safetensors only{hint})"
         )

@@ -25,14 +25,20 @@ def smallest_good_row_count(seconds: Mapping[int, float]) -> int:
 def measure_row_cap(run: Callable[[int], float], max_rows: int) -> tuple[int, dict[int, float]]:
     """Double the rows until they stop paying; return the cap and the seconds by rows.
 
-    `run` runs the model once on so many rows and returns the seconds that it took. Each
+    `run` runs the model once on so many rows and returns the seconds that it took, or
+    raises MemoryError: so many do not pay either. Each
     count is timed up to five times and the fastest counts: on a shared machine a slower
     one has somebody else's work in it.
     """
     seconds: dict[int, float] = {}
     rows = 1
     while rows <= max_rows:
-        seconds[rows] = _fastest(run, rows)
+        try:
+            seconds[rows] = _fastest(run, rows)
+        except MemoryError:
+            if rows == 1:
+                raise
+            break
         if smallest_good_row_count(seconds) < rows / 2:
             break
         rows = max_rows if rows < max_rows < 2 * rows else 2 * rows
@@ -50,7 +56,11 @@ def _fastest(run: Callable[[int], float], rows: int) -> float:
 
 
 class RowCaps:
-    """Caps by latent size; a size that was not measured has the nearest one's."""
+    """Caps by latent size.
+
+    A size that was not measured has the nearest one's cap, and where it is larger than
+    that, so many fewer rows: they would take memory that nobody has tried.
+    """
 
     def __init__(self) -> None:
         self._by_pixels: dict[int, int] = {}
@@ -62,7 +72,8 @@ class RowCaps:
     def get(self, latent_pixels: int) -> int:
         """Return the cap of a size."""
         nearest = min(self._by_pixels, key=lambda known: abs(log(known / latent_pixels)))
-        return self._by_pixels[nearest]
+        share = min(1.0, nearest / latent_pixels)
+        return max(1, int(self._by_pixels[nearest] * share))
 
     def as_dict(self) -> dict[int, int]:
         """Return the measured caps by latent pixels."""

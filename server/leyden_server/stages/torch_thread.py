@@ -9,6 +9,7 @@ thread of the process has torch to itself with one core.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -25,6 +26,7 @@ class TorchThread:
     """Runs functions one after another in a thread with `threads` torch threads."""
 
     def __init__(self, name: str, threads: int) -> None:
+        self._started_s: float | None = None
         self._executor = ThreadPoolExecutor(1, name, torch.set_num_threads, (threads,))
         self._executor.submit(torch.get_num_threads).result()
         # From now on what other threads of the process are given when they first use torch.
@@ -37,7 +39,21 @@ class TorchThread:
         **kwargs: Parameters.kwargs,
     ) -> "Future[Result]":
         """Run `run` when those before it are done."""
-        return self._executor.submit(run, *args, **kwargs)
+
+        def timed() -> Result:
+            self._started_s = time.monotonic()
+            try:
+                return run(*args, **kwargs)
+            finally:
+                self._started_s = None
+
+        return self._executor.submit(timed)
+
+    def check_health(self, stall_timeout_s: float) -> None:
+        """Raise RuntimeError where what runs now has run for longer than that."""
+        started_s = self._started_s
+        if started_s is not None and time.monotonic() - started_s > stall_timeout_s:
+            raise RuntimeError(f"the model has run for over {stall_timeout_s} s")
 
     def run(
         self,

@@ -21,6 +21,7 @@ class TextEncoder:
         from leyden_server.stages.torch_thread import TorchThread
         from leyden_server.text_encoder.encoder import PromptEncoder
 
+        self._config = config
         device, dtype = device_and_dtype(config)
         self._thread = TorchThread("text-encoder", torch_threads(config))
         self._encoder = self._thread.run(
@@ -30,6 +31,10 @@ class TextEncoder:
         self._cache: OrderedDict[str, EncodedPrompt] = OrderedDict()
         self._cache_prompts = config.cache_prompts
         self._encode_batch.set_max_batch_size(config.max_batch_prompts)
+
+    async def check_health(self) -> None:
+        """Tell Serve whether the model still answers."""
+        self._thread.check_health(self._config.stall_timeout_s)
 
     async def ready(self) -> StageInfo:
         """Answer once the encoders are loaded and warmed up."""

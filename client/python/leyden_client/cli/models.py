@@ -15,7 +15,7 @@ _PIPE_WIDTH = 200
 _EPILOG = """\
 examples:
   leyden models
-  leyden models sdxl-lightning-4step --json
+  leyden models leyden-tiny-base --json
 """
 
 
