@@ -13,7 +13,7 @@ from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ResolvedModel
 
-__all__ = ["UNetRunner"]
+__all__ = ["UNetRunner", "weights_digest"]
 
 
 class UNetRunner:

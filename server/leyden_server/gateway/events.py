@@ -13,7 +13,16 @@ from leyden_server.gateway.validation import (
 )
 from leyden_server.stages.messages import DecodedImage, EncodedPrompt, PreviewImage, StepDone
 
-__all__ = ["denoise_progress", "duration", "image_events", "queued", "summary", "text_encoded"]
+__all__ = [
+    "FORMAT_VALUES",
+    "SOLVER_VALUES",
+    "denoise_progress",
+    "duration",
+    "image_events",
+    "queued",
+    "summary",
+    "text_encoded",
+]
 
 CHUNK_ABOVE_BYTES = 3 * 2**20
 """gRPC clients stop at messages of 4 MiB unless told otherwise."""

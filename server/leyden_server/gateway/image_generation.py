@@ -6,19 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import (
-    FieldViolation,
-    InvalidRequestError,
     RequestIdInUseError,
     UnavailableError,
 )
 from leyden_server.gateway.catalog import ModelCatalog
 from leyden_server.gateway.event_stream import EventStream
 from leyden_server.gateway.generation import Generation
+from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.request_log import RequestLog, RequestRecord
 from leyden_server.gateway.status import to_wire
 from leyden_server.gateway.validation import GenerationParameters, validate
@@ -96,7 +94,7 @@ class ImageGeneration:
             self._log.write(record)
 
     async def _serve(self, data: bytes, context: Context, record: RequestRecord) -> None:
-        request = _parse(data)
+        request = parse(pb.GenerateImageRequest, data)
         # Before anything can be refused, so that every line of the log has one.
         request.request_id = request.request_id or str(uuid.uuid4())
         record.request_id = request.request_id[:MAX_LOGGED_CHARS]
@@ -169,14 +167,6 @@ def _draining() -> UnavailableError:
 def _note_departure(context: Context, record: RequestRecord) -> None:
     late = context.time_remaining() == 0  # None: no deadline
     record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
-
-
-def _parse(data: bytes) -> pb.GenerateImageRequest:
-    try:
-        return pb.GenerateImageRequest.FromString(data)
-    except DecodeError as error:
-        violation = FieldViolation("", "the bytes are not a leyden.v1.GenerateImageRequest")
-        raise InvalidRequestError((violation,)) from error
 
 
 def _first(error: Exception) -> Exception:

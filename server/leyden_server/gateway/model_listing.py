@@ -1,11 +1,11 @@
 """The ModelService: which models there are and what each accepts."""
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from leyden.v1 import model_service_pb2 as pb
-from leyden_server.errors import FieldViolation, InvalidRequestError, RequestError
 from leyden_server.gateway.catalog import ModelCatalog
+from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.status import to_wire
 
 __all__ = ["SERVICE_NAME", "ModelListing"]
@@ -41,16 +41,10 @@ class ModelListing:
     async def get_model(self, data: bytes, context: Context) -> pb.GetModelResponse:
         """Describe one model."""
         try:
-            return pb.GetModelResponse(model=self._catalog.describe(_parse(data).model))
-        except RequestError as error:
+            return pb.GetModelResponse(
+                model=self._catalog.describe(parse(pb.GetModelRequest, data).model)
+            )
+        except Exception as error:
             wire = to_wire(error)
             await context.abort(wire.code, wire.message, wire.trailing_metadata())
             raise
-
-
-def _parse(data: bytes) -> pb.GetModelRequest:
-    try:
-        return pb.GetModelRequest.FromString(data)
-    except DecodeError as error:
-        violation = FieldViolation("", "the bytes are not a leyden.v1.GetModelRequest")
-        raise InvalidRequestError((violation,)) from error

@@ -5,6 +5,7 @@ import logging
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 __all__ = ["RequestLog", "RequestRecord"]
@@ -36,12 +37,15 @@ class RequestRecord:
 
 
 class RequestLog:
-    """Appends records to a file that all Gateway replicas of a node may share."""
+    """Appends records to a file that all Gateway replicas of a node may share.
+
+    The file may be moved away at any time, as logrotate does; a new one is begun then.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._logger = logging.Logger("leyden.requests")
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = WatchedFileHandler(path, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(message)s"))
         self._logger.addHandler(handler)
 

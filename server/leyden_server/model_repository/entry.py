@@ -14,7 +14,7 @@ from leyden_server.strict_model import StrictModel
 __all__ = [
     "GuidanceRange",
     "ModelEntry",
-    "NoiseSchedule",
+    "NoiseScheduleOverrides",
     "PredictionType",
     "PreviewFactors",
     "SizeRange",
@@ -28,7 +28,7 @@ PredictionType = Literal["epsilon", "sample", "v_prediction"]
 TimestepSpacing = Literal["leading", "trailing", "linspace"]
 
 
-class NoiseSchedule(StrictModel):
+class NoiseScheduleOverrides(StrictModel):
     """How the denoising loop samples. What is not set comes from the base's scheduler."""
 
     solvers: tuple[SolverName, ...] = Field(default=(), max_length=2)
@@ -137,7 +137,7 @@ class ModelEntry(StrictModel):
     variant: str = ""
     """Variant of the base's weight files, such as fp16."""
 
-    noise_schedule: NoiseSchedule = NoiseSchedule()
+    noise_schedule: NoiseScheduleOverrides = NoiseScheduleOverrides()
     """How the denoising loop samples."""
 
     num_inference_steps: StepRange = StepRange()

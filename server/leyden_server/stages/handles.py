@@ -16,7 +16,7 @@ from ray.serve.handle import DeploymentHandle
 
 from leyden_server.errors import RequestError, UnavailableError
 
-__all__ = ["StageHandle"]
+__all__ = ["RETRY_AFTER_S", "StageHandle"]
 
 RETRY_AFTER_S = 5.0
 """About how long Serve takes to notice a dead replica and to start another."""

@@ -167,7 +167,8 @@ class GenerateImageRequest(_message.Message):
     request_id: _builtins.str
     """OPTIONAL. Name of this generation, chosen by the client: 1 to 128 of
     letters, digits, '.', '_', ':' and '-'. While a generation runs its name
-    cannot be used for another. Empty: a UUID that the server draws.
+    cannot be used for another (at the same Gateway replica, where a server has
+    several). Empty: a UUID that the server draws.
     """
     @_builtins.property
     def preview(self) -> Global___PreviewOptions:
@@ -293,8 +294,8 @@ class Queued(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_DURATION_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """OUTPUT_ONLY. Number of images of other requests that will start first;
-    0: this request is next.
+    """OUTPUT_ONLY. Number of images of earlier requests that wait too; 0: none.
+    One with an earlier deadline may start before its turn.
     """
     @_builtins.property
     def expected_wait_duration(self) -> _duration_pb2.Duration:

@@ -58,7 +58,8 @@ class ImageGenerationServiceServicer(object):
         NOT_FOUND            no such model
         FAILED_PRECONDITION  the model is known but not loaded
         ALREADY_EXISTS       `request_id` belongs to a generation that is running
-        RESOURCE_EXHAUSTED   the queue is full; RetryInfo has the expected wait
+        RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it;
+        RetryInfo has the expected wait
         DEADLINE_EXCEEDED    the client's deadline passed
         UNAVAILABLE          loading, draining, or a stage died; RetryInfo is set
         INTERNAL             a defect; ErrorInfo has the id under which it was logged

@@ -192,7 +192,7 @@ class _Files:
 
     def check(self) -> None:
         """Raise the `OSError` that writing would raise, before anything is generated."""
-        for image_index in range(self.image_count):
+        for image_index in {0, self.image_count - 1}:  # they share a directory
             check_writable(self.of_image(image_index))
         if self.previews is not None:
             self.previews.mkdir(parents=True, exist_ok=True)
