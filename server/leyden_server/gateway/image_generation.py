@@ -50,11 +50,7 @@ class ImageGeneration:
         self._evicted = False
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, pb.GenerateImageResponse]":
-        """Return the handler to add to a server.
-
-        It takes bytes: gRPC answers bytes that it cannot decode with UNKNOWN and the
-        names of Python classes, where a client is owed INVALID_ARGUMENT.
-        """
+        """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
         method = grpc.unary_stream_rpc_method_handler(
             self.generate_image, response_serializer=pb.GenerateImageResponse.SerializeToString
         )
