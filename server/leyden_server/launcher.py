@@ -31,7 +31,8 @@ __all__ = ["LeydenServer"]
 class LeydenServer:
     """A running server, as a context manager.
 
-    Leaving it drains the Gateway, stops the stages, and ends a Ray of our own.
+    Leaving it drains the Gateway, stops the stages, and ends a Ray of our own; a
+    KeyboardInterrupt meanwhile ends the drain, and what runs with it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LeydenServer:
         self._catalog = build_catalog(config, ModelRepository(config.model_repository))
         self._stack = ExitStack()
         self._applications: list[str] = []
+        self._at_once = False
         self.address = ""
         self.request_log = Path()
 
@@ -91,11 +93,11 @@ class LeydenServer:
         self._stack.close()
 
     def _shut_down_serve(self) -> None:
-        if self._config.ray.address == "local":
+        if self._config.ray.address != "local":
+            for name in self._applications:  # others' applications stay
+                serve.delete(name, _blocking=not self._at_once)
+        elif not self._at_once:  # else Ray's own end is the quicker one
             serve.shutdown()
-            return
-        for name in self._applications:  # others' applications stay
-            serve.delete(name)
 
     def _drain(self) -> None:
         # The Gateway first: what it has accepted still needs the stages.
@@ -106,6 +108,9 @@ class LeydenServer:
                 gone = True
             except TimeoutError:  # Serve waits for 60 s; our drain may be longer
                 continue
+            except KeyboardInterrupt:
+                self._at_once = True
+                raise
 
 
 def _start_ray(config: RayConfig) -> None:

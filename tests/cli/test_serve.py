@@ -94,6 +94,23 @@ def test_a_server_lives_from_loading_to_drained(tmp_path: Path) -> None:
         assert {r["reason"] for r in logged} == {"", "MODEL_LOADING", "INVALID_FIELD", "DRAINING"}
 
 
+def test_a_second_ctrl_c_stops_at_once_and_says_so_to_the_clients(tmp_path: Path) -> None:
+    with running(["serve", "--port", "0", "--model", BASE], tmp_path) as server:
+        address = server.stdout_line().removeprefix("ready: grpc ")
+        images: Any = pb_grpc.ImageGenerationServiceStub(grpc.insecure_channel(address))
+        call = images.GenerateImage(request(num_inference_steps=100, image_count=8))
+        next(event for event in call if event.HasField("denoise_progress"))
+        server.interrupt()
+        eventually(lambda: "draining" in server.stderr)
+        server.interrupt()
+        with pytest.raises(grpc.RpcError) as raised:
+            list(call)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.process.wait(60) == 130
+        assert "Traceback" not in server.stderr
+        eventually(lambda: not server.descendants())
+
+
 def test_ctrl_c_while_loading_leaves_nothing_behind(tmp_path: Path) -> None:
     with running(["serve", "--port", "0"], tmp_path) as server:
         eventually(lambda: "loading" in server.stderr, 60)

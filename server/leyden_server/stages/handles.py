@@ -56,8 +56,7 @@ class StageHandle:
         try:
             return await self._answer(response)
         finally:
-            # Outside a Serve request nothing else cancels it; harmless once it is done.
-            response.cancel()
+            _cancel(response)
 
     async def stream(self, method: str, *args: object) -> AsyncGenerator[Any]:
         """Call a generator method and yield its items; raises as `call` does."""
@@ -70,7 +69,7 @@ class StageHandle:
                     return
                 yield item
         finally:
-            items.cancel()
+            _cancel(items)
 
     async def _answer(self, awaitable: Awaitable[Any]) -> Any:
         answer = asyncio.ensure_future(_await(awaitable))
@@ -116,6 +115,15 @@ _DEAD = (
     RequestCancelledError,
     TaskCancelledError,
 )
+
+
+def _cancel(response: Any) -> None:
+    """Cancel a call: outside a Serve request nothing else does; harmless once it is done."""
+    try:
+        response.cancel()
+    except _DEAD:
+        # It never reached a replica, which `cancel` raises once more: nothing to cancel.
+        return
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:
