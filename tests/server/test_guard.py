@@ -11,6 +11,7 @@ from support.running_server import RunningServer, details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import model_service_pb2 as model_pb
+from leyden_client.cli.main import main as leyden
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": ""}, "prompt", "empty"),
@@ -126,7 +127,9 @@ def test_list_models_tells_what_each_accepts(server: RunningServer) -> None:
     assert default == lightning
 
 
-def test_a_model_that_is_not_loaded_says_what_is_missing(server: RunningServer) -> None:
+def test_a_model_that_is_not_loaded_says_what_is_missing(
+    server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         server.generate(model=ABSENT)
     assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
@@ -136,6 +139,11 @@ def test_a_model_that_is_not_loaded_says_what_is_missing(server: RunningServer) 
     model = server.models.GetModel(model_pb.GetModelRequest(model=ABSENT)).model
     assert model.state == model_pb.MODEL_STATE_UNAVAILABLE
     assert model.unavailable_reason == info.metadata["missing"]
+    for arguments in ([], [ABSENT]):  # what is not known is not shown as zero
+        assert leyden(["models", *arguments, "--server", server.address]) == 0
+        shown = capsys.readouterr().out
+        assert ABSENT in shown
+        assert "0 x 0" not in shown
 
 
 def test_a_request_id_in_use_is_refused_and_free_again_afterwards(server: RunningServer) -> None:

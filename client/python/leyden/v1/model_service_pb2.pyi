@@ -150,7 +150,10 @@ Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """A model and what it accepts. All ranges are inclusive."""
+    """A model and what it accepts. All ranges are inclusive. Where files of the model
+    are missing, as unavailable_reason then says, what it accepts is not known: sizes,
+    steps, guidance scales, solvers and max_prompt_tokens are zero or empty.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -221,7 +224,7 @@ class Model(_message.Message):
     """OUTPUT_ONLY. Most images of one request."""
     max_prompt_tokens: _builtins.int
     """OUTPUT_ONLY. Length in tokens at which a prompt is cut, with the two that
-    mark start and end. Zero until it is loaded.
+    mark start and end.
     """
     previews: _builtins.bool
     """OUTPUT_ONLY. Whether it can send previews."""

@@ -74,9 +74,7 @@ def _print_table(models: tuple[Model, ...]) -> None:
         table.add_row(
             model.name,
             model.state,
-            _range(model.min_num_inference_steps, model.max_num_inference_steps),
-            _range(model.min_guidance_scale, model.max_guidance_scale),
-            f"{model.default_width_px} x {model.default_height_px}",
+            *(_limits(model) if _limits_are_known(model) else ("-", "-", "-")),
             model.license,
             "*" if model.is_default else "",
         )
@@ -87,6 +85,7 @@ def _print_table(models: tuple[Model, ...]) -> None:
 
 
 def _print_details(model: Model) -> None:
+    known = _limits_are_known(model)
     rows = {
         "name": model.name + (" (the default)" if model.is_default else ""),
         "description": model.description,
@@ -95,11 +94,17 @@ def _print_details(model: Model) -> None:
         "revision": model.revision,
         "licence": model.license,
         "size": f"{model.default_width_px} x {model.default_height_px} px; each side "
-        f"{_range(model.min_size_px, model.max_size_px)}, multiples of {model.size_multiple_px}",
+        f"{_range(model.min_size_px, model.max_size_px)}, multiples of {model.size_multiple_px}"
+        if known
+        else "",
         "steps": f"{model.default_num_inference_steps}; "
-        f"{_range(model.min_num_inference_steps, model.max_num_inference_steps)}",
+        f"{_range(model.min_num_inference_steps, model.max_num_inference_steps)}"
+        if known
+        else "",
         "guidance": f"{model.default_guidance_scale:g}; "
-        f"{_range(model.min_guidance_scale, model.max_guidance_scale)}",
+        f"{_range(model.min_guidance_scale, model.max_guidance_scale)}"
+        if known
+        else "",
         "solvers": ", ".join(model.solvers),
         "formats": ", ".join(model.output_formats),
         "images": f"at most {model.max_image_count} in a request",
@@ -109,6 +114,19 @@ def _print_details(model: Model) -> None:
     for label, text in rows.items():
         if text:
             print(f"{label:<12} {text}")
+
+
+def _limits_are_known(model: Model) -> bool:
+    """Whether the server could read what the model accepts; if not, the limits are zero."""
+    return model.max_num_inference_steps > 0
+
+
+def _limits(model: Model) -> tuple[str, str, str]:
+    return (
+        _range(model.min_num_inference_steps, model.max_num_inference_steps),
+        _range(model.min_guidance_scale, model.max_guidance_scale),
+        f"{model.default_width_px} x {model.default_height_px}",
+    )
 
 
 def _range(low: float, high: float) -> str:
