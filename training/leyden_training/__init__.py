@@ -1,0 +1,1 @@
+"""Training of Leyden's own models: data, teacher, distillation and evaluation."""

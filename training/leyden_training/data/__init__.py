@@ -1,0 +1,1 @@
+"""The data: landscapes rendered from known scenes, and captions that say what is in them."""

@@ -1,0 +1,49 @@
+"""What each picture of a dataset is: its scene, size and captions, known before it is rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from leyden_training.data.captions import Caption, caption
+from leyden_training.data.scene import Scene, sample_scene
+
+SQUARE = (256, 256)
+SIZE_BUCKETS: dict[tuple[int, int], float] = {
+    SQUARE: 0.70,
+    (320, 208): 0.10,
+    (208, 320): 0.05,
+    (288, 224): 0.09,
+    (224, 288): 0.06,
+}
+"""(width, height) in pixels and the share of the pictures of each bucket."""
+
+CAPTIONS_PER_PICTURE = 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """What picture `index` is, before it is rendered."""
+
+    index: int
+    scene: Scene
+    width_px: int
+    height_px: int
+    render_seed: int
+    captions: tuple[Caption, ...]
+
+
+def describe(
+    seed: int, index: int, size_buckets: dict[tuple[int, int], float] | None = None
+) -> Item:
+    """Return what picture `index` of the dataset `seed` is."""
+    shares = size_buckets or SIZE_BUCKETS
+    rng = np.random.default_rng([seed, index])
+    scene = sample_scene(rng)
+    sizes = tuple(shares)
+    weights = np.array(tuple(shares.values()))
+    width, height = sizes[int(rng.choice(len(sizes), p=weights / weights.sum()))]
+    render_seed = int(rng.integers(2**62))
+    captions = tuple(caption(scene, rng) for _ in range(CAPTIONS_PER_PICTURE))
+    return Item(index, scene, width, height, render_seed, captions)
