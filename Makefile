@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format protos proto-baseline clean
+.PHONY: help install demo serve test lint format protos proto-baseline bench clean
 
 # $(call step,heading,command) runs one check and says which one failed.
 step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)' >&2; exit 1; }
@@ -36,7 +36,7 @@ test: lint ## all checks, then the tests
 lint: install ## the checks alone: format, style, types, protos, stubs
 	$(call step,Python format (ruff format),$(BIN)/ruff format --check .)
 	$(call step,Python style (ruff check),$(BIN)/ruff check .)
-	$(call step,types (mypy),$(BIN)/mypy client/python/leyden_client server/leyden_server tests)
+	$(call step,types (mypy),$(BIN)/mypy client/python/leyden_client server/leyden_server training/leyden_training tests)
 	$(call step,proto style (buf lint),cd protos && ../$(BIN)/buf lint)
 	$(call step,proto format (buf format),cd protos && ../$(BIN)/buf format --diff --exit-code)
 	$(call step,proto compatibility (buf breaking),cd protos && ../$(BIN)/buf breaking --against baseline.binpb)
@@ -52,6 +52,9 @@ protos: install ## regenerate the Python stubs from protos/
 
 proto-baseline: install ## accept the protos of now as what later ones must not break
 	@cd protos && ../$(BIN)/buf build --exclude-source-info -o baseline.binpb
+
+bench: install ## measure on this machine: 20 minutes or so, with nothing else running
+	@$(BIN)/python -m benchmarks
 
 clean: ## remove .venv and everything that was made
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache demo.png

@@ -1,0 +1,90 @@
+"""leyden-train: data, VAE, teacher, distillation and evaluation of the embedded models.
+
+Everything goes into one folder (--folder, default runs), stage by stage. Each stage goes on
+from where it was: Ctrl-C writes a checkpoint and stops, the same command resumes.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from leyden_training import stages
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run one stage."""
+    arguments = _parser().parse_args()
+    run: Callable[[argparse.Namespace], None] = arguments.run
+    try:
+        run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except FileNotFoundError as error:
+        print(f"leyden-train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="leyden-train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where everything goes")
+    parser.add_argument(
+        "--workers", type=int, help="processes; one for each core by default, one with a GPU"
+    )
+    commands = parser.add_subparsers(required=True, metavar="STAGE")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    render = command("render", stages.render, "render the pictures and their captions")
+    render.add_argument("--count", type=int, default=12_000, help="number of pictures")
+    render.add_argument("--seed", type=int, default=0)
+
+    vae = command("vae", stages.vae, "train the VAE")
+    vae.add_argument("--scale", type=float, default=1.0, help="length of the run, as a factor")
+
+    command("latents", stages.latents, "whiten the VAE and encode all pictures with it")
+
+    teacher = command("teacher", stages.teacher, "train the many-step teacher")
+    teacher.add_argument("--half-iterations", type=int, help="at half size, before the whole one")
+    teacher.add_argument("--whole-iterations", type=int, help="at whole size")
+    teacher.add_argument("--cooldown", type=int, help="iterations of falling learning rate")
+
+    export = command("export", stages.export_teacher, "write the teacher as a diffusers folder")
+    export.add_argument("out", type=Path)
+
+    distil = command("distil", stages.distil_all, "distil a diffusers folder to 8, 4, 2, 1 steps")
+    distil.add_argument("teacher", type=Path, help="a diffusers SDXL folder")
+    distil.add_argument("--teacher-steps", type=int, default=32, help="of the first stage")
+    distil.add_argument("--guidance", type=float, default=2.5, help="folded in by the first stage")
+    distil.add_argument("--down-to", type=int, choices=(8, 4, 2, 1), default=1)
+    distil.add_argument("--scale", type=float, default=1.0, help="length of the runs, as a factor")
+    distil.add_argument("--batch", type=int, help="rows of each worker in each iteration")
+    distil.add_argument("--rank", type=int, default=64, help="of the LoRA of each stage")
+    distil.add_argument("--seed", type=int, default=0)
+
+    sample = command("sample", stages.sample, "a contact sheet of a diffusers folder")
+    sample.add_argument("model", type=Path)
+    sample.add_argument("out", type=Path)
+    sample.add_argument("--steps", type=int, default=25)
+    sample.add_argument("--guidance", type=float, default=2.5)
+    sample.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--prompt", action="append", help="instead of the usual twelve")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""The learning rate of a run that may be prolonged."""
+
+__all__ = ["learning_rate_at"]
+
+
+def learning_rate_at(
+    iteration: int, *, total: int, peak: float, warmup: int, cooldown: int
+) -> float:
+    """Rise, hold, and fall to zero over the last `cooldown` iterations.
+
+    A run whose `total` is raised while it holds goes on as if it had been meant so, which no
+    cosine does.
+    """
+    rise = min(1.0, (iteration + 1) / max(1, warmup))
+    fall = min(1.0, (total - iteration) / max(1, cooldown))
+    return peak * min(rise, fall)

@@ -1,0 +1,140 @@
+"""The stages of a run, in order, each from the folder that the one before it wrote."""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from diffusers import AutoencoderKL
+
+from leyden_training.data.dataset import render_dataset
+from leyden_training.distillation.lora import write_lora
+from leyden_training.distillation.stage import usual_stages
+from leyden_training.distillation.training import distil
+from leyden_training.latents import cache_latents, whitened_vae
+from leyden_training.parts import ModelShape, embedded_tokenizers, save_pipeline
+from leyden_training.teacher_training import TeacherSettings, load_teacher, train_teacher
+from leyden_training.vae_training import VaeSettings, shortened, train_vae
+from leyden_training.workers import run_workers
+
+__all__ = ["distil_all", "export_teacher", "latents", "render", "sample", "teacher", "vae"]
+
+SHAPE = ModelShape()
+
+
+def render(arguments: argparse.Namespace) -> None:
+    """Render pictures and captions."""
+    render_dataset(
+        arguments.folder / "data",
+        count=arguments.count,
+        seed=arguments.seed,
+        workers=arguments.workers or len(os.sched_getaffinity(0)),
+    )
+
+
+def vae(arguments: argparse.Namespace) -> None:
+    """Train the VAE."""
+    settings = shortened(VaeSettings(), arguments.scale)
+    run_workers(
+        train_vae,
+        {
+            "data": arguments.folder / "data",
+            "run": arguments.folder / "vae",
+            "shape": SHAPE,
+            "settings": settings,
+        },
+        arguments.workers,
+    )
+
+
+def latents(arguments: argparse.Namespace) -> None:
+    """Whiten the VAE and encode the pictures."""
+    folder = arguments.folder
+    if not (folder / "latents" / "vae").exists():
+        whitened_vae(folder / "vae", folder / "data", SHAPE).save_pretrained(
+            folder / "latents" / "vae"
+        )
+    cache_latents(
+        folder / "data",
+        AutoencoderKL.from_pretrained(folder / "latents" / "vae"),
+        folder / "latents",
+        embedded_tokenizers(),
+    )
+
+
+def teacher(arguments: argparse.Namespace) -> None:
+    """Train the teacher."""
+    settings = TeacherSettings()
+    for name in ("half_iterations", "whole_iterations", "cooldown"):
+        if (value := getattr(arguments, name)) is not None:
+            settings = replace(settings, **{name: value})
+    run_workers(
+        train_teacher,
+        {
+            "latents": arguments.folder / "latents",
+            "run": arguments.folder / "teacher",
+            "shape": SHAPE,
+            "tokenizer": embedded_tokenizers()[0],
+            "settings": settings,
+        },
+        arguments.workers,
+    )
+
+
+def distil_all(arguments: argparse.Namespace) -> None:
+    """Distil students of 8, 4, 2 and 1 steps, each taught by the one before it."""
+    pipeline: Path = arguments.teacher
+    teacher_unet = pipeline / "unet"
+    for usual in usual_stages(arguments.teacher_steps, arguments.guidance):
+        stage = replace(usual, batch=arguments.batch or usual.batch).scaled(arguments.scale)
+        run = arguments.folder / "students" / f"{stage.steps}step"
+        if not (run / "unet").exists():
+            run_workers(
+                distil,
+                {
+                    "pipeline_folder": pipeline,
+                    "teacher_unet": teacher_unet,
+                    "latents": arguments.folder / "latents",
+                    "run": run,
+                    "stage": stage,
+                    "seed": arguments.seed,
+                },
+                arguments.workers,
+            )
+        if not (run / "unet").exists():
+            return  # stopped; its checkpoint waits
+        write_lora(pipeline / "unet", run / "unet", run / "lora.safetensors", arguments.rank)
+        if stage.steps == arguments.down_to:
+            return
+        teacher_unet = run / "unet"
+
+
+def export_teacher(arguments: argparse.Namespace) -> None:
+    """Write the teacher's averaged weights as a folder that stock diffusers loads."""
+    folder, tokenizers = arguments.folder, embedded_tokenizers()
+    trained = load_teacher(folder / "teacher", SHAPE, tokenizers[0])
+    save_pipeline(
+        arguments.out,
+        vae=AutoencoderKL.from_pretrained(folder / "latents" / "vae"),
+        unet=trained.unet,
+        text_encoders=(trained.text_encoder, trained.text_encoder_2),
+        tokenizers=tokenizers,
+    )
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    """Write a contact sheet."""
+    from leyden_training.sampling import USUAL_PROMPTS, contact_sheet, load_pipeline
+
+    pipeline = load_pipeline(arguments.model)
+    side = pipeline.default_sample_size * pipeline.vae_scale_factor
+    width_px, height_px = arguments.size or (side, side)
+    contact_sheet(
+        pipeline,
+        arguments.prompt or USUAL_PROMPTS,
+        steps=arguments.steps,
+        guidance_scale=arguments.guidance,
+        width_px=width_px,
+        height_px=height_px,
+        seed=arguments.seed,
+    ).save(arguments.out)

@@ -1,0 +1,116 @@
+"""Data-parallel workers: one process a CPU core, or one process with a GPU.
+
+Two processes of one thread each train a model of this size nearly twice as fast as one
+process of two threads: its kernels are too small to be shared.
+"""
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+
+__all__ = ["Workers", "on_device", "run_workers"]
+
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The process's place among the workers."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this worker writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its sum over all workers."""
+        if self.count == 1 or not tensors:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        dist.all_reduce(flat)
+        offset = 0
+        for tensor in tensors:
+            tensor.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
+            offset += tensor.numel()
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each gradient by its mean over all workers."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        self.sum(gradients)
+        for gradient in gradients:
+            gradient.div_(self.count)
+
+    def any(self, flag: bool) -> bool:
+        """Whether any worker says so."""
+        if self.count == 1:
+            return flag
+        votes = torch.tensor([float(flag)])
+        dist.all_reduce(votes)
+        return bool(votes.item())
+
+
+def on_device(module: AnyModule, device: torch.device) -> AnyModule:
+    """Move a module to a device, its convolutions channels last, in place."""
+    movable: Any = module  # torch's types do not know memory_format here
+    movable.to(device, memory_format=torch.channels_last)
+    return module
+
+
+def run_workers(
+    work: Callable[..., None], arguments: Mapping[str, object], count: int | None = None
+) -> None:
+    """Call `work(workers, **arguments)` in every worker and wait for all of them.
+
+    Args:
+        work: a module-level function.
+        arguments: picklable keyword arguments, the same for all.
+        count: number of workers; one with a GPU, else one for each core that may be used.
+
+    Raises:
+        torch.multiprocessing.ProcessRaisedException: a worker failed.
+
+    """
+    if torch.cuda.is_available():
+        work(Workers(0, 1, torch.device("cuda")), **arguments)
+        return
+    count = count or len(os.sched_getaffinity(0))
+    if count == 1:
+        torch.set_num_threads(1)
+        work(Workers(0, 1, torch.device("cpu")), **arguments)
+        return
+    # A worker turns SIGINT into "write a checkpoint and stop"; the parent only waits.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            spawn(_worker, (count, Path(folder) / "rendezvous", work, dict(arguments)), count)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _worker(
+    rank: int,
+    count: int,
+    rendezvous: Path,
+    work: Callable[..., None],
+    arguments: Mapping[str, object],
+) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=count)
+    try:
+        work(Workers(rank, count, torch.device("cpu")), **arguments)
+    finally:
+        dist.destroy_process_group()
