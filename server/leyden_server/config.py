@@ -25,6 +25,7 @@ __all__ = [
 DEFAULT_MODEL = "leyden-tiny-lightning-4step"
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+UNetExecution = Literal["eager", "compile", "compile_cuda_graphs"]
 
 
 class GatewayConfig(StrictModel):
@@ -67,7 +68,12 @@ class GatewayConfig(StrictModel):
 
     stage_stall_timeout_s: float = Field(default=60.0, gt=0)
     """A stage that owes answers and gives none at all for this many seconds is
-    UNAVAILABLE to those who wait. Longer than the slowest denoise step."""
+    UNAVAILABLE to those who wait. Longer than the slowest denoise step. Time in which
+    the stage has no replica running is not counted."""
+
+    stage_start_timeout_s: float = Field(default=600.0, gt=0)
+    """A stage without a running replica, at rest or after a death, gets this many seconds
+    to start one; then it is UNAVAILABLE to those who wait."""
 
     @model_validator(mode="after")
     def _a_whole_request_may_wait(self) -> Self:
@@ -88,20 +94,27 @@ class StageConfig(StrictModel):
     """GPU share of a replica. Not set: the stage's default share where the cluster has
     a GPU, else 0."""
 
-    min_replicas: int = Field(default=1, ge=1, le=1024)
-    """Replicas at rest."""
+    min_replicas: int = Field(default=1, ge=0, le=1024)
+    """Replicas at rest. 0: the stage starts with one, gives it up when nobody asks, and
+    starts it again for the next request, which waits meanwhile."""
 
     max_replicas: int = Field(default=1, ge=1, le=1024)
     """Replicas under load; above min_replicas the stage scales by its own load."""
 
     target_ongoing_requests: float = Field(default=4.0, gt=0)
-    """Requests in a replica, on average, that autoscaling aims at."""
+    """Requests in the stage, running and waiting, for each replica that autoscaling aims
+    at: of the denoiser and the decoder, images; of the encoder, prompts."""
 
     upscale_delay_s: float = Field(default=2.0, ge=0)
-    """How many seconds load must be high before replicas are added."""
+    """How many seconds load must be high before replicas are added. The first one of a
+    stage at rest is started at once."""
 
     downscale_delay_s: float = Field(default=60.0, ge=0)
     """How many seconds load must be low before replicas are removed."""
+
+    downscale_to_zero_delay_s: float = Field(default=300.0, ge=0)
+    """Where min_replicas is 0: after how many seconds without any request the last
+    replica is removed."""
 
     max_ongoing_requests: int = Field(default=32, ge=1)
     """Requests that a replica holds at once; twice its largest batch keeps it busy."""
@@ -152,6 +165,11 @@ class DenoiserConfig(StageConfig):
     """Further (width, height) pairs at which the warm-up measures what batching rows
     is worth, beside the model's native size."""
 
+    unet_execution: UNetExecution = "eager"
+    """How the UNet runs at the sizes of the warm-up; other sizes run eagerly. compile is
+    torch.compile: a start takes minutes more, and it needs a C++ compiler.
+    compile_cuda_graphs also captures each batch size as a CUDA graph; on a GPU only."""
+
 
 class ImageDecoderConfig(StageConfig):
     """Decodes latents with the VAE and encodes the image."""
@@ -159,6 +177,11 @@ class ImageDecoderConfig(StageConfig):
     max_batch_images: int = Field(default=4, ge=1)
     """Most images of one size in one run of the VAE; the warm-up lowers it where more
     do not pay."""
+
+    tile_px: int = Field(default=1024, ge=128)
+    """Most pixels of one run of the VAE, as the side of a square; it bounds the memory.
+    Larger images are decoded in tiles for at most that many pixels a side, each up to
+    128 pixels larger to overlap with the next."""
 
     encode_threads: int = Field(default=2, ge=1)
     """Threads that encode PNG, JPEG and WebP beside the VAE."""

@@ -4,6 +4,7 @@
     ├── StartupError               before the server runs; the CLI prints it and exits
     │   ├── ConfigError            a setting is wrong
     │   ├── ModelRepositoryError   a model entry is wrong
+    │   │   └── HubError           the hub did not give what a model needs
     │   └── AddressInUseError      another process listens there
     └── RequestError               ends one request; `gateway.status` maps it to the wire
         ├── InvalidRequestError    fields are wrong
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "DeadlineExceededError",
     "FieldViolation",
+    "HubError",
     "InvalidRequestError",
     "LeydenError",
     "ModelNotFoundError",
@@ -52,6 +54,10 @@ class ConfigError(StartupError):
 
 class ModelRepositoryError(StartupError):
     """A model entry is wrong or incomplete."""
+
+
+class HubError(ModelRepositoryError):
+    """The hub cannot be reached, refuses, or has not what a model needs."""
 
 
 class AddressInUseError(StartupError):

@@ -94,6 +94,8 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
         ("denoiser: {dtype: float8}", "denoiser.dtype"),
         ("denoiser: {num_gpus: -1}", "denoiser.num_gpus"),
         ("denoiser: {min_replicas: 3, max_replicas: 2}", "denoiser"),
+        ("denoiser: {min_replicas: -1}", "denoiser.min_replicas"),
+        ("denoiser: {min_replicas: 0, max_replicas: 0}", "denoiser.max_replicas"),
         ("denoiser: {warmup_sizes_px: [[1, 2, 3]]}", "denoiser.warmup_sizes_px"),
         ("image_decoder: {encode_threads: 0}", "image_decoder.encode_threads"),
         ("ray: {object_store_memory_bytes: 1}", "ray.object_store_memory_bytes"),

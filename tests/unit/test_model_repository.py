@@ -1,7 +1,7 @@
 """Entries are found and resolved."""
 
 import hashlib
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,18 +11,18 @@ from support.model_folders import entry, resolve, rewrite_json
 from support.random_sdxl import write_random_unet_file
 from support.stages import write_model
 
-from leyden_server.denoiser.unet_runner import UNetRunner, weights_digest
+from leyden_server.denoiser.unet_runner import UNetRunner
+from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 from leyden_server.stages.row_caps import measure_row_cap
 
 
-def test_the_shipped_models_resolve() -> None:
+def test_the_embedded_models_resolve() -> None:
     repository = ModelRepository()
 
-    assert set(repository.items) == {"leyden-tiny-base", "leyden-tiny-lightning-4step"}
-    for name in repository.items:
+    for name in ("leyden-tiny-base", "leyden-tiny-lightning-4step"):
         model = repository.resolve(name)
         assert model.base_folder == SHIPPED_MODELS / "leyden-tiny-base"
         assert model.license == "Apache-2.0"
@@ -117,7 +117,7 @@ def test_a_unet_file_takes_the_place_of_the_base_unet(folder: Path, tmp_path: Pa
     model = resolve(student)
 
     assert model.unet_file == file
-    runner = UNetRunner(model, dtype=torch.float32, device=torch.device("cpu"))
+    runner = UNetRunner.load(model, dtype=torch.float32, device=torch.device("cpu"))
     expected = safetensors.torch.load_file(file)
     loaded = runner.unet.state_dict()
     assert set(loaded) == set(expected)
@@ -129,14 +129,45 @@ def test_a_unet_file_takes_the_place_of_the_base_unet(folder: Path, tmp_path: Pa
         resolve(folder)
 
 
-def test_the_digest_is_of_the_weights_that_are_loaded(folder: Path) -> None:
+def test_the_digest_is_of_the_weights_that_are_loaded(folder: Path, tmp_path: Path) -> None:
     unet = folder / "unet"
+    whole = unet / "diffusion_pytorch_model.safetensors"
     plain = weights_digest(resolve(folder))
-    (unet / "diffusion_pytorch_model.fp16-00001-of-00002.safetensors").write_bytes(b"one")
-    (unet / "diffusion_pytorch_model.fp16-00002-of-00002.safetensors").write_bytes(b"two")
+    assert plain == f"sha256:{hashlib.sha256(whole.read_bytes()).hexdigest()[:16]}"
+    shards = [f"diffusion_pytorch_model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    for shard in shards:
+        (unet / shard).write_bytes(shard.encode())
     assert weights_digest(resolve(folder)) == plain
 
-    half = replace(resolve(folder), variant="fp16")
-    expected = hashlib.sha256(b"onetwo").hexdigest()[:16]
+    for file in folder.glob("*/model.safetensors"):
+        shutil.copy(file, file.with_name("model.fp16.safetensors"))
+    vae = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(vae, vae.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    (unet / "diffusion_pytorch_model.safetensors.index.fp16.json").write_text("{}")
+    half = resolve(entry(tmp_path / "half", "base: ../my-sdxl\nvariant: fp16\n"))
+    assert half.unet_weight_files == tuple(unet / shard for shard in shards)
+    digests = [hashlib.sha256(shard.encode()).hexdigest() for shard in shards]
+    expected = hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
     assert weights_digest(half) == f"sha256:{expected}"
-    assert weights_digest(half) != plain
+
+
+def test_the_digest_of_a_hub_file_is_what_the_cache_names_it_by(
+    folder: Path, tmp_path: Path
+) -> None:
+    """It was checked when it was fetched; 5 GB are not read for it at each start."""
+    blob = tmp_path / "blobs" / ("0123456789abcdef" * 4)
+    blob.parent.mkdir()
+    write_random_unet_file(tmp_path / "u.safetensors", model_dir=folder, seed=1).rename(blob)
+    (tmp_path / "u.safetensors").symlink_to(blob)
+    student = entry(tmp_path / "student", "base: ../my-sdxl\nunet: ../u.safetensors\n")
+
+    assert resolve(student).unet_file == blob
+    assert weights_digest(resolve(student)) == "sha256:0123456789abcdef"
+
+
+def test_sources_are_written_as_a_path_or_as_a_mapping(folder: Path, tmp_path: Path) -> None:
+    file = write_random_unet_file(tmp_path / "u.safetensors", model_dir=folder, seed=1)
+    student = entry(
+        tmp_path / "student", "base: {path: ../my-sdxl}\nunet: {path: ../u.safetensors}\n"
+    )
+    assert (resolve(student).base_folder, resolve(student).unet_file) == (folder, file)

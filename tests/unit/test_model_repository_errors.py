@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub import constants
 from support.model_folders import entry, resolve, rewrite_json
 from support.random_sdxl import write_random_unet_file
 
@@ -37,7 +38,7 @@ def test_a_unet_file_that_does_not_fit_is_named(folder: Path, tmp_path: Path, sp
     safetensors.torch.save_file(weights, file)
     student = entry(tmp_path / "student", "base: ../my-sdxl\nunet: ../u.safetensors\n")
     with pytest.raises(ModelRepositoryError, match=r"'student': u\.safetensors does not fit"):
-        UNetRunner(resolve(student), dtype=torch.float32, device=torch.device("cpu"))
+        UNetRunner.load(resolve(student), dtype=torch.float32, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,20 @@ def test_what_is_no_sdxl_folder_is_refused(folder: Path, spoil: Change, said: st
         ("num_inference_steps: {default: 4, min: 8}", "min <= default <= max must hold"),
         ("guidance_scale: {default: 30}", "min <= default <= max must hold"),
         ("unet: unet.ckpt", "pickled weights are not loaded"),
-        ("base: a/b\nhub: true", "needs its revision"),
+        ("base: {repo: a/b, path: c}", "base: Value error, either a path or a hub repo"),
+        ("base: {revision: main}", "base: Value error, either a path or a hub repo"),
+        ("base: {repo: a/b/c}", "base.repo"),
+        ("base: {repo: ../../etc}", "base.repo"),
+        ("base: {path: a, revision: v1}", "a revision belongs to a hub repo"),
+        ("base: {repo: a/b, revision: ../c}", "a revision is a commit hash, a tag or a branch"),
+        ("base: {repo: a/b, revison: v1}", "base.revison: unknown key; the nearest known one is"),
+        ("unet: {repo: a/b}", "a hub repo needs its file"),
+        ("unet: {path: u.safetensors, file: u.safetensors}", "a file its hub repo"),
+        ("unet: {repo: a/b, file: u.bin}", "pickled weights are not loaded"),
+        ("unet: {repo: a/b, file: ../../u.safetensors}", "must lie within the hub repo"),
+        ("lora: {path: l.safetensors, scale: 0}", "lora.scale"),
+        ("lora: {path: l.safetensors, scales: 1}", "the nearest known one is 'scale'"),
+        ("hub: true", "hub: unknown key"),
         ("- a", "the file"),
     ],
 )
@@ -154,14 +168,61 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         ModelRepository([tmp_path / "absent"])
 
 
-def test_a_hub_base_that_was_not_downloaded_says_how(tmp_path: Path) -> None:
-    revision = "0123456789abcdef0123456789abcdef01234567"
-    folder = entry(tmp_path / "m", f"base: leyden-tests/absent\nhub: true\nrevision: {revision}\n")
-    refused(folder, "'m'", f"hf download leyden-tests/absent --revision {revision}")
+def test_hub_files_that_were_not_fetched_say_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    folder = entry(
+        tmp_path / "m",
+        "base: {repo: leyden-tests/absent, revision: v1}\n"
+        "unet: {repo: leyden-tests/other, file: u.safetensors}\n",
+    )
+    refused(
+        folder,
+        "model 'm'",
+        "leyden-tests/absent at v1",
+        "leyden-tests/other/u.safetensors at main",
+        f"leyden models pull m --model-repository {folder}",
+    )
+    with pytest.raises(ModelRepositoryError, match="'leyden models pull sdxl-turbo'"):
+        ModelRepository().resolve("sdxl-turbo")
 
 
-def test_a_hub_base_that_is_no_id_is_refused(tmp_path: Path) -> None:
-    refused(entry(tmp_path / "m", "base: a/b/c\nhub: true\nrevision: abc\n"), "a/b/c")
+def test_hub_files_of_which_some_were_fetched_name_the_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    snapshot = tmp_path / "cache" / "models--leyden-tests--partly" / "snapshots" / "c0ffee"
+    shutil.copytree(folder, snapshot)
+    model = entry(tmp_path / "m", "base: {repo: leyden-tests/partly, revision: c0ffee}\n")
+    assert resolve(model).base_folder == snapshot
+    (snapshot / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    (snapshot / "tokenizer_2" / "tokenizer_config.json").unlink()
+
+    refused(
+        model,
+        "leyden-tests/partly at c0ffee (tokenizer_2/tokenizer_config.json, "
+        "vae/diffusion_pytorch_model.safetensors)",
+    )
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_lost_shard_is_a_missing_part(folder: Path, lost: int) -> None:
+    encoder = folder / "text_encoder"
+    for number in {1, 2, 3} - {lost}:
+        (encoder / f"model-0000{number}-of-00003.safetensors").write_bytes(b"")
+    (encoder / "model.safetensors.index.json").write_text("{}")
+    (encoder / "model.safetensors").unlink()
+
+    refused(folder, "text_encoder/model.safetensors: is missing")
+
+
+def test_an_all_in_one_file_that_is_none_is_refused(folder: Path, tmp_path: Path) -> None:
+    file = write_random_unet_file(tmp_path / "u.safetensors", model_dir=folder, seed=1)
+    student = entry(tmp_path / "student", f"base: ../my-sdxl\nsingle_file: {file}\n")
+    refused(student, str(file), "not an all-in-one SDXL checkpoint", "no UNet", "no VAE")
+    file.write_bytes(b"not safetensors")
+    refused(student, str(file), "is not a safetensors file")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ class ModelState(enum.StrEnum):
     UNSPECIFIED = "unspecified"
     """One that this client does not know."""
     READY = "ready"
-    """Loaded and warmed up."""
+    """Serves requests; one that comes after a long rest may wait for a stage to start."""
     LOADING = "loading"
     """Being loaded."""
     UNAVAILABLE = "unavailable"

@@ -1,4 +1,4 @@
-"""The server's commands: `leyden serve`, `demo`, `config` and `fit-previews`.
+"""The server's commands: `leyden serve`, `demo`, `config`, `models pull` and `fit-previews`.
 
 This module stays light, since the client's `leyden --help` imports it: no Ray, no torch.
 """
@@ -21,6 +21,15 @@ examples:
 It prints `ready: grpc HOST:PORT` when the first request would succeed. Ctrl-C (or
 SIGTERM) drains: running generations finish, new ones are refused; a second Ctrl-C
 stops at once. One JSON line for each request goes to stderr.
+"""
+
+PULL_EPILOG = """\
+examples:
+  leyden models pull sdxl-lightning-4step --dry-run
+  leyden models pull sdxl-lightning-4step
+
+HF_ENDPOINT names another hub, such as a mirror; HF_HOME or HF_HUB_CACHE the cache's folder;
+HF_TOKEN logs in.
 """
 
 
@@ -99,6 +108,32 @@ def add_commands(subparsers: "Subparsers") -> None:
         "--images", type=int, default=64, help="images to fit to (default: %(default)s)"
     )
     fit.set_defaults(run=_fit_previews)
+    _add_pull(subparsers)
+
+
+def _add_pull(subparsers: "Subparsers") -> None:
+    pull = subparsers.add_parser(
+        "models pull",
+        help="fetch the files of a model from the hub",
+        description="Fetch the files that a model needs, and no others, from the Hugging Face "
+        "hub into the local hub cache. Goes on where it was interrupted, and checks sizes and "
+        "hashes against the hub's.",
+        epilog=PULL_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    pull.add_argument("model", metavar="NAME", help="the model's name in the repository")
+    pull.add_argument(
+        "--model-repository",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folder with further models; may be given several times",
+    )
+    pull.add_argument(
+        "--dry-run", action="store_true", help="list the files and their sizes, fetch nothing"
+    )
+    pull.set_defaults(run=_pull)
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -117,6 +152,12 @@ def _fit_previews(args: argparse.Namespace) -> int:
     from leyden_server.cli.fit_previews import fit_previews
 
     return fit_previews(args.model, args.model_repository, args.images)
+
+
+def _pull(args: argparse.Namespace) -> int:
+    from leyden_server.cli.pull import pull
+
+    return pull(args.model, args.model_repository, dry_run=args.dry_run)
 
 
 def _config(_args: argparse.Namespace) -> int:

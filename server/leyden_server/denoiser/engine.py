@@ -65,7 +65,8 @@ class DenoiseEngine:
         for height, width in latent_sizes:
             run = partial(self._runner.time_rows, latent_height=height, latent_width=width)
             if not measure:
-                self._thread.run(run, 1)
+                for rows in self._runner.buckets(self._max_batch_rows):
+                    self._thread.run(run, rows)
                 self.row_caps.set(height * width, self._max_batch_rows)
                 continue
             cap, seconds = self._thread.run(measure_row_cap, run, self._max_batch_rows)

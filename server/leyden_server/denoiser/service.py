@@ -18,7 +18,8 @@ from leyden_server.denoiser.request_state import (
     Stepped,
 )
 from leyden_server.denoiser.step_scheduler import BatchKey
-from leyden_server.denoiser.unet_runner import UNetRunner, weights_digest
+from leyden_server.denoiser.unet_runner import UNetRunner
+from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.device import device_and_dtype, torch_threads
 from leyden_server.stages.messages import (
@@ -47,7 +48,13 @@ class DenoiseService:
         self._model = model
         self._replica = replica
         thread = TorchThread("denoise-engine", torch_threads(config))
-        self._runner = thread.run(UNetRunner, model, dtype=dtype, device=device)
+        self._runner = thread.run(
+            UNetRunner.load,
+            model,
+            dtype=dtype,
+            device=device,
+            execution=config.unet_execution,
+        )
         self._schedules = NoiseSchedules(model.scheduler_config)
         self._engine = DenoiseEngine(
             thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
@@ -58,7 +65,7 @@ class DenoiseService:
             [(height // factor, width // factor) for width, height in sizes],
             measure=config.measure_batch_rows,
         )
-        self._revision = model.pinned_revision or weights_digest(model)
+        self._revision = weights_digest(model)
         self._engine.start()
 
     def info(self) -> DenoiserInfo:

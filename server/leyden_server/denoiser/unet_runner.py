@@ -1,34 +1,58 @@
-"""Loads the UNet and runs it on a batch."""
+"""Runs the UNet on a batch."""
 
-import hashlib
 import time
 from functools import partial
-from pathlib import Path
+from typing import Self
 
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors.torch import load_file
 
+from leyden_server.config import UNetExecution
 from leyden_server.denoiser.input_batch import InputBatch
-from leyden_server.errors import ModelRepositoryError
+from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
+from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ResolvedModel
 
-__all__ = ["UNetRunner", "weights_digest"]
+__all__ = ["UNetRunner"]
 
 
 class UNetRunner:
     """A UNet on a device. Not thread-safe: one run at a time."""
 
-    def __init__(self, model: ResolvedModel, *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, unet: UNet2DConditionModel, *, execution: UNetExecution = "eager") -> None:
+        """Take a loaded UNet, in its dtype and on its device.
+
+        Raises:
+            ConfigError: the device cannot run it as `execution` says.
+
+        """
+        self.dtype: torch.dtype = unet.dtype
+        self.device: torch.device = unet.device
+        if self.device.type == "cuda":
+            # What tensor cores want of a convolution's weights; in any other layout cuDNN
+            # turns them and the activations around in every step.
+            unet = unet.to(memory_format=torch.channels_last)
+        self.unet = unet.eval()
+        self._execution = execution
+        self._executor = UNetExecutor(self.unet, execution)
+
+    @classmethod
+    def load(
+        cls,
+        model: ResolvedModel,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        execution: UNetExecution = "eager",
+    ) -> Self:
         """Load the weights.
 
         Raises:
-            ModelRepositoryError: the state dict does not fit the base's UNet config.
+            ModelRepositoryError: weights do not fit the base's UNet config.
+            ConfigError: the device cannot run it as `execution` says.
 
         """
-        self.dtype = dtype
-        self.device = device
-        self.unet = _load(model, dtype).to(device).eval()
+        return cls(load_unet(model, dtype).to(device), execution=execution)
 
     @property
     def conditioning(self) -> tuple[int, int]:
@@ -43,22 +67,31 @@ class UNetRunner:
     def padded_rows(self, rows: int) -> int:
         """Return the batch bucket for so many rows.
 
-        A GPU gets powers of two, so that few shapes are ever tuned for; a CPU pays for
-        each row, so nothing is padded there.
+        A GPU and a compiled UNet get powers of two, so that few shapes are ever tuned for;
+        a CPU pays for each row, so nothing else is padded there.
         """
-        return rows if self.device.type == "cpu" else 1 << (rows - 1).bit_length()
+        if self.device.type == "cpu" and self._execution == "eager":
+            return rows
+        return 1 << (rows - 1).bit_length()
+
+    def buckets(self, max_rows: int) -> list[int]:
+        """Return the rows to warm up where nothing is measured, up to `max_rows`, padded."""
+        if self._execution == "eager":
+            return [1]
+        return [1 << power for power in range(self.padded_rows(max_rows).bit_length())]
 
     @torch.inference_mode()
     def run(self, batch: InputBatch) -> torch.Tensor:
         """Return the UNet's prediction (P, C, H, W) for each row."""
-        noise_pred: torch.Tensor = self.unet(
-            batch.sample,
-            batch.timestep,
-            encoder_hidden_states=batch.encoder_hidden_states,
-            added_cond_kwargs={"text_embeds": batch.text_embeds, "time_ids": batch.time_ids},
-            return_dict=False,
-        )[0]
-        return noise_pred
+        return self._executor(
+            UNetInputs(
+                batch.sample,
+                batch.timestep,
+                batch.encoder_hidden_states,
+                batch.text_embeds,
+                batch.time_ids,
+            )
+        )
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
@@ -69,66 +102,31 @@ class UNetRunner:
     def time_rows(self, rows: int, latent_height: int, latent_width: int) -> float:
         """Run `rows` rows of zeros, padded as a batch would be; return the seconds taken.
 
+        Compiling and capturing, which the first run of a bucket does, are not counted.
+
         Raises:
+            ConfigError: the UNet does not compile here.
             MemoryError: the device has not enough.
 
         """
-        rows = self.padded_rows(rows)
-        width, pooled_width = self.conditioning
-        zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
-        sample = zeros((rows, self.unet.config.in_channels, latent_height, latent_width))
-        added = {"text_embeds": zeros((rows, pooled_width)), "time_ids": zeros((rows, 6))}
-        states = zeros((rows, 77, width))
-        timestep = torch.full((rows,), 999.0, device=self.device)
-        self.synchronize()
-        start = time.perf_counter()
+        inputs = self._zeros(self.padded_rows(rows), latent_height, latent_width)
         try:
-            self.unet(sample, timestep, encoder_hidden_states=states, added_cond_kwargs=added)
+            self._executor.prepare(inputs)
+            self.synchronize()
+            start = time.perf_counter()
+            self._executor(inputs)
             self.synchronize()
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
         return time.perf_counter() - start
 
-
-def weights_digest(model: ResolvedModel) -> str:
-    """Return `sha256:` and 16 hex digits over the UNet's weight files, in name order."""
-    files = [model.unet_file] if model.unet_file else _weight_files(model)
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return f"sha256:{digest.hexdigest()[:16]}"
-
-
-def _first_lines(text: str) -> str:
-    """Cut torch's list of every tensor that does not fit to its beginning."""
-    lines = [line.strip()[:200] for line in text.splitlines()]
-    return " ".join([*lines[:3], f"and {len(lines) - 3} more"] if len(lines) > 4 else lines)
-
-
-def _weight_files(model: ResolvedModel) -> list[Path]:
-    # STEM.safetensors, STEM.VARIANT.safetensors, STEM.VARIANT-00001-of-00002.safetensors
-    files = (model.base_folder / "unet").glob("*.safetensors")
-    variant = model.variant or ""
-    return sorted(file for file in files if file.stem.partition(".")[2].split("-")[0] == variant)
-
-
-def _load(model: ResolvedModel, dtype: torch.dtype) -> UNet2DConditionModel:
-    folder = model.base_folder / "unet"
-    if model.unet_file is None:
-        return UNet2DConditionModel.from_pretrained(
-            folder, dtype=dtype, variant=model.variant, use_safetensors=True
+    def _zeros(self, rows: int, latent_height: int, latent_width: int) -> UNetInputs:
+        width, pooled_width = self.conditioning
+        zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
+        return UNetInputs(
+            sample=zeros((rows, self.unet.config.in_channels, latent_height, latent_width)),
+            timestep=torch.full((rows,), 999.0, device=self.device),
+            encoder_hidden_states=zeros((rows, 77, width)),
+            text_embeds=zeros((rows, pooled_width)),
+            time_ids=zeros((rows, 6)),
         )
-    # On the meta device first, so that the weights are in memory only once.
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
-    weights = {name: tensor.to(dtype) for name, tensor in load_file(model.unet_file).items()}
-    try:
-        unet.load_state_dict(weights, assign=True)
-    except RuntimeError as exception:
-        raise ModelRepositoryError(
-            f"model {model.name!r}: {model.unet_file.name} does not fit the UNet config of "
-            f"{model.base_folder}; {_first_lines(str(exception))}"
-        ) from exception
-    return unet

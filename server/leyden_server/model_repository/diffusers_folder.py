@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from leyden_server.errors import ModelRepositoryError
+from leyden_server.model_repository.needed_files import NeededFiles
 
-__all__ = ["DiffusersFolder"]
-
-WEIGHT_STEMS = {
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-}
+__all__ = ["DiffusersFolder", "files_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +23,26 @@ class DiffusersFolder:
     text_encoder: dict[str, Any]
 
     @classmethod
-    def read(
-        cls, path: Path, variant: str | None, *, needs_unet_weights: bool
-    ) -> "DiffusersFolder":
+    def read(cls, path: Path, needed: NeededFiles) -> "DiffusersFolder":
         """Read all configs.
 
         Raises:
-            ModelRepositoryError: a file is missing or malformed, the pipeline is not SDXL, or
-                the weights are not safetensors.
+            ModelRepositoryError: files are missing (all are named) or malformed, or the pipeline
+                is not SDXL.
 
         """
+        # First, or a folder of another kind would be told of files that it never has.
         index = _read_json(path / "model_index.json")
         pipeline = index.get("_class_name")
         if pipeline not in {"StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"}:
             raise ModelRepositoryError(f"{path}: is a {pipeline}, not a StableDiffusionXLPipeline")
-        for part, stem in WEIGHT_STEMS.items():
-            if part != "unet" or needs_unet_weights:
-                _require_safetensors(path / part, stem, variant)
-        for part in ("tokenizer", "tokenizer_2"):
-            if not (path / part).is_dir():
-                raise ModelRepositoryError(f"{path / part}: is missing")
+        names = files_in(path)
+        _, missing = needed.select(names)
+        if missing:
+            files = "; ".join(f"{path / name}: is missing" for name in missing)
+            lacks_weights = any(name.endswith(".safetensors") for name in missing)
+            hint = f" ({needed.hint(names)})" if lacks_weights else ""
+            raise ModelRepositoryError(files + hint)
         return cls(
             path=path,
             model_index=index,
@@ -83,6 +77,12 @@ class DiffusersFolder:
         return int(_require(self.text_encoder, "max_position_embeddings", path))
 
 
+def files_in(folder: Path) -> set[str]:
+    """Return the paths of all files in `folder` and in its folders, relative to it."""
+    found = (*folder.glob("*"), *folder.glob("*/*"))
+    return {file.relative_to(folder).as_posix() for file in found if file.is_file()}
+
+
 def _require(config: dict[str, Any], key: str, path: Path) -> Any:
     if config.get(key) is None:
         raise ModelRepositoryError(f"{path}: has no {key!r}")
@@ -99,15 +99,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelRepositoryError(f"{path}: is not a JSON object")
     return data
-
-
-def _require_safetensors(folder: Path, stem: str, variant: str | None) -> None:
-    name = f"{stem}.{variant}" if variant else stem
-    index = f"index.{variant}" if variant else "index"
-    accepted = [f"{name}.safetensors", f"{stem}.safetensors.{index}.json"]
-    if not any((folder / file).is_file() for file in accepted):
-        others = sorted({f.name.split(".")[1] for f in folder.glob(f"{stem}.*.safetensors")})
-        hint = f"; model.yaml may choose variant: {' or '.join(others)}" if others else ""
-        raise ModelRepositoryError(
-            f"{folder / accepted[0]}: is missing (weights are loaded from safetensors only{hint})"
-        )

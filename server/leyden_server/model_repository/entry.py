@@ -4,11 +4,11 @@ The defaults are those of SDXL base 1.0, so that a plain diffusers SDXL folder n
 no `model.yaml` at all.
 """
 
-from pathlib import PurePosixPath
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from leyden_server.model_repository.sources import FileSource, FolderSource, LoraSource
 from leyden_server.strict_model import StrictModel
 
 __all__ = [
@@ -120,22 +120,23 @@ class ModelEntry(StrictModel):
     license: str = "unknown"
     """Licence of the weights; an SPDX id where there is one."""
 
-    base: str = "."
-    """A diffusers SDXL folder, relative to this file, for all that is not laid over it;
-    or, with `hub: true`, the id of a hub repository that has been downloaded."""
+    base: FolderSource = FolderSource(path=".")
+    """A diffusers SDXL folder: everything that is not laid over it, and the configs and
+    tokenizers in any case."""
 
-    hub: bool = False
-    """Whether `base` is the id of a hub repository, looked up in the local hub cache."""
-
-    revision: str = ""
-    """Commit hash of the hub repository; required with `hub: true`."""
-
-    unet: str = ""
-    """A safetensors file with a UNet state dict, relative to this file, that is loaded
-    over the base's UNet config in place of the base's UNet."""
-
-    variant: str = ""
+    variant: str = Field(default="", pattern=r"^[\w-]*$")
     """Variant of the base's weight files, such as fp16."""
+
+    single_file: FileSource | None = None
+    """An all-in-one checkpoint in the original SDXL layout: UNet, both text encoders and VAE
+    come from it in place of the base's."""
+
+    unet: FileSource | None = None
+    """A UNet state dict in diffusers' layout, without a config of its own: it is laid over the
+    base's UNet config, in place of the base's or the single file's UNet."""
+
+    lora: LoraSource | None = None
+    """A LoRA for the UNet, in kohya's or diffusers' layout, fused into its weights at load."""
 
     noise_schedule: NoiseScheduleOverrides = NoiseScheduleOverrides()
     """How the denoising loop samples."""
@@ -151,11 +152,3 @@ class ModelEntry(StrictModel):
 
     preview: PreviewFactors | None = None
     """Without it the model sends no previews."""
-
-    @model_validator(mode="after")
-    def _sources_are_usable(self) -> Self:
-        if self.hub and not self.revision:
-            raise ValueError("a hub base needs its revision (a commit hash)")
-        if self.unet and PurePosixPath(self.unet).suffix != ".safetensors":
-            raise ValueError("unet must be a .safetensors file; pickled weights are not loaded")
-        return self

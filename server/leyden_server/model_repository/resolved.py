@@ -6,7 +6,15 @@ from typing import Any
 
 from leyden_server.model_repository.entry import PreviewFactors, SolverName, StepRange
 
-__all__ = ["ResolvedModel"]
+__all__ = ["FusedLora", "ResolvedModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedLora:
+    """A LoRA file and the factor on its weights."""
+
+    file: Path
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +26,17 @@ class ResolvedModel:
     license: str
 
     base_folder: Path
-    """diffusers folder with tokenizers, text encoders, VAE and the UNet's config."""
-    unet_file: Path | None
-    """State dict that takes the place of the base's UNet."""
+    """diffusers folder with tokenizers and configs, and the weights that no file replaces."""
     variant: str | None
-    pinned_revision: str
-    """Hub revision of the base, or empty: then the UNet's digest stands for it."""
+    """Variant of the base's weight files."""
+    single_file: Path | None
+    """All-in-one checkpoint that takes the place of all of the base's weights."""
+    unet_file: Path | None
+    """State dict that takes the place of the base's or the single file's UNet."""
+    base_unet_files: tuple[Path, ...]
+    """The base's UNet weights, in order; empty where another file takes their place."""
+    lora: FusedLora | None
+    """LoRA that is fused into the UNet's weights at load."""
 
     scheduler_config: dict[str, Any]
     """Config of diffusers' EulerDiscreteScheduler, the entry's schedule laid over."""
@@ -47,6 +60,14 @@ class ResolvedModel:
     preview: PreviewFactors | None
 
     @property
+    def unet_weight_files(self) -> tuple[Path, ...]:
+        """The files that the UNet's weights are loaded from, without the LoRA's."""
+        if self.unet_file is not None:
+            return (self.unet_file,)
+        return self.base_unet_files if self.single_file is None else (self.single_file,)
+
+    @property
     def base_key(self) -> str:
         """Same for models that share text encoders and VAE."""
-        return f"{self.base_folder}|{self.variant or ''}"
+        single_file = f"|{self.single_file}" if self.single_file else ""
+        return f"{self.base_folder}|{self.variant or ''}{single_file}"

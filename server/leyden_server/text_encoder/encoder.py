@@ -1,12 +1,14 @@
 """Tokenizers and both CLIP encoders, batched, as SDXL conditions its UNet."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.messages import EncodedPrompt
+from leyden_server.stages.single_file import load_text_encoders
 
 __all__ = ["PromptEncoder"]
 
@@ -17,18 +19,19 @@ class PromptEncoder:
     def __init__(
         self, model: ResolvedModel, *, dtype: torch.dtype, device: torch.device, replica: str
     ) -> None:
-        """Load tokenizers and encoders from the model's base folder."""
+        """Load tokenizers and encoders.
+
+        Raises:
+            ModelRepositoryError: an all-in-one file does not fit the base's configs.
+
+        """
         base = model.base_folder
         self._tokenizers = [
             _load_tokenizer(base / "tokenizer"),
             _load_tokenizer(base / "tokenizer_2"),
         ]
-        weights = {"dtype": dtype, "variant": model.variant, "use_safetensors": True}
         self._text_encoders = [
-            CLIPTextModel.from_pretrained(base / "text_encoder", **weights).to(device).eval(),
-            CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", **weights)
-            .to(device)
-            .eval(),
+            encoder.to(device).eval() for encoder in _load_text_encoders(model, dtype)
         ]
         self._device = device
         self._replica = replica
@@ -69,6 +72,18 @@ class PromptEncoder:
             )
             for row in range(len(prompts))
         ]
+
+
+def _load_text_encoders(model: ResolvedModel, dtype: torch.dtype) -> tuple[Any, Any]:
+    if model.single_file is not None:
+        return load_text_encoders(model, dtype)
+    weights = {"dtype": dtype, "variant": model.variant, "use_safetensors": True}
+    return (
+        CLIPTextModel.from_pretrained(model.base_folder / "text_encoder", **weights),
+        CLIPTextModelWithProjection.from_pretrained(
+            model.base_folder / "text_encoder_2", **weights
+        ),
+    )
 
 
 def _load_tokenizer(folder: Path) -> CLIPTokenizer:

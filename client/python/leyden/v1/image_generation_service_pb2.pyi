@@ -300,7 +300,8 @@ class Queued(_message.Message):
     @_builtins.property
     def expected_wait_duration(self) -> _duration_pb2.Duration:
         """OUTPUT_ONLY. Expected time until the first denoise step starts, from the
-        pace of recent generations. Absent: nothing is known yet.
+        pace of recent generations and, where a stage at rest has to start first, from
+        how long that took before. Absent: nothing is known yet.
         """
 
     def __init__(

@@ -42,7 +42,9 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     """Not set."""
     MODEL_STATE_READY: _ModelState.ValueType  # 1
-    """Loaded and warmed up."""
+    """Serves requests: loaded and warmed up. Where the server lets stages that nobody
+    asks for rest, the next request starts them again and waits meanwhile.
+    """
     MODEL_STATE_LOADING: _ModelState.ValueType  # 2
     """Being loaded."""
     MODEL_STATE_UNAVAILABLE: _ModelState.ValueType  # 3
@@ -54,7 +56,9 @@ class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Not set."""
 MODEL_STATE_READY: ModelState.ValueType  # 1
-"""Loaded and warmed up."""
+"""Serves requests: loaded and warmed up. Where the server lets stages that nobody
+asks for rest, the next request starts them again and waits meanwhile.
+"""
 MODEL_STATE_LOADING: ModelState.ValueType  # 2
 """Being loaded."""
 MODEL_STATE_UNAVAILABLE: ModelState.ValueType  # 3

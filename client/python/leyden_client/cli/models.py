@@ -16,6 +16,7 @@ _EPILOG = """\
 examples:
   leyden models
   leyden models leyden-tiny-base --json
+  leyden models pull sdxl-lightning-4step    fetch a model's files; pull --help says more
 """
 
 

@@ -1,0 +1,220 @@
+"""How a UNet forward runs: eagerly, compiled, or compiled and captured as a CUDA graph.
+
+Compiling and capturing take one shape of inputs at a time, called a bucket here: so many
+rows at one latent size. The warm-up prepares buckets; inputs of any other shape run eagerly,
+so that no request ever waits for a compiler.
+
+The graphs are captured here rather than by `torch.compile(mode="reduce-overhead")`, whose
+graphs belong to the thread that made them, share their outputs' memory with the next replay,
+and are left out without an error where torch finds a reason to.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from leyden_server.config import UNetExecution
+from leyden_server.errors import ConfigError
+
+__all__ = ["Bucket", "UNetExecutor", "UNetInputs"]
+
+logger = logging.getLogger(__name__)
+
+BACKEND = "inductor"
+MAX_BUCKETS = 64
+"""dynamo's own limit is 8 compiled shapes of one function, fewer than two sizes may need."""
+RUNS_BEFORE_CAPTURE = 3
+"""The first run compiles and tunes, which no capture allows; the others are for what cuDNN,
+cuBLAS and Triton still do lazily after it."""
+
+Bucket = tuple[torch.Size, ...]
+
+
+class UNetInputs(NamedTuple):
+    """What one UNet forward reads, for P rows. All but `timestep` in the UNet's dtype."""
+
+    sample: torch.Tensor
+    """(P, C, H, W)."""
+    timestep: torch.Tensor
+    """(P,) float32."""
+    encoder_hidden_states: torch.Tensor
+    """(P, 77, D)."""
+    text_embeds: torch.Tensor
+    """(P, pooled width)."""
+    time_ids: torch.Tensor
+    """(P, 6)."""
+
+    @property
+    def bucket(self) -> Bucket:
+        """The shapes that a prepared forward is made for."""
+        return tuple(tensor.shape for tensor in self)
+
+
+Forward = Callable[[UNetInputs], torch.Tensor]
+
+
+class UNetExecutor:
+    """Runs a UNet. One thread warms it up and uses it: graphs replay on its stream."""
+
+    def __init__(self, unet: UNet2DConditionModel, execution: UNetExecution) -> None:
+        """Raise ConfigError where the device cannot run so."""
+        self._unet = unet
+        self._execution = execution
+        self._prepared: dict[Bucket, Forward] = {}
+        if execution == "eager":
+            return
+        if execution == "compile_cuda_graphs":
+            if unet.device.type != "cuda":
+                raise ConfigError(
+                    "denoiser.unet_execution: compile_cuda_graphs needs a CUDA device and the "
+                    f"UNet is on {unet.device.type}; eager and compile run there"
+                )
+            self._memory = _GraphMemory(unet.device)
+        torch._dynamo.config.recompile_limit = MAX_BUCKETS
+        # fullgraph: a break in the graph is an error now rather than a slow step later.
+        self._compiled = torch.compile(unet, backend=BACKEND, dynamic=False, fullgraph=True)
+
+    @property
+    def prepared(self) -> frozenset[Bucket]:
+        """The buckets that do not run eagerly."""
+        return frozenset(self._prepared)
+
+    @torch.inference_mode()
+    def __call__(self, inputs: UNetInputs) -> torch.Tensor:
+        """Return the prediction (P, C, H, W), contiguous, in memory that is the caller's."""
+        forward = self._prepared.get(inputs.bucket, self._run_eagerly)
+        return forward(inputs).contiguous()
+
+    @torch.inference_mode()
+    def prepare(self, inputs: UNetInputs) -> None:
+        """Make the bucket of `inputs` run as configured, by running it a few times.
+
+        Raises:
+            ConfigError: the UNet does not compile here.
+            torch.OutOfMemoryError: the device has not enough memory for the bucket.
+
+        """
+        if self._execution == "eager" or inputs.bucket in self._prepared:
+            return
+        started_s = time.monotonic()
+        forward: Forward
+        try:
+            if self._execution == "compile":
+                forward = _BufferedForward(self._run_compiled, inputs)
+                forward(inputs)
+            else:
+                forward = _CapturedForward(self._run_compiled, inputs, self._memory)
+        except _compile_errors() as error:
+            raise _does_not_compile(error) from error
+        self._prepared[inputs.bucket] = forward
+        logger.info(
+            "UNet %s: %d rows at latents %dx%d ready in %.1f s",
+            self._execution,
+            inputs.sample.shape[0],
+            *inputs.sample.shape[2:],
+            time.monotonic() - started_s,
+        )
+
+    def _run_eagerly(self, inputs: UNetInputs) -> torch.Tensor:
+        return _forward(self._unet, inputs)
+
+    def _run_compiled(self, inputs: UNetInputs) -> torch.Tensor:
+        return _forward(self._compiled, inputs)
+
+
+class _BufferedForward:
+    """A forward with input buffers of its own, which each run's inputs are copied into.
+
+    Compiled code is bound to the strides of its inputs too, and would be compiled again in
+    the middle of serving where a batch's happen to differ; a graph is bound to addresses.
+    """
+
+    def __init__(self, forward: Forward, inputs: UNetInputs) -> None:
+        self._forward = forward
+        self._buffers = UNetInputs(*(_buffer_like(tensor) for tensor in inputs))
+        self._fill(inputs)
+
+    def __call__(self, inputs: UNetInputs) -> torch.Tensor:
+        self._fill(inputs)
+        return self._forward(self._buffers)
+
+    def _fill(self, inputs: UNetInputs) -> None:
+        for buffer, tensor in zip(self._buffers, inputs, strict=True):
+            buffer.copy_(tensor)
+
+
+class _GraphMemory:
+    """What the graphs of one UNet share: the stream they are captured on, and their memory.
+
+    They may share memory because they never run at once and each output is copied out before
+    the next replay. One graph's memory is then reused by all others, which for the largest
+    batch is several GB.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch's own
+        self.pool = torch.cuda.graph_pool_handle()
+
+
+class _CapturedForward(_BufferedForward):
+    """A forward that is captured once and replayed from then on."""
+
+    def __init__(self, forward: Forward, inputs: UNetInputs, memory: _GraphMemory) -> None:
+        super().__init__(forward, inputs)
+        caller = torch.cuda.current_stream(memory.stream.device)
+        memory.stream.wait_stream(caller)
+        with torch.cuda.stream(memory.stream):
+            for _ in range(RUNS_BEFORE_CAPTURE):
+                forward(self._buffers)
+        self._graph = torch.cuda.CUDAGraph()
+        # thread_local: what other threads of the process do with CUDA meanwhile is no error.
+        with torch.cuda.graph(
+            self._graph,
+            pool=memory.pool,
+            stream=memory.stream,
+            capture_error_mode="thread_local",
+        ):
+            # Kept: a capture that comes later must not put its own tensors in this place.
+            self._output = forward(self._buffers)
+        caller.wait_stream(memory.stream)
+
+    def __call__(self, inputs: UNetInputs) -> torch.Tensor:
+        self._fill(inputs)
+        self._graph.replay()
+        return self._output.clone(memory_format=torch.contiguous_format)
+
+
+def _buffer_like(tensor: torch.Tensor) -> torch.Tensor:
+    # Convolutions are faster on channels_last on a GPU, and the UNet's weights are laid so.
+    images_on_gpu = tensor.dim() == 4 and tensor.is_cuda
+    layout = torch.channels_last if images_on_gpu else torch.contiguous_format
+    return torch.empty_like(tensor, memory_format=layout)
+
+
+def _forward(unet: Callable[..., tuple[torch.Tensor]], inputs: UNetInputs) -> torch.Tensor:
+    return unet(
+        inputs.sample,
+        inputs.timestep,
+        encoder_hidden_states=inputs.encoder_hidden_states,
+        added_cond_kwargs={"text_embeds": inputs.text_embeds, "time_ids": inputs.time_ids},
+        return_dict=False,
+    )[0]
+
+
+def _compile_errors() -> tuple[type[Exception], ...]:
+    # Loaded with the compiler, so not before it is asked for.
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return (TorchDynamoException, FailOnRecompileLimitHit)
+
+
+def _does_not_compile(error: Exception) -> ConfigError:
+    first_line = str(error).strip().split("\n", 1)[0]
+    return ConfigError(
+        f"denoiser.unet_execution: torch.compile failed: {type(error).__name__}: {first_line} "
+        "(it needs a C++ compiler such as g++ and, on a GPU, Triton); eager needs neither"
+    )

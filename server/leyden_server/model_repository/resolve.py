@@ -1,0 +1,144 @@
+"""From an entry to a model that can be loaded: finds its files and reads its configs."""
+
+from pathlib import Path
+
+from leyden_server.errors import ModelRepositoryError
+from leyden_server.model_repository.diffusers_folder import DiffusersFolder, files_in
+from leyden_server.model_repository.entry import ModelEntry, SolverName
+from leyden_server.model_repository.hub_cache import cached_file, cached_folder
+from leyden_server.model_repository.item import RepositoryItem
+from leyden_server.model_repository.resolved import FusedLora, ResolvedModel
+from leyden_server.model_repository.single_file import check_single_file
+from leyden_server.model_repository.sources import FileSource
+
+__all__ = ["missing_hub_files", "resolve"]
+
+
+def resolve(item: RepositoryItem) -> ResolvedModel:
+    """Find the files of one model and read its configs; no weights are read.
+
+    Raises:
+        ModelRepositoryError: something that the model needs is missing or contradicts itself.
+
+    """
+    try:
+        return _resolve(item)
+    except ModelRepositoryError as error:
+        raise ModelRepositoryError(f"model {item.name!r}: {error}") from error
+
+
+def missing_hub_files(item: RepositoryItem) -> list[str]:
+    """Return what the model needs of the hub and the local hub cache has not."""
+    missing = []
+    base = item.entry.base
+    if base.repo:
+        folder = cached_folder(base)
+        names = set() if folder is None else files_in(folder)
+        files = item.needed_of_base.select(names)[1]
+        if files:
+            listed = f" ({', '.join(files)})" if names else ""
+            missing.append(f"{base.repo} at {base.revision}{listed}")
+    return missing + [
+        f"{file.repo}/{file.file} at {file.revision}"
+        for file in item.files
+        if file.repo and cached_file(file) is None
+    ]
+
+
+def _resolve(item: RepositoryItem) -> ResolvedModel:
+    entry = item.entry
+    missing = missing_hub_files(item)
+    if missing:
+        raise ModelRepositoryError(
+            f"not in the local hub cache: {'; '.join(missing)}. Fetch what is missing with "
+            f"'{item.pull_command}'"
+        )
+    base = DiffusersFolder.read(_base_folder(item), item.needed_of_base)
+    single_file = _file(item, entry.single_file)
+    if single_file is not None:
+        check_single_file(single_file)
+    scheduler_config = _scheduler_config(base, entry)
+    solvers = entry.noise_schedule.solvers or (_solver_of(base),)
+    if "euler_ancestral" in solvers and scheduler_config.get("prediction_type") == "sample":
+        raise ModelRepositoryError("euler_ancestral has no step for prediction_type sample")
+    lora_file = _file(item, entry.lora)
+    native_width, native_height = base.native_size_px
+    width = entry.size.default_width_px or native_width
+    height = entry.size.default_height_px or native_height
+    return ResolvedModel(
+        name=item.name,
+        description=entry.description,
+        license=entry.license,
+        base_folder=base.path,
+        variant=entry.variant or None,
+        single_file=single_file,
+        unet_file=_file(item, entry.unet),
+        base_unet_files=_base_unet_files(item, base),
+        lora=None if lora_file is None else FusedLora(lora_file, _scale(entry)),
+        scheduler_config=scheduler_config,
+        solvers=solvers,
+        steps=entry.num_inference_steps,
+        min_guidance_scale=entry.guidance_scale.min,
+        max_guidance_scale=entry.guidance_scale.max,
+        default_guidance_scale=entry.guidance_scale.default,
+        width_px=width,
+        height_px=height,
+        min_size_px=entry.size.min_px or _multiple(min(width, height) // 2, base.vae_scale_factor),
+        max_size_px=entry.size.max_px or 2 * max(width, height),
+        vae_scale_factor=base.vae_scale_factor,
+        latent_channels=base.latent_channels,
+        max_prompt_tokens=base.max_prompt_tokens,
+        zeroes_empty_negative_prompt=bool(
+            base.model_index.get("force_zeros_for_empty_prompt", True)
+        ),
+        preview=entry.preview,
+    )
+
+
+def _base_folder(item: RepositoryItem) -> Path:
+    base = item.entry.base
+    if base.repo:
+        folder = cached_folder(base)
+        assert folder is not None, "missing_hub_files has seen to it"
+        return folder
+    return (item.folder / base.path).resolve()
+
+
+def _file(item: RepositoryItem, source: FileSource | None) -> Path | None:
+    if source is None:
+        return None
+    if source.repo:
+        return cached_file(source)
+    file = (item.folder / source.path).resolve()
+    if not file.is_file():
+        raise ModelRepositoryError(f"{file} is missing")
+    return file
+
+
+def _base_unet_files(item: RepositoryItem, base: DiffusersFolder) -> tuple[Path, ...]:
+    needed = item.needed_of_base
+    if "unet" not in needed.weights_of:
+        return ()
+    weights = needed.weights("unet", files_in(base.path))
+    return tuple(base.path / name for name in weights if name.endswith(".safetensors"))
+
+
+def _scale(entry: ModelEntry) -> float:
+    return 1.0 if entry.lora is None else entry.lora.scale
+
+
+def _scheduler_config(base: DiffusersFolder, entry: ModelEntry) -> dict[str, object]:
+    overrides = {
+        "timestep_spacing": entry.noise_schedule.timestep_spacing,
+        "prediction_type": entry.noise_schedule.prediction_type,
+    }
+    return {**base.scheduler, **{k: v for k, v in overrides.items() if v is not None}}
+
+
+def _solver_of(base: DiffusersFolder) -> SolverName:
+    ancestral = base.scheduler.get("_class_name") == "EulerAncestralDiscreteScheduler"
+    return "euler_ancestral" if ancestral else "euler"
+
+
+def _multiple(value: int, of: int) -> int:
+    return max(of, value // of * of)
