@@ -3,26 +3,18 @@
 import importlib.util
 import json
 import os
-import pty
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from support.scripted_server import (
-    WAIT_S,
     Fail,
-    Hold,
     ScriptedServer,
     image,
     numbered,
-    progress,
     queued,
     seconds,
-    serve,
     summary,
     whole_script,
 )
@@ -32,14 +24,10 @@ from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_client.cli import main as cli_main
 from leyden_client.cli.main import main
 
-PACKAGE_ROOT = str(Path(leyden_client.__file__).parents[1])
-COMMAND = [sys.executable, "-m", "leyden_client"]
-
 
 @pytest.fixture(autouse=True)
 def _address(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEYDEN_SERVER", server.target)
-    monkeypatch.setenv("PYTHONPATH", PACKAGE_ROOT)
 
 
 def usage_error(argv: list[str]) -> int:
@@ -119,7 +107,7 @@ def test_every_option_reaches_the_request(server: ScriptedServer, tmp_path: Path
         image_count=2,
         output_format=pb.OUTPUT_FORMAT_WEBP,
         output_quality=80,
-        preview=pb.PreviewOptions(size_px=16),
+        preview=pb.PreviewOptions(size_px=16, format=pb.OUTPUT_FORMAT_PNG),
         request_id="mine",
     )
     assert names_in(tmp_path) == ["made", "out-0.image", "out-1.image"]
@@ -161,12 +149,12 @@ def test_json_is_one_object_for_each_event(
         "width_px": 8,
         "height_px": 8,
         "size_bytes": 5,
-        "path": str(previews / "image-0-step-1.jpg"),
+        "path": str(previews / "image-0-step-1.png"),
     }
     assert (events[4]["size_bytes"], events[4]["path"]) == (6, str(output))
     assert events[5]["bill"]["images"][0]["steps"][0] == {"duration_s": 1.0, "batch_rows": 3}
-    assert (previews / "image-0-step-1.jpg").read_bytes() == b"rough"
-    assert (previews / "image-0-step-2.jpg").read_bytes() == b"finer"
+    assert (previews / "image-0-step-1.png").read_bytes() == b"rough"
+    assert (previews / "image-0-step-2.png").read_bytes() == b"finer"
     assert err == "warning: it was cut (PROMPT_TRUNCATED)\n"
 
 
@@ -206,6 +194,7 @@ def test_a_device_is_written_and_not_replaced(server: ScriptedServer) -> None:
     [
         (["generate", "p", "-o", "out.gif"], "--format"),
         (["generate", "p"], "-o/--output"),
+        (["generate", "-o", "a.png"], "PROMPT (or --from FILE)"),
         (["generate", "p", "-o", "a.png", "--seed", "-1"], "not from 0"),
         (["generate", "p", "-o", "a.png", "--steps", "four"], "'four' is not a whole number"),
         (["generate", "p", "-o", "a.png", "--guidance", "nan"], "not a finite number"),
@@ -286,88 +275,6 @@ def test_a_stream_that_breaks_the_protocol(
     server.script = numbered(queued())
     assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
     assert "broke the protocol" in capsys.readouterr().err
-
-
-# ---- as a process -----------------------------------------------------------------
-
-
-def test_ctrl_c_cancels_on_the_server(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = [*numbered(queued(), progress(1)), Hold()]
-    process = subprocess.Popen(
-        [*COMMAND, "generate", "p", "-o", str(tmp_path / "out.png")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stderr is not None
-        # Its line is the sign that the client reads, and not only that it sent.
-        while "step 1 of 2" not in process.stderr.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 130
-        assert process.stderr.read() == "interrupted\n"
-    assert server.cancelled.wait(WAIT_S)
-    assert names_in(tmp_path) == []
-
-
-def test_a_reader_that_leaves_stdout_cancels_on_the_server(
-    server: ScriptedServer, tmp_path: Path
-) -> None:
-    server.script = [*numbered(queued(), *(progress(1) for _ in range(2000))), Hold()]
-    process = subprocess.Popen(
-        [*COMMAND, "generate", "p", "-o", str(tmp_path / "out.png"), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert json.loads(process.stdout.readline())["event"] == "queued"
-        process.stdout.close()
-        assert process.wait(WAIT_S) == 1
-        assert process.stderr.read() == ""
-    assert server.cancelled.wait(WAIT_S)
-
-
-def test_a_server_that_goes_away_is_one_message(tmp_path: Path) -> None:
-    scripted = ScriptedServer(script=[*numbered(queued()), Hold()])
-    running = serve(scripted)
-    process = subprocess.Popen(
-        [*COMMAND, "generate", "p", "-o", str(tmp_path / "a.png"), "--server", scripted.target],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stderr is not None
-        assert "queued" in process.stderr.readline()
-        running.stop(grace=None)
-        assert process.wait(WAIT_S) == 1
-        lines = process.stderr.read().splitlines()
-    scripted.ended.set()
-    assert len(lines) == 2
-    assert "went away" in lines[0]
-
-
-def test_the_live_display_on_a_terminal(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = whole_script()
-    ours, theirs = pty.openpty()
-    # No more than a pty holds is written: nobody reads it before the end.
-    process = subprocess.run(
-        [*COMMAND, "generate", "p", "-o", "out.png"],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-    )
-    os.close(theirs)
-    shown = os.read(ours, 65536).decode()
-    os.close(ours)
-    assert "written to out.png" in shown
-    assert "\x1b[" in shown
-    assert process.stdout.decode().startswith("out.png  seed 7")
 
 
 # ---- models and the rest ----------------------------------------------------------

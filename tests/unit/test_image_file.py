@@ -1,6 +1,10 @@
 """PNG, JPEG and WebP that carry what made them."""
 
 import io
+import struct
+import threading
+import time
+import zlib
 from typing import Any
 
 import numpy as np
@@ -39,15 +43,69 @@ def test_the_file_carries_its_parameters(pixels: NDArray[np.uint8], image_format
 
     assert opened(data).format == image_format
     assert opened(data).size == (56, 40)
-    assert parameters_of(data) == PARAMETERS
+    quality = {} if image_format == "PNG" else {"output_quality": 90}
+    assert parameters_of(data) == {**PARAMETERS, **quality}
 
 
-def test_png_is_lossless(pixels: NDArray[np.uint8]) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
-    for picture in (pixels, noise):
-        assert np.array_equal(
-            np.asarray(opened(encode_image(picture, "PNG", 1, PARAMETERS))), picture
-        )
+@pytest.mark.parametrize("shape", [(40, 56, 3), (1, 1, 3), (1, 300, 3), (300, 1, 3), (128, 128, 3)])
+def test_png_is_lossless(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, shape, dtype=np.uint8)
+    steps = (np.arange(noise.size).reshape(shape) // 7).astype(np.uint8)
+    flat = np.full(shape, 255, dtype=np.uint8)
+    # As a VAE leaves them: channels first in memory.
+    channels_first = np.ascontiguousarray(noise.transpose(2, 0, 1)).transpose(1, 2, 0)
+    for picture in (noise, steps, flat, channels_first, noise[::-1]):
+        data = encode_image(picture, "PNG", 1, PARAMETERS)
+        assert np.array_equal(np.asarray(opened(data)), picture)
+        assert opened(data).mode == "RGB"
+
+
+def test_every_chunk_of_a_png_has_its_checksum(pixels: NDArray[np.uint8]) -> None:
+    data = encode_image(pixels, "PNG", 1, PARAMETERS)
+    kinds, position = [], 8
+    while position < len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind, end = data[position + 4 : position + 8], position + 8 + length
+        assert struct.unpack_from(">I", data, end) == (zlib.crc32(data[position + 4 : end]),)
+        kinds.append(kind)
+        position = end + 4
+    assert kinds == [b"IHDR", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
+    assert opened(data).text["Software"] == "Leyden"
+
+
+def test_a_png_of_a_smooth_picture_is_smaller_than_its_pixels() -> None:
+    y, x = np.mgrid[0:256, 0:256]
+    smooth = np.stack([x, y, (x + y) // 2], axis=-1).astype(np.uint8)
+
+    assert len(encode_image(smooth, "PNG", 1, PARAMETERS)) < smooth.nbytes / 10
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
+def test_what_is_not_rgb_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        encode_image(np.zeros(shape, dtype=np.uint8), "PNG", 1, PARAMETERS)
+
+
+def test_encoding_a_png_lets_other_threads_run() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3072, 3072, 3), dtype=np.uint8)
+    moments: list[float] = []
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.is_set():
+            moments.append(time.perf_counter())
+            done.wait(0.001)
+
+    other = threading.Thread(target=tick)
+    other.start()
+    start = time.perf_counter()
+    encode_image(noise, "PNG", 1, PARAMETERS)
+    took = time.perf_counter() - start
+    done.set()
+    other.join()
+    # With the lock held there would be none between the first and the last moment.
+    assert len([moment for moment in moments if start < moment < start + took]) >= 5
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
@@ -65,4 +123,5 @@ def test_quality_trades_bytes_for_likeness(pixels: NDArray[np.uint8], image_form
 def test_the_longest_default_prompts_fit(pixels: NDArray[np.uint8], image_format: str) -> None:
     longest: dict[str, object] = {"prompt": "🎨" * 4096, "negative_prompt": "京" * 4096}
 
-    assert parameters_of(encode_image(pixels, image_format, 90, longest)) == longest
+    parameters = parameters_of(encode_image(pixels, image_format, 90, longest))
+    assert {name: parameters[name] for name in longest} == longest

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import IFD, Base
-from PIL.PngImagePlugin import PngInfo
 
+from leyden_server.image_decoder.png import encode_png
 from leyden_server.stages.messages import ImageFormat
 
 __all__ = ["METADATA_KEY", "encode_image"]
@@ -16,8 +16,9 @@ __all__ = ["METADATA_KEY", "encode_image"]
 METADATA_KEY = "leyden"
 """Keyword of the PNG text chunk that holds the parameters as JSON."""
 
-# Level 1 costs a quarter of the default's time for a few percent more bytes.
-PNG_COMPRESS_LEVEL = 1
+# Of libwebp's 0 (fastest) to 6; 4, its default, takes three times as long for files of
+# about the same size: benchmarks/image_encoders.py.
+WEBP_METHOD = 0
 
 
 def encode_image(
@@ -29,19 +30,21 @@ def encode_image(
     """Encode pixels (H, W, 3). `quality` is 1 … 100 and means nothing to PNG.
 
     `parameters` go, as JSON, into a PNG's text chunk `leyden`, or into the Exif field
-    UserComment of a JPEG or WebP, where Stable Diffusion's tools look for theirs.
+    UserComment of a JPEG or WebP, where Stable Diffusion's tools look for theirs. Those of
+    a JPEG or WebP have `output_quality` too, without which it could not be made again.
     """
-    image = Image.fromarray(pixels, "RGB")
-    text = json.dumps(parameters, ensure_ascii=False)
-    data = io.BytesIO()
     if image_format == "PNG":
-        info = PngInfo()
-        info.add_itxt(METADATA_KEY, text)
-        info.add_text("Software", "Leyden")
-        image.save(data, "PNG", compress_level=PNG_COMPRESS_LEVEL, pnginfo=info)
-    else:
-        exif = Image.Exif()
-        exif.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + text.encode("utf-16-be")
-        exif[Base.Software] = "Leyden"
-        image.save(data, image_format, quality=quality, exif=exif)
+        return encode_png(pixels, {METADATA_KEY: _json(parameters), "Software": "Leyden"})
+    text = _json({**parameters, "output_quality": quality})
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + text.encode("utf-16-be")
+    exif[Base.Software] = "Leyden"
+    data = io.BytesIO()
+    Image.fromarray(pixels, "RGB").save(
+        data, image_format, quality=quality, method=WEBP_METHOD, exif=exif
+    )
     return data.getvalue()
+
+
+def _json(parameters: dict[str, object]) -> str:
+    return json.dumps(parameters, ensure_ascii=False)

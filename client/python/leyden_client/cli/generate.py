@@ -10,40 +10,25 @@ from typing import NoReturn
 
 from leyden_client._assemble import GenerationCollector
 from leyden_client._files import check_writable
-from leyden_client.cli.arguments import (
-    Subparsers,
-    add_server_argument,
-    integer,
-    number,
-    positive_seconds,
-)
+from leyden_client.cli.arguments import Subparsers
 from leyden_client.cli.connect import connect
-from leyden_client.cli.progress import open_progress
+from leyden_client.cli.from_file import Recipe, read_recipe
+from leyden_client.cli.generate_arguments import (
+    EPILOG,
+    add_arguments,
+    check_usage,
+    request_options,
+)
+from leyden_client.cli.printable import printable
+from leyden_client.cli.progress import open_progress, terminal_of_process
+from leyden_client.cli.terminal.detect import (
+    Protocol,
+    Terminal,
+    ask_terminal,
+    forced,
+    preview_size_px,
+)
 from leyden_client.events import DenoiseProgress, Event, Image, Summary
-from leyden_client.options import GenerateOptions, OutputFormat, PreviewOptions, Solver
-
-_FORMAT_OF_SUFFIX = {
-    ".png": OutputFormat.PNG,
-    ".jpg": OutputFormat.JPEG,
-    ".jpeg": OutputFormat.JPEG,
-    ".webp": OutputFormat.WEBP,
-}
-_SUFFIX_OF_PREVIEW = {
-    OutputFormat.PNG: ".png",
-    OutputFormat.JPEG: ".jpg",
-    OutputFormat.WEBP: ".webp",
-}
-
-_INT32_MAX = 2**31 - 1
-_SEED_MAX = 2**53 - 1
-
-_EPILOG = """\
-examples:
-  leyden generate "a lighthouse at dusk" -o lighthouse.png --seed 7
-  leyden generate "a lighthouse at dusk" -o lighthouse.webp --count 4 --previews steps/
-
-The server says which models, sizes, steps and guidance there are: leyden models.
-"""
 
 
 def add_command(subparsers: Subparsers) -> None:
@@ -52,129 +37,13 @@ def add_command(subparsers: Subparsers) -> None:
         "generate",
         help="generate images from a prompt",
         description="Generate one or more images from a prompt, and show every step on the way.",
-        epilog=_EPILOG,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prompt", metavar="PROMPT", help="what the image should show")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
-        required=True,
-        help="file to write; with --count above 1, out.png becomes out-0.png, out-1.png, ...",
-    )
-    _add_image_arguments(parser)
-    _add_run_arguments(parser)
-    add_server_argument(parser)
+    add_arguments(parser)
     # `error` prints the usage and exits with 2: what argparse cannot check
     # itself ends in the same way.
     parser.set_defaults(run=_run, usage_error=parser.error)
-
-
-def _add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    image = parser.add_argument_group("the image")
-    image.add_argument(
-        "--model", metavar="NAME", default="", help="model (default: the server's default model)"
-    )
-    image.add_argument(
-        "--negative",
-        metavar="TEXT",
-        default="",
-        help="what the image should not show; needs guidance above 1 (default: nothing)",
-    )
-    image.add_argument(
-        "--seed",
-        metavar="N",
-        type=integer(0, _SEED_MAX),
-        help="seed of the first image; image i has seed + i (default: drawn by the server)",
-    )
-    image.add_argument(
-        "--steps",
-        metavar="N",
-        type=integer(1, _INT32_MAX),
-        default=0,
-        help="number of denoise steps (default: the model's)",
-    )
-    image.add_argument(
-        "--width",
-        metavar="PX",
-        type=integer(1, _INT32_MAX),
-        default=0,
-        help="width in pixels (default: the model's native width)",
-    )
-    image.add_argument(
-        "--height",
-        metavar="PX",
-        type=integer(1, _INT32_MAX),
-        default=0,
-        help="height in pixels (default: the model's native height)",
-    )
-    image.add_argument(
-        "--guidance",
-        metavar="SCALE",
-        type=number,
-        help="classifier-free guidance scale; off at or below 1 (default: the model's)",
-    )
-    image.add_argument(
-        "--solver",
-        choices=[solver.value for solver in Solver if solver is not Solver.UNSPECIFIED],
-        default=Solver.UNSPECIFIED.value,
-        help="rule of a denoise step (default: the model's)",
-    )
-    image.add_argument(
-        "--count",
-        metavar="N",
-        type=integer(1, _INT32_MAX),
-        default=1,
-        help="number of images (default: 1)",
-    )
-    image.add_argument(
-        "--format",
-        choices=sorted(set(_FORMAT_OF_SUFFIX.values())),
-        help=f"encoding (default: by the extension of FILE: {', '.join(_FORMAT_OF_SUFFIX)})",
-    )
-    image.add_argument(
-        "--quality",
-        metavar="Q",
-        type=integer(1, 100),
-        default=0,
-        help="quality of a JPEG or WebP, 1 to 100 (default: 90)",
-    )
-
-
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    run = parser.add_argument_group("the run")
-    run.add_argument(
-        "--previews",
-        metavar="DIR",
-        type=Path,
-        help="write a preview of every step to DIR, made if it is missing, as "
-        "image-0-step-1.jpg, ... (default: none)",
-    )
-    run.add_argument(
-        "--preview-size",
-        metavar="PX",
-        type=integer(1, 1024),
-        help="longer side of a preview in pixels, 1 to 1024 (default: an eighth of the image's)",
-    )
-    run.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=positive_seconds,
-        help="give up after so many seconds (default: never)",
-    )
-    run.add_argument(
-        "--request-id",
-        metavar="ID",
-        default="",
-        help="name of the generation, for the server's log (default: drawn by the server)",
-    )
-    run.add_argument(
-        "--json",
-        action="store_true",
-        help="print each event as one line of JSON on stdout, in place of the progress display",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +65,7 @@ class _Files:
             check_writable(self.of_image(image_index))
         if self.previews is not None:
             self.previews.mkdir(parents=True, exist_ok=True)
-            check_writable(self.previews / "image-0-step-1.jpg")
+            check_writable(self.previews / "image-0-step-1.png")
 
     def save(self, event: Event) -> Path | None:
         """Write the picture that `event` brings, if any, and return where it is."""
@@ -205,30 +74,36 @@ class _Files:
             event.save(path)
             return path
         if isinstance(event, DenoiseProgress) and event.preview and self.previews:
-            suffix = _SUFFIX_OF_PREVIEW.get(event.preview.format, ".bin")
-            path = self.previews / f"image-{event.image_index}-step-{event.step}{suffix}"
+            path = self.previews / f"image-{event.image_index}-step-{event.step}.png"
             event.preview.save(path)
             return path
         return None
 
 
 def _run(args: argparse.Namespace) -> int:
-    options = _options(args)
+    check_usage(args)
+    recipe = Recipe() if args.from_file is None else read_recipe(args.from_file)
+    for name in recipe.unknown:
+        _warn(f"{args.from_file} has {name}, which this leyden does not know and does not apply")
+    prompt = recipe.prompt if args.prompt is None else args.prompt
+    terminal = _terminal(args)
+    options = request_options(
+        args, recipe, terminal_preview_px=preview_size_px(terminal) if terminal else None
+    )
     files = _Files(args.output, args.count, args.previews)
     files.check()
     collector = GenerationCollector()
     with (
         connect(args.server) as client,
-        open_progress(as_json=args.json, image_count=args.count) as progress,
-        closing(client.stream_image(args.prompt, timeout_s=args.timeout, **options)) as events,
+        open_progress(as_json=args.json, image_count=args.count, terminal=terminal) as progress,
+        closing(client.stream_image(prompt or "", timeout_s=args.timeout, **options)) as events,
     ):
         for event in events:
             # At once: what is done stays, whatever becomes of the rest.
             progress.show(event, files.save(event))
             collector.add(event)
     generation = collector.generation()
-    for warning in generation.summary.warnings:
-        print(f"warning: {warning.message} ({warning.reason})", file=sys.stderr)
+    _print_warnings(args, recipe, generation.summary)
     if not args.json:
         for image in generation.images:
             path = files.of_image(image.image_index)
@@ -238,6 +113,40 @@ def _run(args: argparse.Namespace) -> int:
             )
         print(_cost(generation.summary))
     return 0
+
+
+def _terminal(args: argparse.Namespace) -> Terminal | None:
+    """Return the terminal that previews are drawn in, if they are."""
+    choice: str = args.terminal_previews
+    usage_error: Callable[[str], NoReturn] = args.usage_error
+    if choice == "off":
+        return None
+    drawable = not args.json and sys.stdout.isatty() and sys.stderr.isatty()
+    if choice == "auto":
+        return terminal_of_process() if drawable else None
+    if not drawable:
+        usage_error(
+            f"--terminal-previews {choice} needs stdout and stderr to be a terminal, and no --json"
+        )
+    return forced(Protocol(choice), ask_terminal)
+
+
+def _print_warnings(args: argparse.Namespace, recipe: Recipe, summary: Summary) -> None:
+    for warning in summary.warnings:
+        asked = args.previews is not None or args.terminal_previews != "auto"
+        if warning.reason != "PREVIEW_UNSUPPORTED" or asked:
+            _warn(f"{warning.message} ({warning.reason})")
+    made_by, runs = recipe.model_revision, summary.model_revision
+    if made_by and made_by != runs and summary.model == recipe.model:
+        _warn(
+            f"{args.from_file} was made by {recipe.model} at revision {made_by}, the server has "
+            f"{runs or 'one that it does not name'}: the image may differ"
+        )
+
+
+def _warn(message: str) -> None:
+    # Parts of it may come out of a file.
+    print(f"warning: {printable(message)}", file=sys.stderr)
 
 
 def _cost(summary: Summary) -> str:
@@ -250,31 +159,4 @@ def _cost(summary: Summary) -> str:
         f"(queue {bill.queue_s:.2f}, text {bill.text_encode_s:.2f}, "
         f"denoise {denoise_s:.2f}, decode and encode {decode_s:.2f}"
         f"{' for the slowest image' if len(bill.images) > 1 else ''})"
-    )
-
-
-def _options(args: argparse.Namespace) -> GenerateOptions:
-    usage_error: Callable[[str], NoReturn] = args.usage_error
-    if args.preview_size is not None and args.previews is None:
-        usage_error("--preview-size needs --previews")
-    output_format = args.format or _FORMAT_OF_SUFFIX.get(args.output.suffix.lower())
-    if output_format is None:
-        usage_error(
-            f"the extension of {args.output} is not one of {', '.join(_FORMAT_OF_SUFFIX)}: "
-            "say which with --format"
-        )
-    return GenerateOptions(
-        model=args.model,
-        negative_prompt=args.negative,
-        seed=args.seed,
-        width_px=args.width,
-        height_px=args.height,
-        num_inference_steps=args.steps,
-        guidance_scale=args.guidance,
-        solver=args.solver,
-        image_count=args.count,
-        output_format=output_format,
-        output_quality=args.quality,
-        preview=PreviewOptions(size_px=args.preview_size or 0) if args.previews else None,
-        request_id=args.request_id,
     )

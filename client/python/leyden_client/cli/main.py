@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import cast
 
 from leyden_client._version import __version__
-from leyden_client.cli import generate, models
+from leyden_client.cli import bench, generate, inspect, models
 from leyden_client.cli.arguments import Subparsers
 from leyden_client.cli.explain import explain
 from leyden_client.errors import LeydenError
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises `SystemExit` where argparse does: code 2 for wrong usage, 0 for --help.
     """
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     run = cast("Callable[[argparse.Namespace], int]", args.run)
     try:
         return run(args)
@@ -53,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Make `models pull` the one word that argparse takes for a command."""
+    words = list(argv)
+    return ["models pull", *words[2:]] if words[:2] == ["models", "pull"] else words
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -64,7 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"leyden {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     generate.add_command(subparsers)
+    inspect.add_command(subparsers)
     models.add_command(subparsers)
+    bench.add_command(subparsers)
     _add_server_commands(subparsers)
     return parser
 
@@ -76,16 +84,17 @@ def _add_server_commands(subparsers: Subparsers) -> None:
         # By name: the client's package does not depend on the server's.
         import_module("leyden_server.cli").add_commands(subparsers)
         return
-    # No prefix character: whatever follows `serve` is taken, --help included, so
+    # No prefix character: whatever follows `serve` or `models pull` is taken, --help included, so
     # that the answer is always how to get the server.
-    serve = subparsers.add_parser(
-        "serve",
-        help="run a server (needs: pip install 'leyden[server]')",
-        prefix_chars="\0",
-        add_help=False,
-    )
-    serve.add_argument("arguments", nargs="*")
-    serve.set_defaults(run=_say_how_to_install)
+    for command, does in (("serve", "run a server"), ("models pull", "fetch a model's files")):
+        absent = subparsers.add_parser(
+            command,
+            help=f"{does} (needs: pip install 'leyden[server]')",
+            prefix_chars="\0",
+            add_help=False,
+        )
+        absent.add_argument("arguments", nargs="*")
+        absent.set_defaults(run=_say_how_to_install)
 
 
 def _say_how_to_install(_args: argparse.Namespace) -> int:

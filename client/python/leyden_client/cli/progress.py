@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from leyden_client.cli.terminal.detect import Terminal, ask_terminal, detect
 from leyden_client.events import DenoiseProgress, Event, Image, Queued, Summary, TextEncoded
+from leyden_client.options import OutputFormat
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -28,13 +31,29 @@ class ProgressDisplay(Protocol):
         """Show `event`; `path` is where its picture was written, if it was."""
 
 
-def open_progress(*, as_json: bool, image_count: int) -> ProgressDisplay:
-    """Return the display that suits: JSON on stdout if asked, else one on stderr."""
+def open_progress(*, as_json: bool, image_count: int, terminal: Terminal | None) -> ProgressDisplay:
+    """Return the display that suits: JSON on stdout if asked, else one on stderr.
+
+    A live display draws pictures too where `terminal` says how.
+    """
     if as_json:
         return JsonLines()
     if sys.stderr.isatty():
-        return LiveProgress(image_count)
+        return LiveProgress(image_count, terminal)
     return PlainLines()
+
+
+def terminal_of_process() -> Terminal | None:
+    """Return how pictures are drawn in the terminal on stderr; None: not at all."""
+    from rich.console import Console  # noqa: PLC0415 - only where it is used
+
+    console = Console(stderr=True)
+    colours = (
+        console.color_system in {"truecolor", "256"}
+        and not console.no_color
+        and console.encoding.startswith("utf")
+    )
+    return detect(os.environ, colours=colours, ask=ask_terminal)
 
 
 class _Lines:
@@ -97,18 +116,22 @@ class PlainLines(_Lines):
 
 
 class LiveProgress:
-    """A line with a bar for each image on stderr, redrawn as events come."""
+    """A line with a bar for each image on stderr, redrawn as events come, under pictures."""
 
-    def __init__(self, image_count: int) -> None:
+    def __init__(self, image_count: int, terminal: Terminal | None) -> None:
         from rich.console import Console  # noqa: PLC0415 - only where it is used
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
+        from leyden_client.cli.terminal.gallery import Gallery  # noqa: PLC0415
+
+        console = Console(stderr=True)
+        self._gallery = None if terminal is None else Gallery(console, terminal, image_count)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[stage]}", markup=False),
             TextColumn("{task.fields[left]}", markup=False),
-            console=Console(stderr=True),
+            console=console,
         )
         self._tasks: list[TaskID] = [
             # No total yet: the bar pulses until the first step says how many there are.
@@ -126,6 +149,8 @@ class LiveProgress:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._gallery is not None and exc is not None:
+            self._gallery.recover()
         self._progress.stop()
 
     def show(self, event: Event, path: Path | None) -> None:
@@ -143,10 +168,15 @@ class LiveProgress:
                     stage="decoding" if decoding else f"step {event.step} of {event.total_steps}",
                     left="" if decoding else f"{event.remaining_s:.1f} s left",
                 )
+                if self._gallery is not None and event.preview is not None:
+                    self._gallery.show(event.image_index, event.preview.data, last=decoding)
             case Image():
                 self._progress.update(
                     self._tasks[event.image_index], stage=f"written to {path}", left=""
                 )
+                if self._gallery is not None and event.format is OutputFormat.PNG:
+                    # Of a JPEG or WebP the last preview stays.
+                    self._gallery.show(event.image_index, event.data, last=True)
             case Summary():
                 pass
 
