@@ -23,6 +23,7 @@ from leyden_server.gateway.catalog import CatalogEntry, StageApplications
 from leyden_server.gateway.deployment import STOP_GRACE_S, Gateway
 from leyden_server.image_decoder.deployment import ImageDecoder
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.stages.handles import SERVE_ENVIRONMENT
 from leyden_server.text_encoder.deployment import TextEncoder
 
 __all__ = ["GATEWAY_APPLICATION", "build_applications", "build_catalog"]
@@ -39,6 +40,13 @@ HEALTH_CHECK_PERIOD_S = 2.0
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
+METRICS_INTERVAL_S = 1.0
+"""How often callers tell Serve their load; Serve's default of 10 s is slower than a burst."""
+
+LOOK_BACK_PERIOD_S = 2.0
+"""Over which Serve averages it; its default is 30 s. Must be over METRICS_INTERVAL_S."""
+
+
 def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[CatalogEntry, ...]:
     """Describe every model of the repository, the served ones first and in order.
 
@@ -46,7 +54,7 @@ def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[Ca
         ModelRepositoryError: a model that is to be loaded does not exist or is incomplete.
 
     """
-    served = [_served_entry(repository.resolve(name)) for name in config.models]
+    served = [_served_entry(repository.resolve(name), config) for name in config.models]
     others = [
         _other_entry(repository, name)
         for name in sorted(repository.items)
@@ -71,18 +79,20 @@ def build_applications(
     def add(
         name: str, deployment: Any, options: dict[str, Any], count: int, *arguments: object
     ) -> None:
+        actor = options["ray_actor_options"]
+        if config.ray.address != "local":  # our own Ray's processes inherit it from this one
+            actor["runtime_env"] = {"env_vars": SERVE_ENVIRONMENT}
         application = deployment.options(**options).bind(*arguments)
         targets.append(RunTarget(application, name=name, route_prefix=None, logging_config=QUIET))
-        actor = options["ray_actor_options"]
         replicas.append(_Replicas(name, count, actor["num_cpus"], actor["num_gpus"]))
 
     stages = _stages(config, catalog)
     for name, (deployment, stage, model) in stages.items():
         alike = sum(other is deployment for other, _, _ in stages.values())
-        share = DEFAULT_GPU_SHARES[deployment.name] / (alike * stage.min_replicas)
+        share = DEFAULT_GPU_SHARES[deployment.name] / (alike * _initial_replicas(stage))
         # Ray takes shares of a GPU in steps of 0.0001.
         options = _stage_options(stage, math.floor(share * 1e4) / 1e4 if has_gpu else 0.0)
-        add(name, deployment, options, stage.min_replicas, model, stage)
+        add(name, deployment, options, _initial_replicas(stage), model, stage)
     add(
         GATEWAY_APPLICATION,
         Gateway,
@@ -134,17 +144,28 @@ def _stages(
     return stages
 
 
-def _served_entry(model: ResolvedModel) -> CatalogEntry:
+def _served_entry(model: ResolvedModel, config: ServerConfig) -> CatalogEntry:
     base = hashlib.sha256(model.base_key.encode()).hexdigest()[:8]
+    stages = {
+        f"text-encoder-{base}": config.text_encoder,
+        f"denoiser-{model.name}": config.denoiser,
+        f"image-decoder-{base}": config.image_decoder,
+    }
+    text_encoder, denoiser, image_decoder = stages
     return CatalogEntry(
         name=model.name,
         description=model.description,
         license=model.license,
         model=model,
         applications=StageApplications(
-            text_encoder=f"text-encoder-{base}",
-            denoiser=f"denoiser-{model.name}",
-            image_decoder=f"image-decoder-{base}",
+            text_encoder=text_encoder,
+            denoiser=denoiser,
+            image_decoder=image_decoder,
+            rest_after_s={
+                name: stage.downscale_to_zero_delay_s
+                for name, stage in stages.items()
+                if stage.min_replicas == 0
+            },
         ),
         unavailable_reason="",
     )
@@ -157,6 +178,12 @@ def _other_entry(repository: ModelRepository, name: str) -> CatalogEntry:
     except ModelRepositoryError as error:
         model, reason = None, str(error)
     return CatalogEntry(name, entry.description, entry.license, model, None, reason)
+
+
+def _initial_replicas(stage: StageConfig) -> int:
+    # One of a stage that rests without any too: a server that says that it is ready has
+    # loaded and run everything once, and a model that cannot load is named at the start.
+    return max(1, stage.min_replicas)
 
 
 def _stage_options(stage: StageConfig, default_gpus: float) -> dict[str, Any]:
@@ -176,12 +203,14 @@ def _stage_options(stage: StageConfig, default_gpus: float) -> dict[str, Any]:
         **options,
         "autoscaling_config": AutoscalingConfig(
             min_replicas=stage.min_replicas,
+            initial_replicas=_initial_replicas(stage),
             max_replicas=stage.max_replicas,
             target_ongoing_requests=stage.target_ongoing_requests,
             upscale_delay_s=stage.upscale_delay_s,
             downscale_delay_s=stage.downscale_delay_s,
-            metrics_interval_s=1.0,
-            look_back_period_s=2.0,
+            downscale_to_zero_delay_s=stage.downscale_to_zero_delay_s,
+            metrics_interval_s=METRICS_INTERVAL_S,
+            look_back_period_s=LOOK_BACK_PERIOD_S,
         ),
     }
 

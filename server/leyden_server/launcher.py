@@ -24,6 +24,7 @@ from leyden_server.applications import (
 from leyden_server.config import RayConfig, ServerConfig
 from leyden_server.errors import StartupError
 from leyden_server.model_repository import ModelRepository
+from leyden_server.stages.handles import SERVE_ENVIRONMENT
 
 __all__ = ["LeydenServer"]
 
@@ -117,6 +118,7 @@ def _start_ray(config: RayConfig) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Whose address it joins is said in the config alone.
     os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(SERVE_ENVIRONMENT)
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if config.address != "local":

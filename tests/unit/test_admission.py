@@ -89,6 +89,24 @@ def test_a_batch_with_room_keeps_nobody_waiting(clock: Clock) -> None:
     assert third.place() == (2, 1.0)  # two places are free, two images are ahead for them
 
 
+def test_stages_that_rest_have_to_start_before_the_line_moves(clock: Clock) -> None:
+    left_s: list[float | None] = [None]
+    admission = Admission(10, 100, lambda: left_s[0])
+    admission.capacity = 2
+    first = admission.admit(1, timeout_s=0.1)  # nothing is known yet: it may be in time
+    assert first.place() == (0, None)
+    left_s[0] = 8.0
+    assert first.place() == (0, 8.0)
+    with pytest.raises(OverloadedError) as caught:
+        admission.admit(1, timeout_s=7.9)
+    assert caught.value.reason == "DEADLINE_CANNOT_BE_MET"
+    assert caught.value.retry_after_s == 8.0
+    run_loop(first, clock, 2.0)
+    assert admission.expected_wait_s(ahead=3) == 8.0 + 2 * 2.0  # the third that has no room
+    left_s[0] = None
+    assert admission.expected_wait_s(ahead=3) is None
+
+
 def test_leaving_gives_back_every_place_once() -> None:
     admission = Admission(2, 100)
     ticket = admission.admit(2)

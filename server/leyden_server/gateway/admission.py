@@ -6,7 +6,7 @@ denoise step starts; the places ahead of a request are those of earlier requests
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from leyden_server.errors import OverloadedError
@@ -87,11 +87,18 @@ class Ticket:
 class Admission:
     """The line of one model."""
 
-    def __init__(self, max_waiting_images: int, max_open_images: int) -> None:
+    def __init__(
+        self,
+        max_waiting_images: int,
+        max_open_images: int,
+        expected_start_s: Callable[[], float | None] = lambda: 0.0,
+    ) -> None:
+        """`expected_start_s`: in how many seconds the stages run; None where not known."""
         self.capacity = 1
         """Images that one replica denoises side by side; set once the model is loaded."""
         self._max_waiting_images = max_waiting_images
         self._max_open_images = max_open_images
+        self._expected_start_s = expected_start_s
         self._tickets: list[Ticket] = []
         self._mean_loop_s: float | None = None
 
@@ -141,15 +148,17 @@ class Admission:
 
         Where the batch has room they start at the next step, which is at once. Beyond
         that, by Little's law: with r images in their loops, which take d seconds each,
-        one leaves and lets another start every d / r seconds.
+        one leaves and lets another start every d / r seconds. Stages that rest have to
+        start before all that.
         """
+        start_s = self._expected_start_s()
         running = sum(ticket.running for ticket in self._tickets)
         room = max(0, self.capacity - running)
-        if ahead < room:
-            return 0.0
+        if ahead < room or start_s is None:
+            return start_s
         if self._mean_loop_s is None:
             return None
-        return (ahead - room + 1) * self._mean_loop_s / max(1, running)
+        return start_s + (ahead - room + 1) * self._mean_loop_s / max(1, running)
 
     def learn(self, loop_s: float) -> None:
         """Note how long one image's denoising loop took."""

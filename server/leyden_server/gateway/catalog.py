@@ -1,7 +1,8 @@
 """The models that the Gateway knows: what each accepts, its state, its stages, its line."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from leyden.v1 import model_service_pb2 as pb
 from leyden_server.config import GatewayConfig
@@ -9,8 +10,9 @@ from leyden_server.errors import ModelNotFoundError, ModelNotLoadedError, Unavai
 from leyden_server.gateway.admission import Admission
 from leyden_server.gateway.events import FORMAT_VALUES, SOLVER_VALUES
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.handles import RETRY_AFTER_S, StageHandle
+from leyden_server.stages.handles import RETRY_AFTER_S, Patience, StageHandle
 from leyden_server.stages.messages import DenoiserInfo
+from leyden_server.stages.replica_counts import ReplicaCounts
 
 __all__ = ["CatalogEntry", "ModelCatalog", "ServedModel", "StageApplications"]
 
@@ -26,6 +28,8 @@ class StageApplications:
     text_encoder: str
     denoiser: str
     image_decoder: str
+    rest_after_s: Mapping[str, float] = field(default_factory=dict)
+    """Of those that may rest without a replica: after how many seconds of no request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,25 @@ class ServedModel:
     """A model that this server loads."""
 
     def __init__(
-        self, model: ResolvedModel, applications: StageApplications, config: GatewayConfig
+        self,
+        model: ResolvedModel,
+        applications: StageApplications,
+        config: GatewayConfig,
+        replicas: ReplicaCounts,
     ) -> None:
+        patience = Patience(config.stage_stall_timeout_s, config.stage_start_timeout_s)
+
+        def handle(application: str, deployment: str) -> StageHandle:
+            rest_after_s = applications.rest_after_s.get(application)
+            return StageHandle(application, deployment, patience, replicas, rest_after_s)
+
         self.model = model
-        self.admission = Admission(config.max_waiting_images, config.max_open_images)
-        stall_s = config.stage_stall_timeout_s
-        self.text_encoder = StageHandle(applications.text_encoder, "TextEncoder", stall_s)
-        self.denoiser = StageHandle(applications.denoiser, "Denoiser", stall_s)
-        self.image_decoder = StageHandle(applications.image_decoder, "ImageDecoder", stall_s)
+        self.admission = Admission(
+            config.max_waiting_images, config.max_open_images, self._expected_start_s
+        )
+        self.text_encoder = handle(applications.text_encoder, "TextEncoder")
+        self.denoiser = handle(applications.denoiser, "Denoiser")
+        self.image_decoder = handle(applications.image_decoder, "ImageDecoder")
         self.info: DenoiserInfo | None = None
 
     async def load(self) -> None:
@@ -64,14 +79,27 @@ class ServedModel:
         native = (self.model.width_px // factor) * (self.model.height_px // factor)
         self.admission.capacity = self.info.batch_row_caps[native]
 
+    async def wake(self) -> None:
+        """Have every stage started that rests, side by side; return once they are asked."""
+        stages = (self.text_encoder, self.denoiser, self.image_decoder)
+        await asyncio.gather(*(stage.wake() for stage in stages))
+
+    def _expected_start_s(self) -> float | None:
+        # Until the first denoise step: the decoder's start is over before it is needed, or
+        # shows in the time of the loop.
+        starts = [stage.expected_start_s() for stage in (self.text_encoder, self.denoiser)]
+        known = [start_s for start_s in starts if start_s is not None]
+        return max(known) if len(known) == len(starts) else None
+
 
 class ModelCatalog:
     """All models of the repository; the first served one is the default."""
 
     def __init__(self, entries: tuple[CatalogEntry, ...], config: GatewayConfig) -> None:
         self._entries = {entry.name: entry for entry in entries}
+        replicas = ReplicaCounts()
         self._served = {
-            entry.name: ServedModel(entry.model, entry.applications, config)
+            entry.name: ServedModel(entry.model, entry.applications, config, replicas)
             for entry in entries
             if entry.model is not None and entry.applications is not None
         }

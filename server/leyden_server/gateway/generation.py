@@ -148,9 +148,13 @@ class Generation:
         decode_request = DecodeRequest(
             latents, self._parameters.format, self._parameters.quality, self._provenance(index)
         )
-        image: DecodedImage = await self._retrying(
-            lambda: self._served.image_decoder.call("decode", decode_request)
+        decode = partial(
+            self._served.image_decoder.call,
+            "decode",
+            decode_request,
+            result_bytes=3 * self._parameters.width_px * self._parameters.height_px,
         )
+        image: DecodedImage = await self._retrying(decode)
         image_bill = self.bill.images[index]
         image_bill.vae_decode_duration.CopyFrom(build.duration(image.vae_decode_s))
         image_bill.image_encode_duration.CopyFrom(build.duration(image.image_encode_s))

@@ -101,6 +101,8 @@ class ImageGeneration:
         record.model = served.model.name
         parameters = validate(request, served.model, self._config)
         _note_parameters(record, parameters)
+        # Before it can be refused: who has no time for a start has the next one find it done.
+        await served.wake()
         ticket = served.admission.admit(parameters.image_count, context.time_remaining())
         try:
             with self._claim(parameters.request_id):

@@ -4,8 +4,11 @@ The one place that knows how Ray Serve calls and fails.
 """
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -15,44 +18,117 @@ from ray.serve.exceptions import RayServeException, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
 from leyden_server.errors import RequestError, UnavailableError
+from leyden_server.stages.replica_counts import LOOK_PERIOD_S, ReplicaCounts
 
-__all__ = ["RETRY_AFTER_S", "StageHandle"]
+__all__ = ["RETRY_AFTER_S", "SERVE_ENVIRONMENT", "Patience", "StageHandle"]
+
+SERVE_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
+"""Environment that the replicas need: by value Serve carries 4 MiB at most unless told
+otherwise (Ray Serve 2.60), and the latents of 4096 x 4096 pixels are more."""
+
+MAX_BY_VALUE_BYTES = 3 * 2**20
+"""Larger results go through the object store, where 12 MB take 15 ms in place of 75 and
+48 MB 50 in place of 370, most of them in the Gateway's event loop (two shared cores). A
+call on its own costs 2 ms by value and 5 ms through the object store."""
 
 RETRY_AFTER_S = 5.0
 """About how long Serve takes to notice a dead replica and to start another."""
+
+SHORTEST_START_S = 1.0
+"""What a start that takes longer than expected is still expected to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a stage's callers wait for it."""
+
+    stall_timeout_s: float
+    """For any answer of a stage that has a running replica."""
+    start_timeout_s: float
+    """For a replica, of a stage that has none."""
 
 
 class StageHandle:
     """One stage's deployment, as its callers see it.
 
-    Results come by value: under about 1 MB that is faster than the object store, and it is
+    Small results and streams come by value: that is faster than the object store, and it is
     what lets a cancel reach a replica that is between two items (Ray Serve 2.60).
     `_by_reference` is an underscore API, so it is used here alone.
+
+    A stage that rests, having no replica, is started by any call, which waits meanwhile.
+    `rest_after_s` says for how long nobody must have asked before it may be at rest; None:
+    it never is.
     """
 
-    def __init__(self, application: str, deployment: str, stall_timeout_s: float) -> None:
+    def __init__(
+        self,
+        application: str,
+        deployment: str,
+        patience: Patience,
+        replicas: ReplicaCounts,
+        rest_after_s: float | None = None,
+    ) -> None:
         self.application = application
         self._deployment = deployment
-        self._stall_timeout_s = stall_timeout_s
+        self._patience = patience
+        self._replicas = replicas
+        self._rest_after_s = rest_after_s
         self._handle: DeploymentHandle | None = None
+        self._last_use_s = -math.inf
         self._last_answer_s = 0.0
+        self._without_replica_s = 0.0
+        self._start_asked_s = 0.0
+        self._starting: asyncio.Task[None] | None = None
+        self._start_took_s: float | None = None
 
     async def ready(self) -> Any:
         """Return what the stage says of itself, once it is loaded and warmed up.
 
         However long that takes: whoever starts the stage watches over it.
         """
-        return await self._options(stream=False).ready.remote()
+        asked_s = time.monotonic()
+        info = await self._options(stream=False).ready.remote()
+        took_s = time.monotonic() - asked_s
+        if took_s >= SHORTEST_START_S:  # else a replica was there before
+            self._start_took_s = took_s
+        self._last_use_s = time.monotonic()
+        return info
 
-    async def call(self, method: str, *args: object) -> Any:
-        """Call a method and return its result.
+    async def wake(self) -> None:
+        """Have a replica started where the stage is at rest; return once that is known."""
+        if self._rest_after_s is None or self._is_starting:
+            return
+        # What the controller says may be as old as a look: older than a first answer.
+        quiet_s = max(self._rest_after_s, LOOK_PERIOD_S)
+        if time.monotonic() - self._last_use_s < quiet_s:
+            return
+        if await self._replicas.running(self.application) == 0 and not self._is_starting:
+            self._start_asked_s = time.monotonic()
+            self._starting = asyncio.create_task(self._start())
+
+    def expected_start_s(self) -> float | None:
+        """Return in how many seconds a stage that starts will answer; 0 for one that runs.
+
+        None where no start was seen yet.
+        """
+        if not self._is_starting:
+            return 0.0
+        if self._start_took_s is None:
+            return None
+        left_s = self._start_took_s - (time.monotonic() - self._start_asked_s)
+        return max(left_s, SHORTEST_START_S)
+
+    async def call(self, method: str, *args: object, result_bytes: int = 0) -> Any:
+        """Call a method and return its result, of at most about `result_bytes` if that is much.
 
         Raises:
-            UnavailableError: the replica died, or the stage answered nobody for the stall timeout.
+            UnavailableError: the replica died, the stage answered nobody for the stall timeout,
+                or it got no replica for the start timeout.
             RequestError: what the stage raised.
 
         """
-        response = getattr(self._options(stream=False), method).remote(*args)
+        options = self._options(stream=False, by_reference=result_bytes > MAX_BY_VALUE_BYTES)
+        response = getattr(options, method).remote(*args)
         try:
             return await self._answer(response)
         finally:
@@ -73,18 +149,10 @@ class StageHandle:
 
     async def _answer(self, awaitable: Awaitable[Any]) -> Any:
         answer = asyncio.ensure_future(_await(awaitable))
-        asked_s = time.monotonic()
+        asked_s = self._last_use_s = time.monotonic()
         try:
             while not answer.done():
-                # A stage that answers others is busy, not dead: it only has to answer anybody.
-                silent_s = time.monotonic() - max(asked_s, self._last_answer_s)
-                if silent_s >= self._stall_timeout_s:
-                    raise UnavailableError(
-                        "STAGE_STALLED",
-                        f"{self.application} has answered nobody for {silent_s:.0f} s",
-                        RETRY_AFTER_S,
-                    )
-                await asyncio.wait([answer], timeout=self._stall_timeout_s - silent_s)
+                await self._watch(answer, asked_s)
             result = answer.result()
         except _DEAD as error:
             raise UnavailableError(
@@ -94,16 +162,55 @@ class StageHandle:
             cause = error.as_instanceof_cause()
             raise (cause.cause if isinstance(cause.cause, RequestError) else cause) from error
         finally:
+            answer.add_done_callback(_forget)
             answer.cancel()
-        self._last_answer_s = time.monotonic()
+        self._last_use_s = self._last_answer_s = time.monotonic()
         return result
 
-    def _options(self, *, stream: bool) -> DeploymentHandle:
+    async def _watch(self, answer: "asyncio.Future[Any]", asked_s: float) -> None:
+        """Wait for an answer, for a while; raise UnavailableError where it is overdue."""
+        # A stage that answers others is busy, not dead: it only has to answer anybody.
+        answered_s = max(asked_s, self._last_answer_s)
+        # One without a replica starts: until it has one, that clock stands still.
+        silent_s = time.monotonic() - max(answered_s, self._without_replica_s)
+        stall_s = self._patience.stall_timeout_s
+        if silent_s >= stall_s:
+            raise UnavailableError(
+                "STAGE_STALLED",
+                f"{self.application} has answered nobody for {silent_s:.0f} s",
+                RETRY_AFTER_S,
+            )
+        await asyncio.wait([answer], timeout=min(stall_s - silent_s, LOOK_PERIOD_S))
+        answered_s = max(asked_s, self._last_answer_s)
+        if answer.done() or time.monotonic() - answered_s < LOOK_PERIOD_S:
+            return
+        if await self._replicas.running(self.application) != 0:
+            return
+        self._without_replica_s = time.monotonic()
+        silent_s = self._without_replica_s - answered_s
+        if silent_s >= self._patience.start_timeout_s:
+            raise UnavailableError(
+                "STAGE_NOT_STARTED",
+                f"{self.application} has no running replica, and got none in {silent_s:.0f} s",
+                RETRY_AFTER_S,
+            )
+
+    @property
+    def _is_starting(self) -> bool:
+        return self._starting is not None and not self._starting.done()
+
+    async def _start(self) -> None:
+        # A call of any kind makes Serve start a replica. Where that fails, those who wait
+        # for an answer are told so by their own calls.
+        with contextlib.suppress(*_DEAD):
+            await self.ready()
+
+    def _options(self, *, stream: bool, by_reference: bool = False) -> DeploymentHandle:
         if self._handle is None:
             self._handle = serve.get_deployment_handle(
                 self._deployment, self.application, _check_exists=False
             )
-        return self._handle.options(stream=stream, _by_reference=False)
+        return self._handle.options(stream=stream, _by_reference=by_reference)
 
 
 # RayActorError covers ActorDiedError and ActorUnavailableError; a by-value call can also
@@ -115,6 +222,12 @@ _DEAD = (
     RequestCancelledError,
     TaskCancelledError,
 )
+
+
+def _forget(answer: "asyncio.Future[Any]") -> None:
+    """Take an answer's error, or asyncio logs that of a cancelled call as a defect."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _cancel(response: Any) -> None:

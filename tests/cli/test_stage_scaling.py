@@ -1,0 +1,182 @@
+"""Each stage scales by its own load, loses no request on its way down, and rests at zero."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli.conftest import running
+from support.random_sdxl import write_random_sdxl
+from support.running_server import eventually
+from support.scaling import ScalingServer
+
+from leyden_client import (
+    Client,
+    Event,
+    Generation,
+    ModelState,
+    OverloadedError,
+    Queued,
+)
+from leyden_client.options import GenerateOptions
+from leyden_server.model_repository.repository import SHIPPED_MODELS
+
+ASKED, UNASKED = "asked", "unasked"
+DENOISER, UNASKED_DENOISER = f"denoiser-{ASKED}", f"denoiser-{UNASKED}"
+TEXT_ENCODER, IMAGE_DECODER = "TextEncoder", "ImageDecoder"
+
+# Starts take long where the machine is shared with much else.
+pytestmark = pytest.mark.timeout(600)
+
+SCALING = {
+    "min_replicas": 0,
+    "max_replicas": 2,
+    "downscale_delay_s": 1,
+    # Longer than a start, or one stage would rest while its callers wait for the next one.
+    "downscale_to_zero_delay_s": 15,
+    "num_cpus": 0.1,
+}
+CONFIG = {
+    "models": [ASKED, UNASKED],
+    "model_repository": ["models"],
+    "gateway": {"port": 0},
+    "text_encoder": SCALING,
+    "denoiser": {**SCALING, "max_replicas": 3, "measure_batch_rows": False},
+    "image_decoder": {**SCALING, "max_batch_images": 1},
+}
+
+# With the weights below, on one thread: a step takes 6 ms and decoding 10 ms, against
+# 24 ms and 440 ms. Twelve clients are three times what a replica is meant to have (4).
+CLIENTS = 12
+MUCH_DENOISING: GenerateOptions = {
+    "model": ASKED,
+    "width_px": 64,
+    "height_px": 64,
+    "num_inference_steps": 100,
+    "guidance_scale": 0,
+}
+MUCH_DECODING: GenerateOptions = {
+    "model": ASKED,
+    "width_px": 384,
+    "height_px": 384,
+    "num_inference_steps": 1,
+    "guidance_scale": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScalingServer]:
+    """A server of two models with one base, whose stages all rest when nobody asks."""
+    directory = tmp_path_factory.mktemp("scaling")
+    (directory / "leyden.yaml").write_text(json.dumps(CONFIG))
+    write_models(directory / "models")
+    with running(["serve", "--config", "leyden.yaml"], directory) as command:
+        address = command.stdout_line().removeprefix("ready: grpc ")
+        assert address, command.stderr
+        with Client(address) as client:
+            yield ScalingServer(command, client)
+        command.interrupt()
+        assert command.process.wait(120) == 0
+
+
+def write_models(folder: Path) -> None:
+    write_random_sdxl(
+        folder / ASKED,
+        tokenizer_from=SHIPPED_MODELS / "leyden-tiny-base",
+        block_out_channels=(8, 16),
+        vae_block_out_channels=(32, 32, 32, 32),
+    )
+    (folder / ASKED / "model.yaml").write_text("size: {max_px: 384}\n")
+    unet = f"../{ASKED}/unet/diffusion_pytorch_model.safetensors"
+    (folder / UNASKED).mkdir()
+    (folder / UNASKED / "model.yaml").write_text(f"base: ../{ASKED}\nunet: {unet}\n")
+
+
+def test_load_on_the_denoiser_scales_the_denoiser_alone(server: ScalingServer) -> None:
+    grows_and_shrinks(
+        server,
+        MUCH_DENOISING,
+        DENOISER,
+        lambda generation: generation.summary.bill.images[0].denoiser_replica,
+        most=3,
+    )
+
+
+def test_load_on_the_decoder_scales_the_decoder_alone(server: ScalingServer) -> None:
+    grows_and_shrinks(
+        server,
+        MUCH_DECODING,
+        IMAGE_DECODER,
+        lambda generation: generation.summary.bill.images[0].image_decoder_replica,
+        most=2,
+    )
+
+
+def grows_and_shrinks(
+    server: ScalingServer,
+    options: GenerateOptions,
+    stage: str,
+    replica_of: Callable[[Generation], str],
+    most: int,
+) -> None:
+    """Raise a load until `most` replicas of a stage have answered, then lower it again."""
+    peaks: Counter[str] = Counter()
+
+    def look() -> Counter[str]:
+        nonlocal peaks
+        replicas = server.replicas()
+        peaks |= replicas
+        return replicas
+
+    with server.load(CLIENTS, options) as load:
+
+        def all_answer() -> bool:
+            look()
+            assert not load.errors, load.errors
+            return len({replica_of(generation) for generation in list(load.done)}) >= most
+
+        eventually(all_answer, 180)
+        before = len(load.done)
+        load.clients = 1
+        eventually(lambda: look()[stage] == 1, 120)
+        eventually(lambda: len(load.done) > before + CLIENTS, 120)
+    assert not load.errors, load.errors
+    assert all(generation.images for generation in load.done)
+    assert {generation.summary.retries for generation in load.done} == {0}
+    del peaks[UNASKED_DENOISER]
+    assert peaks == {TEXT_ENCODER: 1, DENOISER: 1, IMAGE_DECODER: 1, stage: most}
+    assert server.replicas()[UNASKED_DENOISER] == 0, "nobody asks for it, so it rests"
+
+
+def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingServer) -> None:
+    eventually(lambda: not server.replicas(), 120)
+    states = {model.name: model.state for model in server.client.list_models()}
+    assert states[ASKED] is states[UNASKED] is ModelState.READY, "both serve who asks"
+
+    # Who has no time for the start is told how long it takes, and has set it going.
+    with pytest.raises(OverloadedError) as refused:
+        server.client.generate_image("a lake", model=ASKED, timeout_s=0.9)
+    assert refused.value.reason == "DEADLINE_CANNOT_BE_MET"
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s >= 1
+    eventually(lambda: server.replicas()[DENOISER] == 1, 120)
+
+    # Who has time waits, and knows for about how long.
+    events: list[Event] = []
+    generation = server.client.generate_image(
+        "a lake", model=ASKED, timeout_s=300, on_event=events.append
+    )
+    queued = events[0]
+    assert isinstance(queued, Queued)
+    assert queued.position == 0
+    assert queued.expected_wait_s is not None
+    assert 1 <= queued.expected_wait_s <= refused.value.retry_after_s
+    assert generation.images[0].data.startswith(b"\x89PNG")
+    assert generation.summary.retries == 0
+    assert server.replicas() == {TEXT_ENCODER: 1, DENOISER: 1, IMAGE_DECODER: 1}
+
+    # Now that it runs, nobody waits.
+    server.client.generate_image("a lake", model=ASKED, on_event=events.append)
+    waits = [event.expected_wait_s for event in events if isinstance(event, Queued)]
+    assert waits[-1] == 0

@@ -1,0 +1,89 @@
+"""What a stage's callers wait for, on deployments whose start and answers the tests hold up."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import serve
+from support.running_server import RunningServer, eventually
+
+from leyden_server.errors import UnavailableError
+from leyden_server.stages.handles import Patience, StageHandle
+from leyden_server.stages.replica_counts import ReplicaCounts
+
+APPLICATION = "held-up"
+STALL_TIMEOUT_S = 1.0
+
+
+@pytest.fixture
+def let_it_start(server: RunningServer, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A stage at rest, whose replica is not up until this is called."""
+    del server  # for its Ray
+    gate = tmp_path / "gate"
+
+    # Defined here, so that its code travels to the replica, which cannot import tests.
+    class HeldUp:
+        def __init__(self, gate: Path) -> None:
+            import time
+
+            while not gate.exists():
+                time.sleep(0.05)
+
+        async def ready(self) -> str:
+            return "ready"
+
+        async def answer(self) -> str:
+            return "answer"
+
+        async def never(self) -> None:
+            import asyncio
+
+            await asyncio.Event().wait()
+
+    deployment: Any = serve.deployment(
+        HeldUp,
+        name="HeldUp",
+        ray_actor_options={"num_cpus": 0},
+        autoscaling_config={"min_replicas": 0, "max_replicas": 1, "initial_replicas": 0},
+    )
+    serve.run(deployment.bind(gate), name=APPLICATION, route_prefix=None)
+    yield gate.touch
+    gate.touch()
+    serve.delete(APPLICATION)
+
+
+def stage(start_timeout_s: float) -> StageHandle:
+    patience = Patience(STALL_TIMEOUT_S, start_timeout_s)
+    return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rest_after_s=0.0)
+
+
+async def test_a_start_is_no_stall_however_long_it_takes(
+    let_it_start: Callable[[], None],
+) -> None:
+    held_up = stage(start_timeout_s=120)
+    assert held_up.expected_start_s() == 0
+    await held_up.wake()
+    assert held_up.expected_start_s() is None, "it starts, and no start was seen before"
+    call = asyncio.create_task(held_up.call("answer"))
+    await asyncio.wait([call], timeout=4 * STALL_TIMEOUT_S)
+    assert not call.done()
+    let_it_start()
+    assert await asyncio.wait_for(call, 60) == "answer"
+    await asyncio.to_thread(eventually, lambda: held_up.expected_start_s() == 0)
+
+    # It runs now: waking it changes nothing, and whoever is not answered is told so.
+    await held_up.wake()
+    assert held_up.expected_start_s() == 0
+    with pytest.raises(UnavailableError) as caught:
+        await asyncio.wait_for(held_up.call("never"), 60)
+    assert caught.value.reason == "STAGE_STALLED"
+
+
+@pytest.mark.usefixtures("let_it_start")
+async def test_a_stage_that_gets_no_replica_is_given_up() -> None:
+    held_up = stage(start_timeout_s=3 * STALL_TIMEOUT_S)
+    with pytest.raises(UnavailableError) as caught:
+        await asyncio.wait_for(held_up.call("answer"), 60)
+    assert caught.value.reason == "STAGE_NOT_STARTED"

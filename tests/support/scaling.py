@@ -1,0 +1,83 @@
+"""A `leyden serve` whose stages scale, the processes that it has for each, and load on it."""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+from cli.conftest import Command
+
+from leyden_client import Client, Generation
+from leyden_client.options import GenerateOptions
+
+__all__ = ["Load", "ScalingServer"]
+
+
+@dataclass
+class ScalingServer:
+    """A server, seen from outside: its API and its processes."""
+
+    command: Command
+    client: Client
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        """Return the replicas with their stages, those that start or drain included.
+
+        A stage's name is its deployment's, or of a Denoiser, which every model has one of,
+        its application's.
+        """
+        found = []
+        for process in self.command.descendants():
+            try:
+                title = " ".join(process.cmdline())
+            except psutil.Error:
+                continue  # it ended while we looked
+            match = re.search(r"ServeReplica:([\w-]+):(TextEncoder|Denoiser|ImageDecoder)", title)
+            if match is not None:
+                found.append((match[1] if match[2] == "Denoiser" else match[2], process))
+        return found
+
+    def replicas(self) -> Counter[str]:
+        """Return how many replicas each stage has; none is left out."""
+        return Counter(stage for stage, _ in self.processes())
+
+    @contextmanager
+    def load(self, clients: int, options: GenerateOptions) -> Iterator["Load"]:
+        """Let so many clients each ask for an image, wait for it, and ask again."""
+        load = Load(self, clients, options)
+        threads = [threading.Thread(target=load.ask, args=(n,)) for n in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield load
+        finally:
+            load.clients = 0
+            for thread in threads:
+                thread.join()
+
+
+@dataclass
+class Load:
+    """What clients ask for, and what they got."""
+
+    server: ScalingServer
+    clients: int
+    """Those from this number on leave after their present image."""
+    options: GenerateOptions
+    done: list[Generation] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def ask(self, number: int) -> None:
+        """Be one of the clients."""
+        while number < self.clients:
+            try:
+                generation = self.server.client.generate_image(
+                    "a lake", timeout_s=300, **self.options
+                )
+            except Exception as error:  # noqa: BLE001 - the test shows every one
+                self.errors.append(error)
+                return
+            self.done.append(generation)
