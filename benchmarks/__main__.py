@@ -1,0 +1,136 @@
+"""Runs the measurements and prints one table: `make bench`, or `python -m benchmarks`."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+from benchmarks.conditions import IDLE_LOAD, REPOSITORY, conditions
+from benchmarks.report import print_sections, to_json
+from benchmarks.section import Figure, Section, Settings
+
+SECTIONS = {
+    "start": "start to ready, memory, first event, first progress",
+    "overhead": "one client against the in-process pipeline",
+    "efficiency": "eight clients against the in-process pipeline's best batch",
+    "mixed": "mixed arrivals under three batching policies",
+    "split": "split stages against the same stages in one process",
+    "peers": "peers on the same weights (benchmarks/peers)",
+}
+
+EPILOG = "sections:\n" + "\n".join(f"  {name:<11} {about}" for name, about in SECTIONS.items())
+
+
+def main() -> int:
+    """Measure; 0 where every section ran, whatever its figures, 1 where one did not."""
+    arguments = _arguments()
+    started_s = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - started_s:6.1f} s] {what}", file=sys.stderr, flush=True)
+
+    settings = Settings(quick=arguments.quick, say=say)
+    measured: dict[str, Section] = {}
+    # Either ends it as Ctrl-C does, in the background too: what was started is stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    conditions_before = conditions()
+    if conditions_before["load_average_before"] > IDLE_LOAD:
+        say(
+            f"the machine is not idle (load average {conditions_before['load_average_before']}): "
+            "the figures will be worse than they should"
+        )
+    failed = interrupted = False
+    for name in arguments.only:
+        try:
+            measured[name] = _measurement(name)(settings)
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+        except Exception as error:  # noqa: BLE001 - the other sections still count
+            failed = True
+            say(f"{name} failed: {type(error).__name__}: {error}")
+            measured[name] = _failure(name, error)
+    print_sections(conditions_before, measured, quick=arguments.quick)
+    if interrupted:
+        print("interrupted: no JSON is written", file=sys.stderr)
+        return 130
+    file = arguments.json or _default_file(arguments)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        whole = to_json(conditions_before, measured, quick=arguments.quick)
+        file.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        say(f"written to {file}")
+    return 1 if failed else 0
+
+
+def _measurement(name: str) -> Callable[[Settings], Section]:
+    # Only what is asked for is imported: torch and diffusers take seconds.
+    measure: Callable[[Settings], Section] = import_module(f"benchmarks.figures.{name}").measure
+    return measure
+
+
+def _failure(name: str, error: Exception) -> Section:
+    figure = Figure(name=SECTIONS[name], asked="", measured=f"not measured: {error}")
+    return Section(conditions={}, figures=[figure], data={"error": repr(error)})
+
+
+def _default_file(arguments: argparse.Namespace) -> Path | None:
+    """Return where results are kept; None where this run is not worth keeping."""
+    if arguments.quick or arguments.only != list(SECTIONS):
+        return None
+    return REPOSITORY / "benchmarks" / "results" / f"{time.strftime('%Y-%m-%d')}.json"
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure Leyden on this machine, with nothing else running, and print one "
+        "table. benchmarks/README.md says what each figure means.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME[,NAME...]",
+        type=_names,
+        default=list(SECTIONS),
+        help="the sections to run (default: all)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a tiny pass that shows that everything runs; its figures mean nothing",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="file for the figures and all else that was measured (default, where all sections "
+        "run and --quick is not given: benchmarks/results/DATE.json)",
+    )
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}"
+        )
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

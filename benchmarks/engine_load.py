@@ -1,0 +1,179 @@
+"""Drives the denoise engine in this process, without Ray, under one policy or another."""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from benchmarks.policies import OneAtATime, WholeRequestBatching
+from leyden_server.config import DenoiserConfig
+from leyden_server.denoiser.request_state import RequestState
+from leyden_server.denoiser.service import DenoiseService
+from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
+from leyden_server.denoiser.unet_runner import UNetRunner
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.messages import Denoised, DenoiseRequest, EncodedPrompt, StepDone
+from leyden_server.stages.torch_thread import TorchThread
+
+__all__ = ["POLICIES", "EngineUnderLoad", "Loop", "mixed_steps", "unet_seconds_by_rows"]
+
+Policy = Callable[[Callable[[BatchKey], int]], StepScheduler[RequestState]]
+
+POLICIES: dict[str, Policy] = {
+    "step batching": StepScheduler,
+    "one at a time": OneAtATime,
+    "whole-request batching": WholeRequestBatching,
+}
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One image's denoising loop, as its caller saw it; seconds since the load began."""
+
+    planned_s: float
+    ended_s: float
+    num_inference_steps: int
+    mean_batch_rows: float
+
+    @property
+    def latency_s(self) -> float:
+        """From when it was due to its last step."""
+        return self.ended_s - self.planned_s
+
+
+class EngineUnderLoad:
+    """A loaded engine; a context manager for as long as its thread runs.
+
+    It is the Denoiser deployment's own service, reached into for one thing: its batching
+    policy is exchanged.
+    """
+
+    def __init__(self, model: ResolvedModel, *, width_px: int, height_px: int) -> None:
+        """Load and warm up for images of that size, with one torch thread."""
+        sized = dataclasses.replace(model, width_px=width_px, height_px=height_px)
+        config = DenoiserConfig(torch_threads=1, dtype="float32")
+        self._service = DenoiseService(sized, config, "denoiser#benchmark")
+        self._latent_size = (
+            height_px // model.vae_scale_factor,
+            width_px // model.vae_scale_factor,
+        )
+        self._request = DenoiseRequest(
+            request_id="benchmark",
+            image_index=0,
+            seed=0,
+            width_px=width_px,
+            height_px=height_px,
+            num_inference_steps=4,
+            guidance_scale=0.0,
+            solver=model.solvers[0],
+            prompt=self._random_prompt(),
+            negative_prompt=None,
+            timeout_s=None,
+            preview=None,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._service.stop()
+
+    @property
+    def row_cap(self) -> int:
+        """Rows up to which a batch pays, as the engine's warm-up measured it."""
+        (cap,) = self._service.info().batch_row_caps.values()
+        return cap
+
+    def use(self, policy: Policy) -> None:
+        """Exchange the policy; nothing may be running."""
+        engine = self._service._engine
+        with engine._changed:
+            assert not any(engine._scheduler.images())
+            engine._scheduler = policy(lambda key: engine.row_caps.get(key.latent_pixels))
+
+    def run(self, arrivals: Sequence[float], step_counts: Sequence[int]) -> list[Loop]:
+        """Start an image of so many steps at each arrival (seconds); return them all."""
+        return asyncio.run(self._run(arrivals, step_counts))
+
+    def run_one_after_another(self, step_counts: Sequence[int]) -> float:
+        """Run images one after another; return how many that is a second."""
+
+        async def run() -> float:
+            started_s = asyncio.get_running_loop().time()
+            for steps in step_counts:
+                await self._loop(started_s, started_s, steps)
+            return len(step_counts) / (asyncio.get_running_loop().time() - started_s)
+
+        return asyncio.run(run())
+
+    async def _run(self, arrivals: Sequence[float], step_counts: Sequence[int]) -> list[Loop]:
+        started_s = asyncio.get_running_loop().time()
+        tasks = []
+        for planned_s, steps in zip(arrivals, step_counts, strict=True):
+            due_s = started_s + planned_s
+            await asyncio.sleep(due_s - asyncio.get_running_loop().time())
+            tasks.append(asyncio.create_task(self._loop(started_s, due_s, steps)))
+        return await asyncio.gather(*tasks)
+
+    async def _loop(self, started_s: float, due_s: float, steps: int) -> Loop:
+        request = dataclasses.replace(self._request, num_inference_steps=steps)
+        rows = []
+        async for event in self._service.denoise(request):
+            match event:
+                case StepDone():
+                    rows.append(event.batch_rows)
+                case Denoised():
+                    ended_s = asyncio.get_running_loop().time()
+        return Loop(due_s - started_s, ended_s - started_s, steps, sum(rows) / len(rows))
+
+    def _random_prompt(self) -> EncodedPrompt:
+        """Return embeddings of the UNet's widths: what they say costs nothing more or less."""
+        width, pooled_width = self._service._runner.conditioning
+        draw = np.random.default_rng(0)
+        return EncodedPrompt(
+            prompt_embeds=draw.standard_normal((77, width), dtype=np.float32),
+            pooled_prompt_embeds=draw.standard_normal(pooled_width, dtype=np.float32),
+            token_count=3,
+            truncated=False,
+            replica="text-encoder#benchmark",
+        )
+
+
+def mixed_steps(count: int, choices: Sequence[int], seed: int) -> list[int]:
+    """Return `count` step counts, each drawn from `choices`."""
+    draw = random.Random(seed)
+    return [draw.choice(choices) for _ in range(count)]
+
+
+def unet_seconds_by_rows(
+    model: ResolvedModel,
+    *,
+    width_px: int,
+    height_px: int,
+    row_counts: Sequence[int] = (1, 2, 4, 8),
+) -> dict[int, float]:
+    """Return the fastest of a few runs of the UNet, in one thread, for each number of rows."""
+    factor = model.vae_scale_factor
+    thread = TorchThread("unet", 1)
+    runner = thread.run(UNetRunner.load, model, dtype=torch.float32, device=torch.device("cpu"))
+
+    def fastest(rows: int) -> float:
+        runner.time_rows(rows, height_px // factor, width_px // factor)
+        return min(
+            runner.time_rows(rows, height_px // factor, width_px // factor) for _ in range(REPEATS)
+        )
+
+    return {rows: thread.run(fastest, rows) for rows in row_counts}

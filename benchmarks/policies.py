@@ -1,0 +1,57 @@
+"""The two policies that step batching is compared with, for the same engine. No torch."""
+
+from leyden_server.denoiser.request_state import RequestState
+from leyden_server.denoiser.step_scheduler import StepScheduler
+
+__all__ = ["OneAtATime", "WholeRequestBatching"]
+
+Scheduled = tuple[list[RequestState], list[RequestState]]
+
+
+class OneAtATime(StepScheduler[RequestState]):
+    """Runs one image from its first step to its last, then the next, in order of urgency.
+
+    What `StableDiffusionXLPipeline` behind a lock does, and a server with a batch of one.
+    """
+
+    def schedule(self) -> Scheduled:
+        """Return the running image; where none runs, the most urgent one that waits."""
+        if self._running:
+            return [*self._running], []
+        if not self._waiting:
+            return [], []
+        return self._admit([min(self._waiting, key=lambda image: image.urgency)])
+
+    def _admit(self, images: list[RequestState]) -> Scheduled:
+        for image in images:
+            self._waiting.remove(image)
+            self._running.append(image)
+        return images, [*images]
+
+
+class WholeRequestBatching(OneAtATime):
+    """Runs a batch of images from their first step to their last; nobody joins meanwhile.
+
+    What dynamic batching in front of a pipeline does. A pipeline call has one number of
+    steps, so the images of a batch do; the batch has as many rows as pay, as step batching's.
+    """
+
+    def schedule(self) -> Scheduled:
+        """Return the batch that runs; where none does, the most urgent image and its like."""
+        if self._running or not self._waiting:
+            return super().schedule()
+        leader, *others = sorted(self._waiting, key=lambda image: image.urgency)
+        batch, rows = [leader], leader.rows
+        cap = self._row_cap(leader.batch_key)
+        for image in others:
+            if _alike(image, leader) and rows + image.rows <= cap:
+                batch.append(image)
+                rows += image.rows
+        return self._admit(batch)
+
+
+def _alike(image: RequestState, other: RequestState) -> bool:
+    return (
+        image.batch_key == other.batch_key
+        and image.num_inference_steps == other.num_inference_steps
+    )
