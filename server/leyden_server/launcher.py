@@ -119,6 +119,8 @@ def _start_ray(config: RayConfig) -> None:
     # Whose address it joins is said in the config alone.
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.update(SERVE_ENVIRONMENT)
+    # Ray runs its workers at niceness 15: any other process of the machine would come first.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if config.address != "local":
