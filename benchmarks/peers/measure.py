@@ -1,0 +1,165 @@
+"""One contestant on one model, from start to stop."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.peers.contestants import IN_VENV, Contestant, Model
+from benchmarks.peers.environments import CACHE, UnavailableError
+from benchmarks.peers.running import Server, running
+
+__all__ = ["PICTURES", "Run", "measure", "reference_pictures"]
+
+PICTURES = (("A red barn in a field of wheat, 1", 700_001), ("Fog over a harbour, 2", 700_002))
+"""Prompts and seeds of the pictures that are compared with diffusers."""
+
+STRANGERS = 14
+"""Other images under way while they are made the second time: 16 with the pictures."""
+
+READY_TIMEOUT_S = 180.0
+DRIVE_TIMEOUT_S = 500.0
+"""For everything after that."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What came out of one start of one contestant on one model."""
+
+    contestant: str
+    setting: str
+    start_to_ready_s: float = 0.0
+    pss_gb: float = 0.0
+    max_pixel_difference: dict[str, int] = field(default_factory=dict)
+    """Largest difference to diffusers' picture in 1/255, alone and among others."""
+    loads: list[dict[str, Any]] = field(default_factory=list)
+    """What `in_venv/load.py` says of each measurement."""
+
+
+def reference_pictures(model: Model, folder: Path) -> Path:
+    """Let diffusers alone make `PICTURES` in this venv; return the folder with a PNG a seed."""
+    subprocess.run(
+        [sys.executable, str(IN_VENV / "reference.py"), str(model.folder), str(folder)],
+        input=json.dumps(PICTURES),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def measure(
+    contestant: Contestant,
+    python: str,
+    model: Model,
+    setting: str,
+    references: Path,
+    *,
+    clients: Sequence[int],
+    seconds: float,
+    first_number: int,
+    report: Callable[[str], None],
+) -> Run:
+    """Start the server, compare its pictures, drive it with each number of clients, stop it.
+
+    `seconds` is how long each measurement lasts at least; prompts and seeds count up from
+    `first_number`.
+
+    Raises:
+        UnavailableError: it did not start, or failed while it was driven.
+
+    """
+    run = Run(contestant.name, setting)
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pictures-", dir=CACHE) as pictures:
+        started = time.perf_counter()
+        with running(contestant, python, model, contestant.settings[setting]) as server:
+            plan = {
+                "transport": contestant.name,
+                "address": server.address,
+                "ready_timeout_s": READY_TIMEOUT_S,
+                "drive_timeout_s": DRIVE_TIMEOUT_S,
+                "pictures": PICTURES,
+                "pictures_folder": pictures,
+                "strangers": STRANGERS,
+                "clients": clients,
+                "seconds": seconds,
+                "first_number": first_number,
+            }
+            for event in _drive(python, plan, server):
+                match event.pop("event"):
+                    case "ready":
+                        run.start_to_ready_s = time.perf_counter() - started
+                        report(f"ready after {run.start_to_ready_s:.1f} s; warming up")
+                    case "warm":
+                        report("measuring")
+                    case "measured":
+                        run.loads.append(event)
+                        rate = len(event["latencies_s"]) / event["elapsed_s"]
+                        report(f"{event['clients']} clients: {rate:.2f} images/s")
+            run.pss_gb = server.pss_bytes() / 1e9
+        run.max_pixel_difference = _differences(Path(pictures), references)
+    return run
+
+
+def _drive(python: str, plan: dict[str, Any], server: Server) -> Iterator[dict[str, Any]]:
+    """Run the load generator in the venv; yield what it says as it says it."""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [python, str(IN_VENV / "load.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as load,
+    ):
+        assert load.stdin is not None
+        assert load.stdout is not None
+
+        def end_with_server() -> None:
+            server.process.wait()
+            load.kill()
+
+        threading.Thread(target=end_with_server, daemon=True).start()
+        try:
+            load.stdin.write(json.dumps(plan))
+            load.stdin.close()
+            for line in load.stdout:
+                yield json.loads(line)
+            failed = load.wait()
+        finally:
+            load.kill()
+        if failed:
+            errors.seek(0)
+            lines = errors.read().strip().splitlines()
+            why = server.process.poll()
+            ended = "" if why is None else f"its server ended with {why}; "
+            raise UnavailableError(
+                f"{ended}load: {lines[-1][:300] if lines else 'no output'}; "
+                f"server: {server.last_words()} ({server.log})"
+            )
+
+
+def _differences(pictures: Path, references: Path) -> dict[str, int]:
+    differences: dict[str, int] = {}
+    for path in sorted(pictures.iterdir()):
+        name, _, seed = path.stem.rpartition("-")
+        made, expected = (
+            np.asarray(Image.open(one).convert("RGB"), dtype=np.int16)
+            for one in (path, references / f"{seed}.png")
+        )
+        if made.shape != expected.shape:
+            raise UnavailableError(f"its picture is {made.shape}, diffusers' {expected.shape}")
+        largest = int(np.abs(made - expected).max())
+        differences[name] = max(largest, differences.get(name, 0))
+    return differences
