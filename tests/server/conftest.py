@@ -13,6 +13,8 @@ LIGHTNING = "leyden-tiny-lightning-4step"
 BASE = "leyden-tiny-base"
 RANDOM = "random-sdxl"
 ABSENT = "absent-sdxl"
+TILE_PX = 256
+"""Images with more pixels than its square are decoded in tiles."""
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=3,
         force_zeros_for_empty_prompt=False,
     )
-    (folder / "model.yaml").write_text("size: {max_px: 1280}\n")
+    (folder / "model.yaml").write_text("size: {max_px: 2048}\n")
     absent = folder.parent / ABSENT
     absent.mkdir()
     (absent / "model.yaml").write_text("description: No weights.\nbase: ../nowhere\n")
@@ -43,6 +45,7 @@ def server(random_model: Path) -> Iterator[RunningServer]:
         model_repository=[random_model.parent],
         gateway={"port": 0, "max_waiting_images": 8},
         denoiser={"measure_batch_rows": False},
+        image_decoder={"tile_px": TILE_PX},
     )
     with LeydenServer(config) as started:
         yield RunningServer(started)

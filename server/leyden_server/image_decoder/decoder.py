@@ -1,14 +1,18 @@
 """The VAE decoder, batched over latents of one shape."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
+from leyden_server.image_decoder.shared_group_norm import ImageStatistics, SharedGroupNorms
+from leyden_server.image_decoder.tile_grid import Patch, Region
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.messages import FloatArray
+from leyden_server.stages.single_file import load_part
 
 __all__ = ["VaeDecoder"]
 
@@ -17,26 +21,46 @@ class VaeDecoder:
     """Decodes latents. Not thread-safe: one call at a time."""
 
     def __init__(self, model: ResolvedModel, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Load the VAE from the model's base folder."""
-        self._vae = AutoencoderKL.from_pretrained(
-            model.base_folder / "vae",
-            dtype=dtype,
-            variant=model.variant,
-            use_safetensors=True,
-        )
+        """Load the VAE from the model's base folder or its all-in-one file.
+
+        Raises:
+            ModelRepositoryError: an all-in-one file does not fit the base's config.
+
+        """
+        self._vae = _load_vae(model, dtype)
         if dtype == torch.float16 and self._vae.config.force_upcast:
             # SDXL's VAE overflows in float16; its config says so.
             self._vae.to(torch.float32)
         self._vae.to(device).eval()
+        self._norms = SharedGroupNorms(self._vae.decoder)
+        self.scale = model.vae_scale_factor
+        """Pixels to a side of one latent."""
 
     @torch.inference_mode()
     def decode(self, latents: list[FloatArray]) -> list[NDArray[np.uint8]]:
         """Decode latents (C, H / 8, W / 8) of one shape to pixels (H, W, 3) uint8."""
-        batch = torch.stack([torch.tensor(one) for one in latents])
-        pixels = self._vae.decode(self._unscale(batch), return_dict=False)[0]
-        # As diffusers' VaeImageProcessor: denormalize, clamp, round.
-        unit = (pixels.float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        unit = self._decode(latents).clamp(0, 1)
         return list((unit.cpu().numpy() * 255).round().astype(np.uint8))
+
+    @torch.inference_mode()
+    def observe(
+        self, latents: FloatArray, patches: Sequence[Patch], statistics: ImageStatistics
+    ) -> None:
+        """Add what patches of one size, of latents (C, H, W), show at each GroupNorm."""
+        with self._norms.observing(patches, statistics):
+            self._decode([patch.region.of(latents) for patch in patches])
+
+    @torch.inference_mode()
+    def decode_regions(
+        self, latents: FloatArray, regions: Sequence[Region], statistics: ImageStatistics
+    ) -> FloatArray:
+        """Decode regions of one size, of latents (C, H, W), by the whole's statistics.
+
+        Returns (B, h, w, 3), of which 0 … 1 can be shown.
+        """
+        with self._norms.using(statistics):
+            pixels = self._decode([region.of(latents) for region in regions])
+        return pixels.cpu().numpy()
 
     def time_rows(self, rows: int, latent_height: int, latent_width: int) -> float:
         """Decode `rows` latents of zeros and return the seconds that it took.
@@ -54,6 +78,12 @@ class VaeDecoder:
             raise MemoryError(str(error)) from error
         return time.perf_counter() - start
 
+    def _decode(self, latents: list[FloatArray]) -> torch.Tensor:
+        """Return (B, H, W, 3) float32, as diffusers' VaeImageProcessor denormalizes it."""
+        batch = torch.stack([torch.tensor(one) for one in latents])
+        pixels: torch.Tensor = self._vae.decode(self._unscale(batch), return_dict=False)[0]
+        return (pixels.float() * 0.5 + 0.5).permute(0, 2, 3, 1)
+
     def _unscale(self, latents: torch.Tensor) -> torch.Tensor:
         config = self._vae.config
         latents = latents.to(self._vae.device, self._vae.dtype)
@@ -65,3 +95,11 @@ class VaeDecoder:
             for values in (config.latents_mean, config.latents_std)
         )
         return latents * std / scaling_factor + mean
+
+
+def _load_vae(model: ResolvedModel, dtype: torch.dtype) -> AutoencoderKL:
+    if model.single_file is not None:
+        return load_part(model, AutoencoderKL, "vae", dtype)
+    return AutoencoderKL.from_pretrained(
+        model.base_folder / "vae", dtype=dtype, variant=model.variant, use_safetensors=True
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ray import serve
 
 from leyden_server.config import ImageDecoderConfig
+from leyden_server.image_decoder.tile_grid import TileGrid
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.messages import DecodedImage, DecodeRequest, FloatArray, StageInfo
 from leyden_server.stages.replica import replica_name
@@ -37,13 +38,13 @@ class ImageDecoder:
         self._decoder = self._vae_thread.run(VaeDecoder, model, dtype=dtype, device=device)
         self._encode_image = encode_image
         self._calls = 0
-        height, width = (
-            side // model.vae_scale_factor for side in (model.height_px, model.width_px)
-        )
-        time_rows = partial(self._decoder.time_rows, latent_height=height, latent_width=width)
-        cap, _ = self._vae_thread.run(measure_row_cap, time_rows, config.max_batch_images)
+        self._tile_share = config.tile_px // model.vae_scale_factor
+        self._one_large_image = asyncio.Lock()
+        self._tile_runs = 0
         self._row_caps = RowCaps()
-        self._row_caps.set(height * width, cap)
+        cap = self._measure_rows(
+            model.height_px // model.vae_scale_factor, model.width_px // model.vae_scale_factor
+        )
         self._encode_threads = ThreadPoolExecutor(config.encode_threads, "image-encode")
         self._decode_batch.set_max_batch_size(cap)
 
@@ -59,11 +60,15 @@ class ImageDecoder:
         """Return how many images this replica was asked to decode."""
         return self._calls
 
+    async def tile_runs(self) -> int:
+        """Return how often this replica ran the VAE for parts of a large image."""
+        return self._tile_runs
+
     async def decode(self, request: DecodeRequest) -> DecodedImage:
         """Decode one image's latents and encode it."""
         self._calls += 1
         start = time.perf_counter()
-        pixels: NDArray[np.uint8] = await self._decode_batch(request.latents)
+        pixels = await self._pixels(request.latents)
         decoded = time.perf_counter()
         data = await asyncio.get_running_loop().run_in_executor(
             self._encode_threads,
@@ -81,6 +86,40 @@ class ImageDecoder:
             image_encode_s=time.perf_counter() - decoded,
             replica=replica_name(),
         )
+
+    def _measure_rows(self, height: int, width: int) -> int:
+        """Measure what rows pay at the native size; no run is larger than a large tile."""
+        most_pixels = self._tile_share**2
+        if height * width > most_pixels:
+            grid = TileGrid.cut(height, width, self._tile_share)
+            height, width = grid.rows.size, grid.columns.size
+        max_rows = max(1, min(self._config.max_batch_images, most_pixels // (height * width)))
+        time_rows = partial(self._decoder.time_rows, latent_height=height, latent_width=width)
+        cap, _ = self._vae_thread.run(measure_row_cap, time_rows, max_rows)
+        self._row_caps.set(height * width, cap)
+        return cap
+
+    async def _pixels(self, latents: FloatArray) -> "NDArray[np.uint8]":
+        _, height, width = latents.shape
+        if height * width > self._tile_share**2:
+            return await self._decode_in_tiles(latents)
+        pixels: NDArray[np.uint8] = await self._decode_batch(latents)
+        return pixels
+
+    async def _decode_in_tiles(self, latents: FloatArray) -> "NDArray[np.uint8]":
+        """Decode a large image; smaller ones have their turns between two of its runs."""
+        from leyden_server.image_decoder.tiled_decoding import TiledDecoding
+
+        _, height, width = latents.shape
+        grid = TileGrid.cut(height, width, self._tile_share)
+        batch_rows = self._row_caps.get(grid.latent_pixels)
+        # One after another: the first one is done sooner, and there is one canvas in memory.
+        async with self._one_large_image:
+            decoding = TiledDecoding(self._decoder, latents, grid, batch_rows)
+            # Between two runs a client that has left ends this with a CancelledError.
+            while await self._vae_thread.arun(decoding.run_next):
+                self._tile_runs += 1
+        return decoding.pixels
 
     # A wait of 0: whatever came while the last batch ran makes the next one.
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0.0)
