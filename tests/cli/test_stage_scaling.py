@@ -32,6 +32,8 @@ pytestmark = pytest.mark.timeout(600)
 SCALING = {
     "min_replicas": 0,
     "max_replicas": 2,
+    # A replica that starts takes the cores from all others: that alone must not scale them.
+    "upscale_delay_s": 5,
     "downscale_delay_s": 1,
     # Longer than a start, or one stage would rest while its callers wait for the next one.
     "downscale_to_zero_delay_s": 15,
