@@ -29,14 +29,16 @@ def leyden(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+# Nobody listens at first, and gRPC's waits between its tries would outgrow the loading.
+QUICK_RECONNECT = [(f"grpc.{which}_reconnect_backoff_ms", 200) for which in ("initial", "max")]
+
+
 def test_a_server_lives_from_loading_to_drained(tmp_path: Path) -> None:
     port = str(free_port())
     address = f"127.0.0.1:{port}"
     models = ["--model", "leyden-tiny-lightning-4step", "--model", BASE]
     with running(["serve", "--port", port, *models], tmp_path) as server:
-        # Nobody listens at first, and gRPC's waits between its tries would outgrow the loading.
-        options = [(f"grpc.{which}_reconnect_backoff_ms", 200) for which in ("initial", "max")]
-        channel = grpc.insecure_channel(address, options)
+        channel = grpc.insecure_channel(address, QUICK_RECONNECT)
         images: Any = pb_grpc.ImageGenerationServiceStub(channel)
 
         # Before it is ready it says so, to whom asks for its health and to whom asks for more.
