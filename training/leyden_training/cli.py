@@ -49,13 +49,16 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     render = command("render", stages.render, "render the pictures and their captions")
-    render.add_argument("--count", type=int, default=12_000, help="number of pictures")
+    render.add_argument("--count", type=int, default=10_000, help="number of pictures")
     render.add_argument("--seed", type=int, default=0)
 
     vae = command("vae", stages.vae, "train the VAE")
     vae.add_argument("--scale", type=float, default=1.0, help="length of the run, as a factor")
 
-    command("latents", stages.latents, "whiten the VAE and encode all pictures with it")
+    latents = command("latents", stages.latents, "whiten the VAE and encode all pictures with it")
+    latents.add_argument(
+        "--vae", type=Path, help="a whitened VAE's folder, in place of the run's own"
+    )
 
     teacher = command("teacher", stages.teacher, "train the many-step teacher")
     teacher.add_argument("--half-iterations", type=int, help="at half size, before the whole one")
@@ -74,6 +77,30 @@ def _parser() -> argparse.ArgumentParser:
     distil.add_argument("--batch", type=int, help="rows of each worker in each iteration")
     distil.add_argument("--rank", type=int, default=64, help="of the LoRA of each stage")
     distil.add_argument("--seed", type=int, default=0)
+
+    classifier = command("classifier", stages.classifier, "train what evaluation judges by")
+    classifier.add_argument("--iterations", type=int, help="500 by default")
+
+    evaluate = command(
+        "evaluate", stages.evaluate, "compare the students with their teacher, and write a report"
+    )
+    evaluate.add_argument("teacher", type=Path, help="its diffusers SDXL folder")
+    evaluate.add_argument("--pictures", type=int, default=256, help="of each system")
+    evaluate.add_argument("--guidance", type=float, default=2.5, help="of the teacher")
+    evaluate.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
+    evaluate.add_argument("--epochs", type=int, default=4, help="of each two-sample classifier")
+    evaluate.add_argument("--speed-rounds", type=int, default=5, help="of timing")
+    evaluate.add_argument(
+        "--ablation",
+        type=stages.labelled_folder,
+        action="append",
+        metavar="NAME=FOLDER",
+        help="the run folder of a student trained with other losses; may be given again",
+    )
+    evaluate.add_argument("--ablation-steps", type=int, choices=(8, 4, 2, 1), default=4)
+    evaluate.add_argument(
+        "--report", type=Path, help="folder of the page; evaluation/report by default"
+    )
 
     sample = command("sample", stages.sample, "a contact sheet of a diffusers folder")
     sample.add_argument("model", type=Path)

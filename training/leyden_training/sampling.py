@@ -29,7 +29,7 @@ CAPTION_PX = 26
 def load_pipeline(folder: Path) -> StableDiffusionXLPipeline:
     """Load a diffusers SDXL folder in float32 on the best device there is."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(
-        folder, torch_dtype=torch.float32, add_watermarker=False
+        folder, dtype=torch.float32, add_watermarker=False
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

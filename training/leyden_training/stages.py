@@ -17,7 +17,18 @@ from leyden_training.teacher_training import TeacherSettings, load_teacher, trai
 from leyden_training.vae_training import VaeSettings, shortened, train_vae
 from leyden_training.workers import run_workers
 
-__all__ = ["distil_all", "export_teacher", "latents", "render", "sample", "teacher", "vae"]
+__all__ = [
+    "classifier",
+    "distil_all",
+    "evaluate",
+    "export_teacher",
+    "labelled_folder",
+    "latents",
+    "render",
+    "sample",
+    "teacher",
+    "vae",
+]
 
 SHAPE = ModelShape()
 
@@ -50,13 +61,14 @@ def vae(arguments: argparse.Namespace) -> None:
 def latents(arguments: argparse.Namespace) -> None:
     """Whiten the VAE and encode the pictures."""
     folder = arguments.folder
-    if not (folder / "latents" / "vae").exists():
-        whitened_vae(folder / "vae", folder / "data", SHAPE).save_pretrained(
-            folder / "latents" / "vae"
-        )
+    out = folder / "latents" / "vae"
+    if arguments.vae is not None:
+        AutoencoderKL.from_pretrained(arguments.vae).save_pretrained(out)
+    elif not out.exists():
+        whitened_vae(folder / "vae", folder / "data", SHAPE).save_pretrained(out)
     cache_latents(
         folder / "data",
-        AutoencoderKL.from_pretrained(folder / "latents" / "vae"),
+        AutoencoderKL.from_pretrained(out),
         folder / "latents",
         embedded_tokenizers(),
     )
@@ -120,6 +132,54 @@ def export_teacher(arguments: argparse.Namespace) -> None:
         text_encoders=(trained.text_encoder, trained.text_encoder_2),
         tokenizers=tokenizers,
     )
+
+
+def classifier(arguments: argparse.Namespace) -> None:
+    """Train the attribute classifier."""
+    from leyden_training.evaluation.classifier_training import (
+        ClassifierSettings,
+        train_classifier,
+    )
+
+    settings, vae_folder = ClassifierSettings(), arguments.folder / "latents" / "vae"
+    if arguments.iterations is not None:
+        settings = replace(settings, iterations=arguments.iterations)
+    run_workers(
+        train_classifier,
+        {
+            "data": arguments.folder / "data",
+            "run": arguments.folder / "classifier",
+            "settings": settings,
+            "vae": vae_folder if vae_folder.exists() else None,
+        },
+        arguments.workers,
+    )
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Evaluate teacher and students, and write the report."""
+    try:
+        from leyden_training.evaluation import command
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise SystemExit(
+            "leyden-train: evaluate needs matplotlib: pip install 'leyden[training]'"
+        ) from error
+    command.run(arguments)
+
+
+def labelled_folder(text: str) -> tuple[str, Path]:
+    """Parse NAME=FOLDER.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not of that form.
+
+    """
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER")
+    return name, Path(folder)
 
 
 def sample(arguments: argparse.Namespace) -> None:

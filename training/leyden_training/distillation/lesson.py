@@ -39,7 +39,7 @@ class Lesson:
 def load_text_encoders(pipeline_folder: Path, device: torch.device) -> Encode:
     """Make a function from token ids (B, 2, 77), width and height in pixels to conditioning."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(
-        pipeline_folder, unet=None, vae=None, torch_dtype=torch.float32, add_watermarker=False
+        pipeline_folder, unet=None, vae=None, dtype=torch.float32, add_watermarker=False
     )
     encoders = [e.to(device).eval() for e in (pipeline.text_encoder, pipeline.text_encoder_2)]
 
