@@ -1,0 +1,37 @@
+"""On what, with what and when it was measured."""
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+__all__ = ["conditions"]
+
+PACKAGES = ("torch", "diffusers", "transformers", "numpy")
+
+
+def conditions() -> dict[str, object]:
+    """Describe the machine and the versions, as they are now."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "device": gpu or _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average_before": round(os.getloadavg()[0], 2),
+        "dtype": "float32",
+        "torch_threads": 1,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
