@@ -78,7 +78,10 @@ def page(result: Mapping[str, Any], *, curves: bool, left_out: Sequence[str]) ->
     ]
     if ablated:
         names = [*ablated, "student, 4 steps"]
-        parts.append("## Losses, one off at a time\n\n" + systems_table(systems, names=names))
+        parts.append(
+            f"## Students of other losses\n\n{systems_table(systems, names=names)}\n\n"
+            "![students of other losses](images/distillation-ablation.png)"
+        )
     parts.append(
         "## Wall time\n\nOne picture from prompt to pixels in the stock pipeline, batch 1, "
         f"{result['speed'][0]['rounds']} interleaved rounds: median, least and most. The last "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -62,8 +63,8 @@ class System:
         """Load the stock pipeline in float32 on the best device there is."""
         pipeline = load_pipeline(self.pipeline)
         if self.unet is not None:
-            unet = UNet2DConditionModel.from_pretrained(self.unet)
-            pipeline.unet = unet.to(device=pipeline.device, dtype=pipeline.dtype)
+            unet = UNet2DConditionModel.from_pretrained(self.unet, dtype=torch.float32)
+            pipeline.unet = unet.to(pipeline.device)
         pipeline.scheduler = SOLVERS[self.solver].from_config(
             pipeline.scheduler.config,
             timestep_spacing=self.timestep_spacing,
