@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from leyden_training.precision import fast_dtype
 from leyden_training.workers import Workers
 
 __all__ = ["Muon", "build_optimizers", "set_learning_rate"]
@@ -54,7 +55,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Return the nearest matrix whose singular values are about 1, (m, n) → (m, n)."""
     a, b, c = NEWTON_SCHULZ
     wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).bfloat16()
+    x = (matrix if wide else matrix.T).to(fast_dtype(matrix.device))
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):
         gram = x @ x.T

@@ -24,6 +24,7 @@ from leyden_training.parts import (
     build_text_encoders,
     build_unet,
 )
+from leyden_training.precision import autocast
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
@@ -251,7 +252,7 @@ def teacher_loss(
     alpha_bar = alphas[timesteps]
     noised = add_noise(clean, noise, alpha_bar).contiguous(memory_format=torch.channels_last)
 
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         condition = teacher.encode(token_ids, bucket.width_px, bucket.height_px)
         condition = condition.dropped(keep).repeat(TIMESTEPS_A_CAPTION)
         noise_pred = teacher(noised, timesteps, condition)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from leyden_training.distillation.stage import Stage
 from leyden_training.distillation.steps import NoiseLevels, knots, step
 from leyden_training.latents import LatentDataset
+from leyden_training.precision import autocast
 from leyden_training.teacher_training import Conditioning, add_noise, predict
 
 __all__ = ["Encode", "Lesson", "draw_lesson", "draw_noise", "guided", "load_text_encoders"]
@@ -93,7 +94,7 @@ def draw_lesson(
     latents = start
     for substep in range(stage.substeps):
         at, to = walk[index + substep], walk[index + substep + 1]
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             prediction = guided(teacher, latents, at, condition, stage.guidance_scale)
         latents = step(
             latents,

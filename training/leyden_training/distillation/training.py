@@ -20,6 +20,7 @@ from leyden_training.distillation.stage import Stage
 from leyden_training.distillation.steps import NoiseLevels, step
 from leyden_training.latents import load_latents
 from leyden_training.optimizer import set_learning_rate
+from leyden_training.precision import autocast
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
@@ -144,7 +145,7 @@ def train_on(
         iteration, total=stage.iterations, peak=1, warmup=20, cooldown=stage.iterations // 3
     )
     set_learning_rate([state.optimizer], stage.learning_rate * rate)
-    with torch.autocast(lesson.start.device.type, torch.bfloat16):
+    with autocast(lesson.start.device):
         prediction = predict(student, lesson.start, lesson.timesteps, lesson.condition)
     end = step(
         lesson.start,
