@@ -11,25 +11,29 @@ from pathlib import Path
 
 from leyden_training import stages
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
+
+AddCommand = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+"""Adds a command by its name, what it runs, and what it says of itself."""
 
 
 def main() -> int:
     """Run one stage."""
-    arguments = _parser().parse_args()
+    arguments = build_parser().parse_args()
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
         run(arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         print(f"leyden-train: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="leyden-train",
         description=__doc__,
@@ -38,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where everything goes")
     parser.add_argument(
         "--workers", type=int, help="processes; one for each core by default, one with a GPU"
+    )
+    parser.add_argument(
+        "--shape", type=Path, help="JSON of the parts' widths; the embedded models' by default"
     )
     commands = parser.add_subparsers(required=True, metavar="STAGE")
 
@@ -48,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
+    for add in (_data, _teacher, _distillation, _evaluation):
+        add(command)
+    return parser
+
+
+def _data(command: AddCommand) -> None:
     render = command("render", stages.render, "render the pictures and their captions")
     render.add_argument("--count", type=int, default=10_000, help="number of pictures")
     render.add_argument("--seed", type=int, default=0)
@@ -60,14 +73,31 @@ def _parser() -> argparse.ArgumentParser:
         "--vae", type=Path, help="a whitened VAE's folder, in place of the run's own"
     )
 
+
+def _teacher(command: AddCommand) -> None:
     teacher = command("teacher", stages.teacher, "train the many-step teacher")
     teacher.add_argument("--half-iterations", type=int, help="at half size, before the whole one")
     teacher.add_argument("--whole-iterations", type=int, help="at whole size")
     teacher.add_argument("--cooldown", type=int, help="iterations of falling learning rate")
+    teacher.add_argument("--half-batch", type=int, help="rows of each worker at half size")
+    teacher.add_argument("--whole-batch", type=int, help="rows of each worker at whole size")
+    teacher.add_argument("--learning-rate", type=float, help="the highest")
+    teacher.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="FOLDER",
+        help="weights that `keep` wrote, to start from where there is no checkpoint",
+    )
+
+    keep = command("keep", stages.keep, "keep the teacher's weights, to go on from them alone")
+    keep.add_argument("out", type=Path, nargs="?", default=Path("training/weights/teacher"))
 
     export = command("export", stages.export_teacher, "write the teacher as a diffusers folder")
     export.add_argument("out", type=Path)
 
+
+def _distillation(command: AddCommand) -> None:
     distil = command("distil", stages.distil_all, "distil a diffusers folder to 8, 4, 2, 1 steps")
     distil.add_argument("teacher", type=Path, help="a diffusers SDXL folder")
     distil.add_argument("--teacher-steps", type=int, default=32, help="of the first stage")
@@ -78,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     distil.add_argument("--rank", type=int, default=64, help="of the LoRA of each stage")
     distil.add_argument("--seed", type=int, default=0)
 
+
+def _evaluation(command: AddCommand) -> None:
     classifier = command("classifier", stages.classifier, "train what evaluation judges by")
     classifier.add_argument("--iterations", type=int, help="500 by default")
 
@@ -110,7 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--prompt", action="append", help="instead of the usual twelve")
-    return parser
 
 
 if __name__ == "__main__":

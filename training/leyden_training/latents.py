@@ -21,7 +21,7 @@ from transformers import CLIPTokenizer
 from leyden_training.data.captions import Caption
 from leyden_training.data.dataset import Bucket, Dataset, load_dataset
 from leyden_training.parts import SCALING_FACTOR, ModelShape
-from leyden_training.precision import autocast
+from leyden_training.precision import mixed_precision
 from leyden_training.vae_training import as_model_input, load_vae, whiten
 
 __all__ = ["LatentBucket", "LatentDataset", "cache_latents", "load_latents", "whitened_vae"]
@@ -117,7 +117,7 @@ def load_latents(folder: Path, *, half: bool = False) -> LatentDataset:
 
 
 def _encode(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    with autocast(pictures.device):
+    with mixed_precision(pictures.device):
         latents = vae.encode(pictures).latent_dist.mode()
     scaled: Tensor = latents.float() * vae.config.scaling_factor
     return scaled

@@ -7,6 +7,7 @@ and Euler's noise schedule with SDXL's betas.
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -65,7 +66,11 @@ class ModelShape:
     @classmethod
     def read(cls, file: Path) -> Self:
         """Read what `write` wrote."""
-        fields: dict[str, Any] = json.loads(file.read_text())
+        return cls.of(json.loads(file.read_text()))
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Make one of what JSON has made of one."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in fields.items()

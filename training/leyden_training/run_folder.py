@@ -12,7 +12,7 @@ import torch
 
 from leyden_training.workers import Workers
 
-__all__ = ["RunFolder", "StopRequest"]
+__all__ = ["RunFolder", "StopRequest", "read_checkpoint"]
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 
@@ -28,6 +28,15 @@ class StopRequest:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.asked = True
+
+
+def read_checkpoint(run: Path) -> dict[str, Any] | None:
+    """Read the last checkpoint of a run, if there is one; tensors stay on disk until used."""
+    file = run / "checkpoint.pt"
+    if not file.exists():
+        return None
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return state
 
 
 class RunFolder:

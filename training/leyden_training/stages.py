@@ -2,17 +2,23 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from diffusers import AutoencoderKL
 
 from leyden_training.data.dataset import render_dataset
+from leyden_training.data.items import size_buckets
 from leyden_training.distillation.lora import write_lora
 from leyden_training.distillation.stage import usual_stages
 from leyden_training.distillation.training import distil
+from leyden_training.kept_weights import keep_teacher, kept_state, read_kept
 from leyden_training.latents import cache_latents, whitened_vae
 from leyden_training.parts import ModelShape, embedded_tokenizers, save_pipeline
+from leyden_training.run_folder import read_checkpoint
+from leyden_training.teacher import Teacher
 from leyden_training.teacher_training import TeacherSettings, load_teacher, train_teacher
 from leyden_training.vae_training import VaeSettings, shortened, train_vae
 from leyden_training.workers import run_workers
@@ -22,6 +28,7 @@ __all__ = [
     "distil_all",
     "evaluate",
     "export_teacher",
+    "keep",
     "labelled_folder",
     "latents",
     "render",
@@ -30,7 +37,20 @@ __all__ = [
     "vae",
 ]
 
-SHAPE = ModelShape()
+TEACHER_OPTIONS = (
+    "half_iterations",
+    "whole_iterations",
+    "cooldown",
+    "half_batch",
+    "whole_batch",
+    "learning_rate",
+)
+"""Settings of the teacher that the command line may change."""
+
+
+def shape_of(arguments: argparse.Namespace) -> ModelShape:
+    """Read the shape that the command line names; the embedded models' by default."""
+    return ModelShape() if arguments.shape is None else ModelShape.read(arguments.shape)
 
 
 def render(arguments: argparse.Namespace) -> None:
@@ -40,6 +60,7 @@ def render(arguments: argparse.Namespace) -> None:
         count=arguments.count,
         seed=arguments.seed,
         workers=arguments.workers or len(os.sched_getaffinity(0)),
+        size_buckets=size_buckets(shape_of(arguments).native_px),
     )
 
 
@@ -51,7 +72,7 @@ def vae(arguments: argparse.Namespace) -> None:
         {
             "data": arguments.folder / "data",
             "run": arguments.folder / "vae",
-            "shape": SHAPE,
+            "shape": shape_of(arguments),
             "settings": settings,
         },
         arguments.workers,
@@ -65,7 +86,7 @@ def latents(arguments: argparse.Namespace) -> None:
     if arguments.vae is not None:
         AutoencoderKL.from_pretrained(arguments.vae).save_pretrained(out)
     elif not out.exists():
-        whitened_vae(folder / "vae", folder / "data", SHAPE).save_pretrained(out)
+        whitened_vae(folder / "vae", folder / "data", shape_of(arguments)).save_pretrained(out)
     cache_latents(
         folder / "data",
         AutoencoderKL.from_pretrained(out),
@@ -75,22 +96,49 @@ def latents(arguments: argparse.Namespace) -> None:
 
 
 def teacher(arguments: argparse.Namespace) -> None:
-    """Train the teacher."""
-    settings = TeacherSettings()
-    for name in ("half_iterations", "whole_iterations", "cooldown"):
-        if (value := getattr(arguments, name)) is not None:
-            settings = replace(settings, **{name: value})
+    """Train the teacher.
+
+    Raises:
+        FileNotFoundError: the kept weights or the VAE are missing.
+        ValueError: the kept weights do not fit.
+
+    """
+    folder, run = arguments.folder, arguments.folder / "teacher"
+    if arguments.start is not None and read_checkpoint(run) is None:
+        # Here a misfit is one line; in a worker it would be a traceback.
+        read_kept(arguments.start, shape_of(arguments), folder / "latents" / "vae")
     run_workers(
         train_teacher,
         {
-            "latents": arguments.folder / "latents",
-            "run": arguments.folder / "teacher",
-            "shape": SHAPE,
+            "latents": folder / "latents",
+            "run": run,
+            "shape": shape_of(arguments),
             "tokenizer": embedded_tokenizers()[0],
-            "settings": settings,
+            "settings": teacher_settings(arguments),
+            "start": arguments.start,
         },
         arguments.workers,
     )
+
+
+def teacher_settings(arguments: argparse.Namespace) -> TeacherSettings:
+    """Make a run's settings: those it started with, and over them what the command line says."""
+    begun: Mapping[str, Any] | None = None
+    if checkpoint := read_checkpoint(arguments.folder / "teacher"):
+        begun = checkpoint.get("settings")
+    elif arguments.start is not None:
+        begun = kept_state(arguments.start)["settings"]
+    settings = TeacherSettings(**(begun or {}))
+    given = {name: getattr(arguments, name) for name in TEACHER_OPTIONS}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def keep(arguments: argparse.Namespace) -> None:
+    """Keep the teacher's averaged weights, from which alone a run can go on."""
+    folder, out = arguments.folder, arguments.out
+    trained = Teacher(shape_of(arguments), embedded_tokenizers()[0])
+    size = keep_teacher(folder / "teacher", trained, folder / "latents" / "vae", out)
+    print(f"{out}: iteration {kept_state(out)['iteration']}, {size / 1e6:.1f} MB")
 
 
 def distil_all(arguments: argparse.Namespace) -> None:
@@ -124,7 +172,7 @@ def distil_all(arguments: argparse.Namespace) -> None:
 def export_teacher(arguments: argparse.Namespace) -> None:
     """Write the teacher's averaged weights as a folder that stock diffusers loads."""
     folder, tokenizers = arguments.folder, embedded_tokenizers()
-    trained = load_teacher(folder / "teacher", SHAPE, tokenizers[0])
+    trained = load_teacher(folder / "teacher", shape_of(arguments), tokenizers[0])
     save_pipeline(
         arguments.out,
         vae=AutoencoderKL.from_pretrained(folder / "latents" / "vae"),

@@ -6,31 +6,29 @@ the weights kept for use.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTokenizer
 
+from leyden_training.kept_weights import KeptTeacher, averaged_weights, read_kept
 from leyden_training.latents import LatentDataset, load_latents
 from leyden_training.optimizer import build_optimizers, set_learning_rate
-from leyden_training.parts import (
-    ModelShape,
-    alphas_cumprod,
-    build_text_encoders,
-    build_unet,
-)
-from leyden_training.precision import autocast
+from leyden_training.parts import ModelShape, alphas_cumprod
+from leyden_training.precision import mixed_precision
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
+from leyden_training.teacher import Teacher, add_noise
 from leyden_training.workers import Workers, on_device
 
-__all__ = ["Conditioning", "Teacher", "TeacherSettings", "load_teacher", "train_teacher"]
+__all__ = ["TeacherSettings", "load_teacher", "train_teacher"]
 
 TIMESTEPS_A_CAPTION = 2
 """Each caption is encoded once and used at so many timesteps."""
@@ -51,7 +49,7 @@ class TeacherSettings:
 
     whole_iterations: int = 2500
     half_batch: int = 48
-    """Rows of each worker in each iteration."""
+    """Rows of each worker in each iteration; even, since each caption is used twice."""
 
     whole_batch: int = 24
     learning_rate: float = 2.5e-3
@@ -60,91 +58,69 @@ class TeacherSettings:
     ema_decay: float = 0.998
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("half_batch", "whole_batch"):
+            batch: int = getattr(self, name)
+            if batch < TIMESTEPS_A_CAPTION or batch % TIMESTEPS_A_CAPTION:
+                raise ValueError(f"{name}: {batch} is not a multiple of {TIMESTEPS_A_CAPTION}")
+
     @property
     def iterations(self) -> int:
         """Of both sizes."""
         return self.half_iterations + self.whole_iterations
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """What the UNet is told beside latents and timestep."""
+class TeacherState:
+    """Everything that a checkpoint keeps."""
 
-    prompt_embeds: Tensor
-    """(B, 77, D), zeros for a dropped caption."""
+    def __init__(
+        self,
+        shape: ModelShape,
+        tokenizer: CLIPTokenizer,
+        settings: TeacherSettings,
+        workers: Workers,
+    ) -> None:
+        self.iteration = 0
+        self.warmed_from = 0
+        """Where the learning rate began to rise: where weights alone were gone on from."""
 
-    pooled_prompt_embeds: Tensor
-    """(B, P), zeros for a dropped caption."""
-
-    add_time_ids: Tensor
-    """(B, 6): original size, crop, target size; each height, width in pixels."""
-
-    def repeat(self, times: int) -> "Conditioning":
-        """Every row `times` over, side by side."""
-        return Conditioning(
-            *(
-                t.repeat_interleave(times, dim=0)
-                for t in (self.prompt_embeds, self.pooled_prompt_embeds, self.add_time_ids)
-            )
+        self._about = {
+            "settings": asdict(settings),
+            "shape": asdict(shape),
+            "workers": workers.count,
+        }
+        self.teacher = on_device(Teacher(shape, tokenizer), workers.device)
+        self.average = AveragedModel(
+            self.teacher, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay)
         )
+        self.optimizers = build_optimizers(self.teacher, settings.learning_rate, workers)
 
-    def dropped(self, keep: Tensor) -> "Conditioning":
-        """Zeros in the rows where `keep` (B,) is False."""
-        kept = keep.to(self.prompt_embeds.dtype)
-        return Conditioning(
-            self.prompt_embeds * kept[:, None, None],
-            self.pooled_prompt_embeds * kept[:, None],
-            self.add_time_ids,
-        )
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what `load` takes."""
+        return {
+            "iteration": self.iteration,
+            "warmed_from": self.warmed_from,
+            "teacher": self.teacher.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            **self._about,
+        }
 
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go back to where `checkpoint` was taken; older ones lack `warmed_from`."""
+        self.iteration, self.warmed_from = saved["iteration"], saved.get("warmed_from", 0)
+        self.teacher.load_state_dict(saved["teacher"])
+        self.average.load_state_dict(saved["average"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
 
-class Teacher(nn.Module):
-    """UNet and text encoders, as they are trained together."""
-
-    def __init__(self, shape: ModelShape, tokenizer: CLIPTokenizer) -> None:
-        super().__init__()
-        self.unet = build_unet(shape)
-        self.text_encoder, self.text_encoder_2 = build_text_encoders(shape, tokenizer)
-
-    def encode(self, token_ids: Tensor, width_px: int, height_px: int) -> Conditioning:
-        """Token ids (B, 2, 77) → conditioning, as StableDiffusionXLPipeline makes it."""
-        first = self.text_encoder(token_ids[:, 0], output_hidden_states=True)
-        second = self.text_encoder_2(token_ids[:, 1], output_hidden_states=True)
-        size = torch.tensor(
-            [[height_px, width_px, 0, 0, height_px, width_px]],
-            dtype=torch.float32,
-            device=token_ids.device,
-        )
-        return Conditioning(
-            torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1),
-            second.text_embeds,
-            size.repeat(len(token_ids), 1),
-        )
-
-    def forward(self, latents: Tensor, timesteps: Tensor, condition: Conditioning) -> Tensor:
-        """`noise_pred` (B, 4, H/8, W/8) of noised latents; timesteps (B,)."""
-        return predict(self.unet, latents, timesteps, condition)
-
-
-def predict(unet: nn.Module, latents: Tensor, timesteps: Tensor, condition: Conditioning) -> Tensor:
-    """Return the UNet's prediction, (B, 4, H/8, W/8)."""
-    out: Tensor = unet(
-        latents,
-        timesteps,
-        condition.prompt_embeds,
-        added_cond_kwargs={
-            "text_embeds": condition.pooled_prompt_embeds,
-            "time_ids": condition.add_time_ids,
-        },
-        return_dict=False,
-    )[0]
-    return out
-
-
-def add_noise(latents: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
-    """√ᾱ · latents + √(1 - ᾱ) · noise, with one ᾱ for each row."""
-    a = alpha_bar[:, None, None, None]
-    return a.sqrt() * latents + (1 - a).sqrt() * noise
+    def start_from(self, kept: KeptTeacher) -> None:
+        """Go on from weights alone: model and average alike, and the learning rate rises anew."""
+        self.iteration = self.warmed_from = kept.iteration
+        self.teacher.load_state_dict(kept.weights)
+        self.average.module.load_state_dict(kept.weights)
+        # An average of nothing yet would be overwritten by the first update.
+        self.average.n_averaged.fill_(max(1, kept.iteration))
 
 
 def train_teacher(
@@ -155,6 +131,7 @@ def train_teacher(
     shape: ModelShape,
     tokenizer: CLIPTokenizer,
     settings: TeacherSettings,
+    start: Path | None = None,
 ) -> None:
     """Train until `settings.iterations` are done or the run is told to stop.
 
@@ -165,47 +142,37 @@ def train_teacher(
         shape: widths of the parts.
         tokenizer: whose vocabulary the text encoders get.
         settings: how to train.
+        start: folder of kept weights to start from where there is no checkpoint.
+
+    Raises:
+        ValueError: the kept weights are of another shape or of another VAE's latents.
 
     """
     folder, stop = RunFolder(run, workers), StopRequest()
     torch.manual_seed(settings.seed)
-    teacher = on_device(Teacher(shape, tokenizer), workers.device)
-    average = AveragedModel(teacher, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
-    optimizers = build_optimizers(teacher, settings.learning_rate, workers)
-    iteration = 0
-    if state := folder.load():
-        iteration = state["iteration"]
-        teacher.load_state_dict(state["teacher"])
-        average.load_state_dict(state["average"])
-        for optimizer, saved in zip(optimizers, state.get("optimizers", ()), strict=False):
-            optimizer.load_state_dict(saved)
+    state = TeacherState(shape, tokenizer, settings, workers)
+    if saved := folder.load():
+        state.load(saved)
+    elif start is not None:
+        state.start_from(read_kept(start, shape, latents / "vae"))
     alphas = alphas_cumprod().to(workers.device)
-
-    def checkpoint() -> dict[str, Any]:
-        return {
-            "iteration": iteration,
-            "teacher": teacher.state_dict(),
-            "average": average.state_dict(),
-            "optimizers": [o.state_dict() for o in optimizers],
-        }
-
     half, whole = load_latents(latents, half=True), load_latents(latents)
-    with training_progress("teacher", settings.iterations, iteration, workers) as progress:
-        while iteration < settings.iterations:
+    with training_progress("teacher", settings.iterations, state.iteration, workers) as progress:
+        while state.iteration < settings.iterations and not workers.any(stop.asked):
             started = time.perf_counter()
-            set_learning_rate(
-                optimizers,
-                learning_rate_at(
-                    iteration,
-                    total=settings.iterations,
-                    peak=settings.learning_rate,
-                    warmup=settings.warmup,
-                    cooldown=settings.cooldown,
-                ),
+            iteration = state.iteration
+            rate = learning_rate_at(
+                iteration,
+                total=settings.iterations,
+                peak=settings.learning_rate,
+                warmup=settings.warmup,
+                cooldown=settings.cooldown,
+                start=state.warmed_from,
             )
+            set_learning_rate(state.optimizers, rate)
             on_half = iteration < settings.half_iterations
             loss = teacher_loss(
-                teacher,
+                state.teacher,
                 half if on_half else whole,
                 batch=settings.half_batch if on_half else settings.whole_batch,
                 alphas=alphas,
@@ -213,21 +180,19 @@ def train_teacher(
                 device=workers.device,
             )
             loss.backward()
-            workers.average_gradients(teacher.parameters())
-            for optimizer in optimizers:
+            workers.average_gradients(state.teacher.parameters())
+            for optimizer in state.optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            average.update_parameters(teacher)
-            iteration += 1
+            state.average.update_parameters(state.teacher)
+            state.iteration += 1
             values = {"loss": loss.item(), "s": time.perf_counter() - started}
-            progress(iteration, values)
-            if iteration % 10 == 0:
-                folder.record(iteration, values)
+            progress(state.iteration, values)
+            if state.iteration % 10 == 0:
+                folder.record(state.iteration, values)
             if folder.checkpoint_is_due():
-                folder.save(checkpoint())
-            if workers.any(stop.asked):
-                break
-    folder.save(checkpoint())
+                folder.save(state.checkpoint())
+    folder.save(state.checkpoint())
 
 
 def teacher_loss(
@@ -252,7 +217,7 @@ def teacher_loss(
     alpha_bar = alphas[timesteps]
     noised = add_noise(clean, noise, alpha_bar).contiguous(memory_format=torch.channels_last)
 
-    with autocast(device):
+    with mixed_precision(device):
         condition = teacher.encode(token_ids, bucket.width_px, bucket.height_px)
         condition = condition.dropped(keep).repeat(TIMESTEPS_A_CAPTION)
         noise_pred = teacher(noised, timesteps, condition)
@@ -286,13 +251,5 @@ def load_teacher(
     """Load the teacher of a run's checkpoint, its averaged weights by default."""
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     teacher = Teacher(shape, tokenizer)
-    if averaged:
-        weights = {
-            name.removeprefix("module."): value
-            for name, value in state["average"].items()
-            if name.startswith("module.")
-        }
-        teacher.load_state_dict(weights)
-    else:
-        teacher.load_state_dict(state["teacher"])
+    teacher.load_state_dict(averaged_weights(state) if averaged else state["teacher"])
     return teacher.eval()

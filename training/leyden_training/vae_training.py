@@ -21,7 +21,7 @@ from torch import Tensor
 from leyden_training.data.dataset import Dataset, load_dataset
 from leyden_training.optimizer import build_optimizers, set_learning_rate
 from leyden_training.parts import SCALING_FACTOR, ModelShape, build_vae
-from leyden_training.precision import autocast
+from leyden_training.precision import mixed_precision
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
@@ -125,7 +125,7 @@ def train_vae(
             pictures = draw_pictures(
                 dataset, settings.phase_at(iteration), np.random.default_rng(seed)
             ).to(workers.device)
-            with autocast(workers.device):
+            with mixed_precision(workers.device):
                 latents = vae.encode(pictures).latent_dist.mode()
                 noise = torch.randn_like(latents) * latents.detach().std() * LATENT_NOISE
                 decoded = vae.decode(latents + noise).sample

@@ -21,6 +21,9 @@ SIZE_BUCKETS: dict[tuple[int, int], float] = {
 
 CAPTIONS_PER_PICTURE = 3
 
+SIDE_MULTIPLE_PX = 16
+"""Halves of a side that is a multiple of this still divide by a VAE's factor of 8."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -47,3 +50,17 @@ def describe(
     render_seed = int(rng.integers(2**62))
     captions = tuple(caption(scene, rng) for _ in range(CAPTIONS_PER_PICTURE))
     return Item(index, scene, width, height, render_seed, captions)
+
+
+def size_buckets(native_px: int) -> dict[tuple[int, int], float]:
+    """Return SIZE_BUCKETS scaled to another native side; sizes that become the same are one."""
+    scaled: dict[tuple[int, int], float] = {}
+    for (width, height), share in SIZE_BUCKETS.items():
+        size = (_scaled(width, native_px), _scaled(height, native_px))
+        scaled[size] = scaled.get(size, 0.0) + share
+    return scaled
+
+
+def _scaled(side_px: int, native_px: int) -> int:
+    multiples = round(side_px * native_px / SQUARE[0] / SIDE_MULTIPLE_PX)
+    return max(1, multiples) * SIDE_MULTIPLE_PX

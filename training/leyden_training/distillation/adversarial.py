@@ -11,7 +11,7 @@ from leyden_training.distillation.discriminator import Discriminator
 from leyden_training.distillation.lesson import Lesson, draw_noise
 from leyden_training.distillation.stage import Stage
 from leyden_training.distillation.steps import NoiseLevels, add_more_noise
-from leyden_training.precision import autocast
+from leyden_training.precision import mixed_precision
 
 __all__ = ["AdversarialLosses", "Views"]
 
@@ -64,7 +64,7 @@ class AdversarialLosses:
         """Return what the student is to lower."""
         weights = self.stage.weights
         self.discriminator.requires_grad_(False)
-        with autocast(views.student.device):
+        with mixed_precision(views.student.device):
             start = self._start(lesson)
             fake = self.discriminator.features(views.student, views.timesteps, lesson.condition)
             logits = self.discriminator.logits(fake, start).float()
@@ -84,7 +84,7 @@ class AdversarialLosses:
 
     def of_discriminator(self, lesson: Lesson, views: Views, values: dict[str, float]) -> Tensor:
         """Return what the discriminator is to lower."""
-        with autocast(views.student.device):
+        with mixed_precision(views.student.device):
             start = self._start(lesson)
             real, fake = (
                 self.discriminator.logits(

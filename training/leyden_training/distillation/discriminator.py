@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from leyden_training.teacher_training import Conditioning
+from leyden_training.teacher import Conditioning
 
 __all__ = ["Discriminator"]
 

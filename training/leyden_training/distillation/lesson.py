@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from leyden_training.distillation.stage import Stage
 from leyden_training.distillation.steps import NoiseLevels, knots, step
 from leyden_training.latents import LatentDataset
-from leyden_training.precision import autocast
-from leyden_training.teacher_training import Conditioning, add_noise, predict
+from leyden_training.precision import mixed_precision
+from leyden_training.teacher import Conditioning, add_noise, predict
 
 __all__ = ["Encode", "Lesson", "draw_lesson", "draw_noise", "guided", "load_text_encoders"]
 
@@ -94,7 +94,7 @@ def draw_lesson(
     latents = start
     for substep in range(stage.substeps):
         at, to = walk[index + substep], walk[index + substep + 1]
-        with autocast(device):
+        with mixed_precision(device):
             prediction = guided(teacher, latents, at, condition, stage.guidance_scale)
         latents = step(
             latents,

@@ -20,11 +20,11 @@ from leyden_training.distillation.stage import Stage
 from leyden_training.distillation.steps import NoiseLevels, step
 from leyden_training.latents import load_latents
 from leyden_training.optimizer import set_learning_rate
-from leyden_training.precision import autocast
+from leyden_training.precision import mixed_precision
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
-from leyden_training.teacher_training import predict
+from leyden_training.teacher import predict
 from leyden_training.workers import Workers, on_device
 
 __all__ = ["distil"]
@@ -145,7 +145,7 @@ def train_on(
         iteration, total=stage.iterations, peak=1, warmup=20, cooldown=stage.iterations // 3
     )
     set_learning_rate([state.optimizer], stage.learning_rate * rate)
-    with autocast(lesson.start.device):
+    with mixed_precision(lesson.start.device):
         prediction = predict(student, lesson.start, lesson.timesteps, lesson.condition)
     end = step(
         lesson.start,

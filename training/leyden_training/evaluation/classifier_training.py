@@ -28,7 +28,7 @@ from leyden_training.evaluation.classifier import (
 )
 from leyden_training.evaluation.intervals import wilson
 from leyden_training.optimizer import build_optimizers, set_learning_rate
-from leyden_training.precision import autocast
+from leyden_training.precision import mixed_precision
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
@@ -109,7 +109,7 @@ def train_classifier(
             pictures, attributes = draw_pictures(dataset, settings.batch, random)
             shown = augmentation(as_classifier_input(pictures).to(workers.device), random)
             truth = torch.from_numpy(attributes).to(workers.device)
-            with autocast(workers.device):
+            with mixed_precision(workers.device):
                 logits = classifier(shown.contiguous(memory_format=torch.channels_last))
             losses = [F.cross_entropy(x.float(), truth[:, i]) for i, x in enumerate(logits)]
             loss = torch.stack(losses).sum()
@@ -164,7 +164,7 @@ class Augmentation:
             return torch.from_numpy(values).to(device)
 
         if self.vae is not None and (some := self.settings.reconstructed):
-            with autocast(device):
+            with mixed_precision(device):
                 latents = self.vae.encode(_multiple_of_eight(pictures[:some])).latent_dist.mode()
                 decoded = self.vae.decode(latents).sample.float()
             pictures = pictures.clone()

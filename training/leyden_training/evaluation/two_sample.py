@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from leyden_training.evaluation.classifier import AttributeClassifier, Trunk, reduced
 from leyden_training.evaluation.intervals import Estimate, Floats
 from leyden_training.evaluation.pictures import Pixels
-from leyden_training.precision import autocast
+from leyden_training.precision import mixed_precision
 
 __all__ = ["FOLDS", "TwoSampleSettings", "folds", "side_by_side", "singly", "tell_apart"]
 
@@ -173,7 +173,7 @@ def _train(
             mirrored = torch.from_numpy(random.random(len(rows)) < 0.5).to(device)
             shown = pictures[rows]
             shown = torch.where(mirrored[:, None, None, None], shown.flip(-1), shown)
-            with autocast(device):
+            with mixed_precision(device):
                 logits = model(shown)
             loss = F.binary_cross_entropy_with_logits(logits.float(), labels[rows])
             optimizer.zero_grad(set_to_none=True)
