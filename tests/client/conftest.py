@@ -12,7 +12,7 @@ def server() -> Iterator[ScriptedServer]:
     running = serve(scripted)
     yield scripted
     # Lets go of a script that is held, whatever became of its test.
-    scripted.ended.set()
+    scripted.release()
     running.stop(grace=None).wait()
 
 

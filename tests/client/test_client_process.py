@@ -86,7 +86,7 @@ def test_a_server_that_goes_away_is_one_message(tmp_path: Path) -> None:
         running.stop(grace=None)
         assert process.wait(WAIT_S) == 1
         lines = process.stderr.read().splitlines()
-    scripted.ended.set()
+    scripted.release()
     assert len(lines) == 2
     assert "went away" in lines[0]
 

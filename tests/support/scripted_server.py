@@ -57,8 +57,8 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
     models: list[model_pb.Model] = field(default_factory=list)
     requests: list[pb.GenerateImageRequest] = field(default_factory=list)
     metadata: dict[str, str | bytes] = field(default_factory=dict)
-    ended: threading.Event = field(default_factory=threading.Event)
-    """Set once a GenerateImage call has ended, by its client or by itself."""
+    ends: list[threading.Event] = field(default_factory=list)
+    """Of each GenerateImage call, set once it has ended, by its client or by itself."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     """Set once a GenerateImage call has ended before its script did."""
     held: threading.Event = field(default_factory=threading.Event)
@@ -66,12 +66,20 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
     target: str = ""
     health: HealthServicer = field(default_factory=HealthServicer)
 
+    def release(self) -> None:
+        """Let go of the scripts that are held."""
+        for ended in self.ends:
+            ended.set()
+
     def GenerateImage(  # noqa: N802
         self, request: pb.GenerateImageRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.GenerateImageResponse]:
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
-        context.add_callback(self.ended.set)
+        ended = threading.Event()
+        self.ends.append(ended)
+        if not context.add_callback(ended.set):
+            ended.set()
         finished = False
         try:
             for step in self.script:
@@ -81,7 +89,7 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
                         context.abort_with_status(step.status())
                     case Hold():
                         self.held.set()
-                        self.ended.wait(3 * WAIT_S)
+                        ended.wait(3 * WAIT_S)
                         return
                     case _:
                         yield step
