@@ -16,8 +16,8 @@ from PIL import Image
 from leyden_training.data import dataset as dataset_module
 from leyden_training.data.contact_sheet import contact_sheet, dataset_sheet
 from leyden_training.data.dataset import SHARD_PICTURES, Dataset, load_dataset, render_dataset
-from leyden_training.data.items import SIZE_BUCKETS, describe
-from leyden_training.data.render import render
+from leyden_training.data.items import SIZE_BUCKETS, describe, size_buckets
+from leyden_training.data.render import MAX_SIZE_PX, MIN_SIZE_PX, render
 from leyden_training.data.scene import (
     ATTRIBUTES,
     EXTRAS,
@@ -251,3 +251,14 @@ def test_contact_sheet_shows_every_picture() -> None:
     with pytest.raises(ValueError, match="captions: 1 for 3 pictures"):
         contact_sheet(pictures, ["one"])
     assert isinstance(dataset_sheet(0, count=1), Image.Image)
+
+
+def test_sizes_of_any_native_side_can_be_rendered_and_halved() -> None:
+    assert size_buckets(256) == SIZE_BUCKETS
+    for native_px in (64, 128, 512, 1024):
+        shares = size_buckets(native_px)
+        assert shares[native_px, native_px] >= 0.7
+        assert sum(shares.values()) == pytest.approx(1)
+        for side in itertools.chain(*shares):
+            assert MIN_SIZE_PX <= side <= MAX_SIZE_PX
+            assert side % 16 == 0

@@ -41,7 +41,7 @@ class Phase:
 
     iterations: int
     crop_px: int | None
-    """Side of square crops; None for whole pictures."""
+    """Side of square crops, of the picture's shorter side at most; None for whole pictures."""
 
     batch: int
     """Pictures of each worker in each iteration."""
@@ -158,8 +158,9 @@ def draw_pictures(dataset: Dataset, phase: Phase, random: np.random.Generator) -
     for index in chosen:
         picture = bucket.picture(int(index))
         if phase.crop_px:
-            top, left = (random.integers(side - phase.crop_px + 1) for side in picture.shape[:2])
-            picture = picture[top : top + phase.crop_px, left : left + phase.crop_px]
+            crop_px = min(phase.crop_px, *picture.shape[:2])
+            top, left = (random.integers(side - crop_px + 1) for side in picture.shape[:2])
+            picture = picture[top : top + crop_px, left : left + crop_px]
         if random.random() < 0.5:
             picture = picture[:, ::-1]
         pictures.append(np.ascontiguousarray(picture))

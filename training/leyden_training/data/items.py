@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leyden_training.data.captions import Caption, caption
+from leyden_training.data.render import MAX_SIZE_PX, MIN_SIZE_PX
 from leyden_training.data.scene import Scene, sample_scene
 
 SQUARE = (256, 256)
@@ -53,7 +54,10 @@ def describe(
 
 
 def size_buckets(native_px: int) -> dict[tuple[int, int], float]:
-    """Return SIZE_BUCKETS scaled to another native side; sizes that become the same are one."""
+    """Return SIZE_BUCKETS scaled to another native side, within what can be rendered.
+
+    Sizes that become the same are one.
+    """
     scaled: dict[tuple[int, int], float] = {}
     for (width, height), share in SIZE_BUCKETS.items():
         size = (_scaled(width, native_px), _scaled(height, native_px))
@@ -63,4 +67,4 @@ def size_buckets(native_px: int) -> dict[tuple[int, int], float]:
 
 def _scaled(side_px: int, native_px: int) -> int:
     multiples = round(side_px * native_px / SQUARE[0] / SIDE_MULTIPLE_PX)
-    return max(1, multiples) * SIDE_MULTIPLE_PX
+    return min(MAX_SIZE_PX, max(MIN_SIZE_PX, multiples * SIDE_MULTIPLE_PX))
