@@ -2,6 +2,7 @@
 
 `sdxl_lightning_4step_lora.safetensors` names its tensors as kohya's trainer does:
 `lora_unet_<module path, dots as underscores>.lora_down.weight`, `.lora_up.weight`, `.alpha`.
+The two layers that embed the sizes have kohya's own names: by the path diffusers finds neither.
 """
 
 from pathlib import Path
@@ -12,6 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 __all__ = ["extract_lora", "write_lora"]
+
+KOHYA_NAMES = {
+    "add_embedding.linear_1": "label_emb_0_0",
+    "add_embedding.linear_2": "label_emb_0_2",
+}
 
 
 @torch.no_grad()
@@ -44,7 +50,7 @@ def extract_lora(
         if isinstance(module, nn.Conv2d):
             down = down.view(kept, *difference.shape[1:])
             up = up[:, :, None, None]
-        name = "lora_unet_" + path.replace(".", "_")
+        name = "lora_unet_" + KOHYA_NAMES.get(path, path.replace(".", "_"))
         tensors[f"{name}.lora_down.weight"] = down.half().contiguous()
         tensors[f"{name}.lora_up.weight"] = up.half().contiguous()
         tensors[f"{name}.alpha"] = torch.tensor(float(kept), dtype=torch.float16)
@@ -54,4 +60,6 @@ def extract_lora(
 def write_lora(base: Path, student: Path, out: Path, rank: int) -> None:
     """Extract from two UNet folders and write a safetensors file."""
     loaded = [UNet2DConditionModel.from_pretrained(folder) for folder in (base, student)]
-    save_file(extract_lora(loaded[0], loaded[1], rank), out)
+    part = out.with_suffix(".part")
+    save_file(extract_lora(loaded[0], loaded[1], rank), part)
+    part.replace(out)
