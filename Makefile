@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format protos proto-baseline bench clean
+.PHONY: help install demo serve test lint format protos proto-baseline bench models clean
 
 # $(call step,heading,command) runs one check and says which one failed.
 step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)' >&2; exit 1; }
@@ -55,6 +55,9 @@ proto-baseline: install ## accept the protos of now as what later ones must not 
 
 bench: install ## measure on this machine: 20 minutes or so, with nothing else running
 	@$(BIN)/python -m benchmarks
+
+models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the same goes on
+	@$(BIN)/leyden-train all
 
 clean: ## remove .venv and everything that was made
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache demo.png

@@ -304,6 +304,7 @@ def test_whole_evaluation(
         *("--pictures", 16, "--draws", 50, "--speed-rounds", 1, "--epochs", 0),
         *("--report", out, "--ablation", f"none={folder / 'students' / '4step'}"),
     ]
+    random_unet(2).half().save_pretrained(folder / "ablation" / "without-conditional" / "unet")
     assert run_cli(monkeypatch, *arguments) == 0
     assert "student, 8 steps: left out" in capsys.readouterr().out
 
@@ -316,7 +317,16 @@ def test_whole_evaluation(
         "teacher, 4 steps, unguided",
         "student, 4 steps",
     ]
-    assert "ablation: none" in names
+    over_full = {row["name"]: row["over_full"] for row in result["systems"] if "over_full" in row}
+    assert list(over_full) == [
+        "student, 4 steps",
+        "ablation: without-conditional",
+        "ablation: none",
+    ]
+    for name in ("student, 4 steps", "ablation: none"):  # the same weights
+        assert over_full[name]["frechet"]["estimate"] == pytest.approx(1)
+    other = over_full["ablation: without-conditional"]["frechet"]
+    assert other["estimate"] != pytest.approx(1, rel=1e-3)
     for row in result["systems"]:
         for figure in (row["frechet"], row["adherence"][OVERALL], row["two_sample"]):
             assert figure["low"] <= figure["estimate"] <= figure["high"], row["name"]
@@ -328,6 +338,9 @@ def test_whole_evaluation(
 
     page = (out / "distillation.md").read_text()
     assert page.startswith("# Of our own\n\nKept.\n")
+    worth = page.partition("## What each loss is worth")[2].partition("## Wall time")[0]
+    rows = re.findall(r"^\| ([^|]+) \|", worth, flags=re.MULTILINE)
+    assert rows == ["student", "---", *over_full]
     for image in re.findall(r"\]\((images/[^)]+)\)", page):
         assert (out / image).stat().st_size > 1000
     assert len(re.findall(r"\| student, 4 steps \|", page)) >= 4

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from leyden_training import stages
+from leyden_training import stages, whole_run
+from leyden_training.distillation import command as distillation
+from leyden_training.distillation.stage import PARTS
 
 __all__ = ["build_parser", "main"]
 
@@ -57,6 +59,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     for add in (_data, _teacher, _distillation, _evaluation):
         add(command)
+    whole = command(
+        "all",
+        lambda arguments: whole_run.run(arguments, parser.parse_args),
+        "run every stage that is not finished, from pictures to the report",
+    )
+    whole.add_argument(
+        "--scale", type=float, default=1.0, help="length of each training, number of pictures"
+    )
+    whole.add_argument("--vae", type=Path, help="a whitened VAE's folder, in place of training one")
     return parser
 
 
@@ -69,8 +80,15 @@ def _data(command: AddCommand) -> None:
     vae.add_argument("--scale", type=float, default=1.0, help="length of the run, as a factor")
 
     latents = command("latents", stages.latents, "whiten the VAE and encode all pictures with it")
-    latents.add_argument(
+    taken = latents.add_mutually_exclusive_group()
+    taken.add_argument(
         "--vae", type=Path, help="a whitened VAE's folder, in place of the run's own"
+    )
+    taken.add_argument(
+        "--of",
+        type=Path,
+        metavar="TEACHER",
+        help="a diffusers SDXL folder, to distil it: its VAE and tokenizers are taken",
     )
 
 
@@ -98,15 +116,37 @@ def _teacher(command: AddCommand) -> None:
 
 
 def _distillation(command: AddCommand) -> None:
-    distil = command("distil", stages.distil_all, "distil a diffusers folder to 8, 4, 2, 1 steps")
+    distil = command(
+        "distil", distillation.distil_all, "distil a diffusers folder to 8, 4, 2, 1 steps"
+    )
     distil.add_argument("teacher", type=Path, help="a diffusers SDXL folder")
     distil.add_argument("--teacher-steps", type=int, default=32, help="of the first stage")
     distil.add_argument("--guidance", type=float, default=2.5, help="folded in by the first stage")
     distil.add_argument("--down-to", type=int, choices=(8, 4, 2, 1), default=1)
-    distil.add_argument("--scale", type=float, default=1.0, help="length of the runs, as a factor")
-    distil.add_argument("--batch", type=int, help="rows of each worker in each iteration")
     distil.add_argument("--rank", type=int, default=64, help="of the LoRA of each stage")
-    distil.add_argument("--seed", type=int, default=0)
+    distil.add_argument(
+        "--without",
+        choices=PARTS,
+        action="append",
+        metavar="LOSS",
+        help="switch a loss off, in folders of its own: %(choices)s; may be given again",
+    )
+
+    ablation = command(
+        "ablation", distillation.ablation, "train the 4-step student once without each loss"
+    )
+    ablation.add_argument("teacher", type=Path, help="the diffusers SDXL folder that was distilled")
+    ablation.add_argument(
+        "--variant",
+        choices=distillation.VARIANTS,
+        action="append",
+        metavar="NAME",
+        help="one of: %(choices)s; all by default; may be given again",
+    )
+    for parser in (distil, ablation):
+        parser.add_argument("--scale", type=float, default=1.0, help="length of each run, a factor")
+        parser.add_argument("--batch", type=int, help="rows of each worker in each iteration")
+        parser.add_argument("--seed", type=int, default=0)
 
 
 def _evaluation(command: AddCommand) -> None:
@@ -133,6 +173,8 @@ def _evaluation(command: AddCommand) -> None:
     evaluate.add_argument(
         "--report", type=Path, help="folder of the page; evaluation/report by default"
     )
+
+    command("curves", stages.curves, "draw curve.png beside the curve.csv of every run")
 
     sample = command("sample", stages.sample, "a contact sheet of a diffusers folder")
     sample.add_argument("model", type=Path)

@@ -34,6 +34,7 @@ __all__ = [
     "build_unet",
     "build_vae",
     "embedded_tokenizers",
+    "require_pipeline",
     "save_pipeline",
 ]
 
@@ -209,6 +210,21 @@ def save_pipeline(
         add_watermarker=False,
     )
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
+
+
+def require_pipeline(folder: Path) -> Path:
+    """Return the folder if it is a diffusers folder.
+
+    Raises:
+        FileNotFoundError: it is none.
+
+    """
+    if not (folder / "model_index.json").exists():
+        raise FileNotFoundError(
+            f"{folder} is no diffusers folder (no model_index.json): `leyden-train export` "
+            "writes the teacher's"
+        )
+    return folder
 
 
 def parameters_of(module: torch.nn.Module) -> int:

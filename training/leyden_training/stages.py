@@ -4,19 +4,23 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
 
 from leyden_training.data.dataset import render_dataset
 from leyden_training.data.items import size_buckets
-from leyden_training.distillation.lora import write_lora
-from leyden_training.distillation.stage import usual_stages
-from leyden_training.distillation.training import distil
 from leyden_training.kept_weights import keep_teacher, kept_state, read_kept
 from leyden_training.latents import cache_latents, whitened_vae
-from leyden_training.parts import ModelShape, embedded_tokenizers, save_pipeline
+from leyden_training.parts import (
+    ModelShape,
+    embedded_tokenizers,
+    require_pipeline,
+    save_pipeline,
+)
 from leyden_training.run_folder import read_checkpoint
 from leyden_training.teacher import Teacher
 from leyden_training.teacher_training import TeacherSettings, load_teacher, train_teacher
@@ -25,15 +29,18 @@ from leyden_training.workers import run_workers
 
 __all__ = [
     "classifier",
-    "distil_all",
+    "curves",
+    "curves_are_drawn",
     "evaluate",
     "export_teacher",
     "keep",
     "labelled_folder",
     "latents",
     "render",
+    "require_matplotlib",
     "sample",
     "teacher",
+    "teacher_settings",
     "vae",
 ]
 
@@ -80,10 +87,22 @@ def vae(arguments: argparse.Namespace) -> None:
 
 
 def latents(arguments: argparse.Namespace) -> None:
-    """Whiten the VAE and encode the pictures."""
+    """Whiten the VAE and encode the pictures.
+
+    Raises:
+        FileNotFoundError: there is no VAE, no data set, or no diffusers folder where one is named.
+
+    """
     folder = arguments.folder
-    out = folder / "latents" / "vae"
-    if arguments.vae is not None:
+    out, tokenizers = folder / "latents" / "vae", embedded_tokenizers()
+    if arguments.of is not None:
+        pipeline = require_pipeline(arguments.of)
+        AutoencoderKL.from_pretrained(pipeline / "vae").save_pretrained(out)
+        tokenizers = (
+            CLIPTokenizer.from_pretrained(pipeline / "tokenizer"),
+            CLIPTokenizer.from_pretrained(pipeline / "tokenizer_2"),
+        )
+    elif arguments.vae is not None:
         AutoencoderKL.from_pretrained(arguments.vae).save_pretrained(out)
     elif not out.exists():
         whitened_vae(folder / "vae", folder / "data", shape_of(arguments)).save_pretrained(out)
@@ -91,7 +110,7 @@ def latents(arguments: argparse.Namespace) -> None:
         folder / "data",
         AutoencoderKL.from_pretrained(out),
         folder / "latents",
-        embedded_tokenizers(),
+        tokenizers,
     )
 
 
@@ -141,34 +160,6 @@ def keep(arguments: argparse.Namespace) -> None:
     print(f"{out}: iteration {kept_state(out)['iteration']}, {size / 1e6:.1f} MB")
 
 
-def distil_all(arguments: argparse.Namespace) -> None:
-    """Distil students of 8, 4, 2 and 1 steps, each taught by the one before it."""
-    pipeline: Path = arguments.teacher
-    teacher_unet = pipeline / "unet"
-    for usual in usual_stages(arguments.teacher_steps, arguments.guidance):
-        stage = replace(usual, batch=arguments.batch or usual.batch).scaled(arguments.scale)
-        run = arguments.folder / "students" / f"{stage.steps}step"
-        if not (run / "unet").exists():
-            run_workers(
-                distil,
-                {
-                    "pipeline_folder": pipeline,
-                    "teacher_unet": teacher_unet,
-                    "latents": arguments.folder / "latents",
-                    "run": run,
-                    "stage": stage,
-                    "seed": arguments.seed,
-                },
-                arguments.workers,
-            )
-        if not (run / "unet").exists():
-            return  # stopped; its checkpoint waits
-        write_lora(pipeline / "unet", run / "unet", run / "lora.safetensors", arguments.rank)
-        if stage.steps == arguments.down_to:
-            return
-        teacher_unet = run / "unet"
-
-
 def export_teacher(arguments: argparse.Namespace) -> None:
     """Write the teacher's averaged weights as a folder that stock diffusers loads."""
     folder, tokenizers = arguments.folder, embedded_tokenizers()
@@ -206,15 +197,46 @@ def classifier(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Evaluate teacher and students, and write the report."""
-    try:
-        from leyden_training.evaluation import command
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise SystemExit(
-            "leyden-train: evaluate needs matplotlib: pip install 'leyden[training]'"
-        ) from error
+    require_matplotlib()
+    from leyden_training.evaluation import command
+
     command.run(arguments)
+
+
+def curves(arguments: argparse.Namespace) -> None:
+    """Draw the curve of every run in the folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+
+    """
+    require_matplotlib()
+    from leyden_training.curves import curves_of, draw_curve
+
+    found = curves_of(arguments.folder)
+    if not found:
+        raise FileNotFoundError(f"{arguments.folder} holds no run's curve.csv")
+    for curve in found:
+        if picture := draw_curve(curve):
+            print(picture)
+
+
+def curves_are_drawn(arguments: argparse.Namespace) -> bool:
+    """Whether every run's picture is there and no older than its curve."""
+    from leyden_training.curves import curves_of, is_drawn
+
+    return all(is_drawn(curve) for curve in curves_of(arguments.folder))
+
+
+def require_matplotlib() -> None:
+    """Say how to install it where it is missing.
+
+    Raises:
+        SystemExit: it is missing.
+
+    """
+    if find_spec("matplotlib") is None:
+        raise SystemExit("leyden-train: plots need matplotlib: pip install 'leyden[training]'")
 
 
 def labelled_folder(text: str) -> tuple[str, Path]:

@@ -7,7 +7,8 @@ process of two threads: its kernels are too small to be shared.
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-__all__ = ["Workers", "on_device", "run_workers"]
+__all__ = ["Workers", "on_device", "run_workers", "worker_count"]
 
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -75,6 +76,8 @@ def run_workers(
 ) -> None:
     """Call `work(workers, **arguments)` in every worker and wait for all of them.
 
+    Signal handlers that a worker sets in this process, where it is the only one, are undone.
+
     Args:
         work: a module-level function.
         arguments: picklable keyword arguments, the same for all.
@@ -84,13 +87,13 @@ def run_workers(
         torch.multiprocessing.ProcessRaisedException: a worker failed.
 
     """
-    if torch.cuda.is_available():
-        work(Workers(0, 1, torch.device("cuda")), **arguments)
-        return
-    count = count or len(os.sched_getaffinity(0))
+    count = worker_count(count)
     if count == 1:
-        torch.set_num_threads(1)
-        work(Workers(0, 1, torch.device("cpu")), **arguments)
+        gpu = torch.cuda.is_available()
+        if not gpu:
+            torch.set_num_threads(1)
+        with _signals_given_back():
+            work(Workers(0, 1, torch.device("cuda" if gpu else "cpu")), **arguments)
         return
     # A worker turns SIGINT into "write a checkpoint and stop"; the parent only waits.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,6 +102,23 @@ def run_workers(
             spawn(_worker, (count, Path(folder) / "rendezvous", work, dict(arguments)), count)
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def worker_count(asked: int | None = None) -> int:
+    """Return how many workers there will be: one with a GPU, else what is asked or the cores."""
+    if torch.cuda.is_available():
+        return 1
+    return asked or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _signals_given_back() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _worker(

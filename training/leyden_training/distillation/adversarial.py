@@ -38,6 +38,12 @@ class AdversarialLosses:
     stage: Stage
     conditional: bool
 
+    @property
+    def weight(self) -> float:
+        """Of the adversarial objective that is on; zero where it is switched off."""
+        weights = self.stage.weights
+        return weights.conditional if self.conditional else weights.unconditional
+
     def views(self, lesson: Lesson, end: Tensor, random: np.random.Generator) -> Views:
         """Both ends with the same noise, each row at a level drawn for it."""
         at = lesson.next_timesteps.clamp(min=0).cpu().numpy()
@@ -61,26 +67,23 @@ class AdversarialLosses:
         )
 
     def of_student(self, lesson: Lesson, views: Views, values: dict[str, float]) -> Tensor:
-        """Return what the student is to lower."""
-        weights = self.stage.weights
+        """Return what the student is to lower; a loss that is off is not computed."""
+        loss = torch.zeros((), device=views.student.device)
         self.discriminator.requires_grad_(False)
         with mixed_precision(views.student.device):
-            start = self._start(lesson)
             fake = self.discriminator.features(views.student, views.timesteps, lesson.condition)
-            logits = self.discriminator.logits(fake, start).float()
-            with torch.no_grad():
-                real = self.discriminator.features(views.teacher, views.timesteps, lesson.condition)
+        if self.weight:
+            with mixed_precision(views.student.device):
+                logits = self.discriminator.logits(fake, self._start(lesson))
+            generator = F.softplus(-logits).mean()
+            values["generator"] = generator.item()
+            loss = loss + self.weight * generator
+        if self.stage.weights.feature_matching:
+            features = feature_distance(fake, self._teacher_features(lesson, views))
+            values["features"] = features.item()
+            loss = loss + self.stage.weights.feature_matching * features
         self.discriminator.requires_grad_(True)
-        generator = F.softplus(-logits).mean()
-        features = torch.stack(
-            [
-                (f.float() - r.float()).abs().mean() / r.float().abs().mean()
-                for f, r in zip(fake, real, strict=True)
-            ]
-        ).mean()
-        values["generator"], values["features"] = generator.item(), features.item()
-        weight = weights.conditional if self.conditional else weights.unconditional
-        return weight * generator + weights.feature_matching * features
+        return loss
 
     def of_discriminator(self, lesson: Lesson, views: Views, values: dict[str, float]) -> Tensor:
         """Return what the discriminator is to lower."""
@@ -90,7 +93,7 @@ class AdversarialLosses:
                 self.discriminator.logits(
                     self.discriminator.features(x.detach(), views.timesteps, lesson.condition),
                     start,
-                ).float()
+                )
                 for x in (views.teacher, views.student)
             )
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -102,3 +105,17 @@ class AdversarialLosses:
         if not self.conditional:
             return None
         return self.discriminator.features(lesson.start, lesson.timesteps, lesson.condition)
+
+    @torch.no_grad()
+    def _teacher_features(self, lesson: Lesson, views: Views) -> list[Tensor]:
+        with mixed_precision(views.teacher.device):
+            return self.discriminator.features(views.teacher, views.timesteps, lesson.condition)
+
+
+def feature_distance(features: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Mean L1 distance of the blocks' features, each as a share of the wanted ones' size."""
+    distances = [
+        (f.float() - w.float()).abs().mean() / w.float().abs().mean()
+        for f, w in zip(features, wanted, strict=True)
+    ]
+    return torch.stack(distances).mean()

@@ -58,11 +58,15 @@ class Discriminator(nn.Module):
         return outputs
 
     def logits(self, end: list[Tensor], start: list[Tensor] | None) -> Tensor:
-        """Return (B,) logits from features of a step's end and, if conditional, of its start."""
-        if start is None:
-            out: Tensor = self.unconditional_head(end[-1])
-        else:
-            out = self.conditional_head(torch.cat([end[-1], start[-1]], dim=1))
+        """Return (B,) logits from features of a step's end and, if conditional, of its start.
+
+        The heads compute in float32: on a map of one pixel oneDNN's bfloat16 convolution leaves
+        the weight gradients of the outer taps as it finds them in memory, at times not a number.
+        """
+        deepest = [end[-1]] if start is None else [end[-1], start[-1]]
+        head = self.unconditional_head if start is None else self.conditional_head
+        with torch.autocast(deepest[0].device.type, enabled=False):
+            out: Tensor = head(torch.cat(deepest, dim=1).float())
         return out.mean(dim=(1, 2, 3))
 
 

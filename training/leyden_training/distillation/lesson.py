@@ -73,8 +73,8 @@ def draw_lesson(
 ) -> Lesson:
     """Draw pictures, noise them to the starts of student steps, and let the teacher walk.
 
-    Steps from the first timestep start at pure noise, as sampling does, and not at a picture
-    with a trace left in it.
+    Steps from the first timestep start at noise alone, at the strength that sampling starts
+    with, and not at a picture with a trace left in it.
     """
     bucket, chosen = dataset.draw(stage.batch, random)
     words = random.integers(bucket.token_ids.shape[1], size=stage.batch)
@@ -87,8 +87,8 @@ def draw_lesson(
     index = torch.from_numpy(random.integers(stage.steps, size=stage.batch)).to(device)
     index = index * stage.substeps
     timesteps = walk[index]
+    clean = torch.where((index == 0)[:, None, None, None], 0.0, clean)
     start = add_noise(clean, noise, levels.alphas_cumprod[timesteps])
-    start = torch.where((index == 0)[:, None, None, None], noise, start)
     start = start.contiguous(memory_format=torch.channels_last)
 
     latents = start

@@ -1,10 +1,18 @@
 """The stages of a progressive distillation, each a fixed recipe."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, get_args
 
 from leyden_training.distillation.steps import Prediction
 
-__all__ = ["LossWeights", "Stage", "usual_stages"]
+__all__ = ["PARTS", "LossWeights", "Part", "Stage", "usual_stages"]
+
+Part = Literal["distillation", "conditional", "unconditional", "feature-matching", "adversarial"]
+"""A loss that can be switched off; "adversarial" is all that need a discriminator."""
+
+PARTS: tuple[Part, ...] = get_args(Part)
+ADVERSARIAL: frozenset[Part] = frozenset({"conditional", "unconditional", "feature-matching"})
 
 
 @dataclass(frozen=True)
@@ -65,9 +73,46 @@ class Stage:
             )
 
     def scaled(self, factor: float) -> "Stage":
-        """Return the same recipe with every part `factor` as long."""
+        """Return the same recipe with every part that it has `factor` as long."""
         parts = ("distillation_iterations", "conditional_iterations", "unconditional_iterations")
-        return replace(self, **{part: round(getattr(self, part) * factor) for part in parts})
+        lengths = {part: getattr(self, part) for part in parts}
+        return replace(self, **{p: max(1, round(n * factor)) for p, n in lengths.items() if n})
+
+    def without(self, parts: Collection[Part]) -> "Stage":
+        """Return the same recipe, as long, with losses switched off.
+
+        An adversarial objective that is off leaves its iterations to the other one; with both
+        off, feature matching keeps them, on a discriminator that is not trained. Without the
+        distillation loss the adversarial losses begin at once.
+
+        Raises:
+            ValueError: nothing would be left to learn from.
+
+        """
+        off = set(parts) | (ADVERSARIAL if "adversarial" in parts else set())
+        weights = LossWeights(
+            **{
+                name: 0.0 if name.replace("_", "-") in off else weight
+                for name, weight in asdict(self.weights).items()
+            }
+        )
+        if not (weights.distillation or weights.adversarial):
+            raise ValueError(f"without {', '.join(sorted(parts))} no loss is left")
+        first = self.distillation_iterations
+        conditional, unconditional = self.conditional_iterations, self.unconditional_iterations
+        if not weights.distillation:
+            first, conditional = 0, first + conditional
+        if weights.conditional and not weights.unconditional:
+            conditional, unconditional = conditional + unconditional, 0
+        elif weights.unconditional and not weights.conditional:
+            conditional, unconditional = 0, conditional + unconditional
+        return replace(
+            self,
+            weights=weights,
+            distillation_iterations=first,
+            conditional_iterations=conditional,
+            unconditional_iterations=unconditional,
+        )
 
     @property
     def iterations(self) -> int:

@@ -1,8 +1,11 @@
 """One stage of distillation: the student learns where several steps of its teacher end."""
 
 import copy
+import json
+import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from leyden_training.schedule import learning_rate_at
 from leyden_training.teacher import predict
 from leyden_training.workers import Workers, on_device
 
-__all__ = ["distil"]
+__all__ = ["distil", "is_of_recipe"]
 
 CURVE = ("distillation", "generator", "discriminator", "accuracy", "features", "s")
 
@@ -49,13 +52,16 @@ def distil(
         pipeline_folder: a diffusers SDXL folder, for its text encoders.
         teacher_unet: folder of the teacher's UNet; the student starts as its copy.
         latents: folder that `cache_latents` wrote with the same pipeline's VAE and tokenizers.
-        run: folder of the run; a checkpoint there is gone on from, and the finished student's
-            averaged weights are written to `unet` there, in float16.
+        run: folder of the run; a checkpoint there is gone on from. The recipe is written to
+            `stage.json` there, the finished student's averaged weights, in float16, to `unet`.
         stage: the recipe.
         seed: of everything random.
 
     """
     folder, stop = RunFolder(run, workers), StopRequest()
+    if workers.first:
+        recipe = recipe_of(stage, seed, workers.count)
+        (run / "stage.json").write_text(json.dumps(recipe, indent=2) + "\n")
     torch.manual_seed(seed)
     teacher = UNet2DConditionModel.from_pretrained(teacher_unet).float().requires_grad_(False)
     state = TrainingState(on_device(teacher, workers.device).eval(), stage, workers.device)
@@ -89,7 +95,24 @@ def distil(
     folder.save(state.checkpoint())
     if workers.first and state.iteration == stage.iterations:
         student: UNet2DConditionModel = state.average.module
-        student.half().save_pretrained(run / "unet")
+        part = run / "unet.part"
+        shutil.rmtree(part, ignore_errors=True)
+        student.half().save_pretrained(part)
+        part.rename(run / "unet")
+
+
+def recipe_of(stage: Stage, seed: int, workers: int) -> dict[str, Any]:
+    """Return what a student's training is determined by, beside its data and its teacher."""
+    return {"stage": asdict(stage), "seed": seed, "workers": workers}
+
+
+def is_of_recipe(run: Path, stage: Stage, seed: int, workers: int) -> bool:
+    """Whether a run is finished and was of this recipe."""
+    file = run / "stage.json"
+    if not ((run / "unet").exists() and file.exists()):
+        return False
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found == recipe_of(stage, seed, workers)
 
 
 class TrainingState:
@@ -164,8 +187,9 @@ def train_on(
         views = adversarial.views(lesson, end, random)
         loss = loss + adversarial.of_student(lesson, views, values)
         _update(student, state.optimizer, loss, workers)
-        loss = adversarial.of_discriminator(lesson, views, values)
-        _update(state.discriminator, state.discriminator_optimizer, loss, workers)
+        if adversarial.weight:
+            loss = adversarial.of_discriminator(lesson, views, values)
+            _update(state.discriminator, state.discriminator_optimizer, loss, workers)
     else:
         _update(student, state.optimizer, loss, workers)
     state.average.update_parameters(student)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from leyden_training.distillation.command import ABLATION_STEPS, ablation_runs, is_finished
 from leyden_training.evaluation.evaluation import (
     EvaluationSettings,
     evaluate,
@@ -14,7 +15,7 @@ from leyden_training.evaluation.report import PAGE, write_report
 from leyden_training.evaluation.systems import STUDENT_STEPS, available, usual_systems
 from leyden_training.evaluation.two_sample import TwoSampleSettings
 
-__all__ = ["run"]
+__all__ = ["run", "trained_variants"]
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     """
     folder: Path = arguments.folder
-    ablation: dict[str, Path] = dict(arguments.ablation or ())
+    ablation = trained_variants(folder, arguments.ablation_steps) | dict(arguments.ablation or ())
     try:
         settings = EvaluationSettings(
             pictures=arguments.pictures,
@@ -71,3 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
         left_out=tuple(missing),
     )
     print(out / PAGE)
+
+
+def trained_variants(folder: Path, steps: int) -> dict[str, Path]:
+    """Return the run folders of the finished variants of `leyden-train ablation`, by name."""
+    runs = ablation_runs(folder) if steps == ABLATION_STEPS else {}
+    return {name: run for name, run in runs.items() if is_finished(run)}

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["conditions"]
+__all__ = ["conditions", "device_name"]
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 
 
 def conditions() -> dict[str, object]:
     """Describe the machine and the versions, as they are now."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "device": gpu or _cpu_model(),
+        "device": device_name(),
         "cores": len(os.sched_getaffinity(0)),
         "load_average_before": round(os.getloadavg()[0], 2),
         "dtype": "float32",
@@ -28,7 +27,10 @@ def conditions() -> dict[str, object]:
     }
 
 
-def _cpu_model() -> str:
+def device_name() -> str:
+    """Name the GPU, or the CPU's model where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():

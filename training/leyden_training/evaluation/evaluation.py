@@ -8,9 +8,7 @@ that must come out at 0.5.
 
 import json
 import re
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,7 @@ from leyden_training.evaluation.prompts import (
     truth,
 )
 from leyden_training.evaluation.speed import measure_speed
-from leyden_training.evaluation.systems import System, is_ablation
+from leyden_training.evaluation.systems import System, full_student, is_ablation
 from leyden_training.evaluation.two_sample import TwoSampleSettings, side_by_side, singly
 from leyden_training.workers import run_workers
 
@@ -115,15 +113,13 @@ def evaluate(
         if picture_set.prepare(prompts):
             print(f"{name}: made anew, its weights, renderer or prompts have changed")
     if any(s.missing(settings.pictures) for s in sets.values()):
-        with _signals_given_back():
-            run_workers(fill, {"sets": list(sets.values()), "prompts": prompts}, workers)
+        run_workers(fill, {"sets": list(sets.values()), "prompts": prompts}, workers)
     if any(s.missing(settings.pictures) for s in sets.values()):
         raise KeyboardInterrupt
 
     comparisons = _comparisons(systems, sets, folder, classifier, settings)
     if any(c.missing() for c in comparisons.values()):
-        with _signals_given_back():
-            run_workers(compare, {"comparisons": list(comparisons.values())}, workers)
+        run_workers(compare, {"comparisons": list(comparisons.values())}, workers)
     if any(c.missing() for c in comparisons.values()):
         raise KeyboardInterrupt
 
@@ -179,17 +175,6 @@ def native_px(system: System) -> int:
     return side
 
 
-@contextmanager
-def _signals_given_back() -> Iterator[None]:
-    """Undo the handlers of a worker that ran in this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _comparisons(
     systems: Sequence[System],
     sets: dict[str, PictureSet],
@@ -230,7 +215,7 @@ def _figures(
     wanted, said = truth(prompts), stated(prompts)
     adherences = {name: adherence(judged[name].classes, wanted, said, draws) for name in names}
     logits = {name: comparison.logits() for name, comparison in comparisons.items()}
-    teacher = systems[0].name
+    teacher, full = systems[0].name, full_student(systems)
 
     def row(name: str) -> dict[str, Any]:
         distance, shares = distances[name], adherences[name]
@@ -246,10 +231,24 @@ def _figures(
             .as_json(),
         }
 
+    def over_full(system: System) -> dict[str, Any]:
+        """Compare a student of other losses with the one of all, draw by draw."""
+        if full is None or not (is_ablation(system) or system is full):
+            return {}
+        share, others = (adherences[name][OVERALL] for name in (system.name, full.name))
+        ratio = distances[system.name].over(distances[full.name])
+        return {
+            "over_full": {
+                "frechet": ratio.interval().as_json(),
+                "adherence": share.over(others).interval().as_json(),
+            }
+        }
+
     return {
         "systems": [
             {
                 **row(system.name),
+                **over_full(system),
                 "num_inference_steps": system.num_inference_steps,
                 "guidance_scale": system.guidance_scale,
                 "timestep_spacing": system.timestep_spacing,

@@ -1,19 +1,17 @@
 """Plots of a result, and of the training curves that led to it."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from leyden_training.curves import read_curve, smoothed
 from leyden_training.evaluation.adherence import OVERALL
 
 __all__ = ["plot_curves", "plot_figures"]
 
-SMOOTHED_RECORDS = 15
 PANELS = (
     ("VAE: PSNR of its batches, dB", "psnr_db", ("vae",), False),
     ("teacher: loss", "loss", ("teacher",), False),
@@ -80,7 +78,7 @@ def plot_curves(runs: Mapping[str, Path], out: Path) -> bool:
 
     """
     curves = {
-        label: _read(folder / "curve.csv")
+        label: read_curve(folder / "curve.csv")
         for label, folder in runs.items()
         if (folder / "curve.csv").exists()
     }
@@ -92,8 +90,9 @@ def plot_curves(runs: Mapping[str, Path], out: Path) -> bool:
     for axes, (title, column, labels, logarithmic) in zip(grid.flat, PANELS, strict=True):
         for label in labels or [name for name in curves if name not in others]:
             curve = curves.get(label, {})
-            if column in curve:
-                _line(axes, label, curve["iteration"], curve[column])
+            x, y = smoothed(curve["iteration"], curve[column]) if column in curve else ((), ())
+            if len(x):
+                axes.plot(x, y, label=label, linewidth=1.3)
         if logarithmic and axes.lines:
             axes.set_yscale("log")
         axes.set_title(title, fontsize=10)
@@ -102,18 +101,3 @@ def plot_curves(runs: Mapping[str, Path], out: Path) -> bool:
             axes.legend(fontsize=8)
     figure.savefig(out, dpi=110)
     return True
-
-
-def _line(axes: Axes, label: str, iterations: list[float], values: list[float]) -> None:
-    known = np.isfinite(values)
-    x, y = np.array(iterations)[known], np.array(values)[known]
-    width = min(SMOOTHED_RECORDS, len(y))
-    if width:
-        smooth = np.convolve(y, np.ones(width) / width, mode="valid")
-        axes.plot(x[width - 1 :], smooth, label=label, linewidth=1.3)
-
-
-def _read(file: Path) -> dict[str, list[float]]:
-    with file.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}

@@ -12,6 +12,7 @@ from leyden_training.evaluation.pictures import PictureSet
 from leyden_training.evaluation.plots import plot_curves, plot_figures
 from leyden_training.evaluation.sheets import comparison_sheet
 from leyden_training.evaluation.tables import (
+    ablation_table,
     adherence_table,
     asked_table,
     classifier_table,
@@ -64,7 +65,7 @@ def page(result: Mapping[str, Any], *, curves: bool, left_out: Sequence[str]) ->
     systems = result["systems"]
     steps = [row for row in systems if _kind(row) == "steps"]
     grids = [row["name"] for row in systems if _kind(row) == "grid" or _is_grid_base(row)]
-    ablated = [row["name"] for row in systems if _kind(row) == "ablation"]
+    ablated = _ablation(systems)
     parts = [
         _conditions(result),
         "## Asked and found\n\n" + asked_table(systems),
@@ -77,9 +78,9 @@ def page(result: Mapping[str, Any], *, curves: bool, left_out: Sequence[str]) ->
         "![three grids at 4 steps](images/distillation-grid.png)",
     ]
     if ablated:
-        names = [*ablated, "student, 4 steps"]
         parts.append(
-            f"## Students of other losses\n\n{systems_table(systems, names=names)}\n\n"
+            "## What each loss is worth\n\nThe first row has all losses; the others were trained "
+            f"by the same recipe, as long, without some.\n\n{_ablation_table(ablated)}\n\n"
             "![students of other losses](images/distillation-ablation.png)"
         )
     parts.append(
@@ -122,10 +123,22 @@ def _sheets(result: Mapping[str, Any]) -> dict[str, list[str]]:
     sheets = {
         "steps": [row["name"] for row in systems if _kind(row) == "steps"],
         "grid": [r["name"] for r in systems if _kind(r) == "grid" or _is_grid_base(r)],
-        "ablation": [row["name"] for row in systems if _kind(row) == "ablation"],
+        "ablation": [row["name"] for row in _ablation(systems)],
     }
     sheets["steps"].append("rendered, through the VAE")
     return {name: rows for name, rows in sheets.items() if rows}
+
+
+def _ablation(systems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Find the students of other losses, the one of all losses that they go with first."""
+    rows = [row for row in systems if _kind(row) == "ablation"]
+    full = [row for row in systems if row.get("over_full") and row not in rows]
+    return [*full, *rows]
+
+
+def _ablation_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Tabulate them beside the one of all losses, or alone where there is none."""
+    return ablation_table(rows) if rows[0].get("over_full") else systems_table(rows)
 
 
 def _kind(row: Mapping[str, Any]) -> str:

@@ -13,11 +13,22 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from leyden_training.distillation.command import FULL
 from leyden_training.distillation.stage import usual_stages
 from leyden_training.distillation.steps import Prediction
+from leyden_training.parts import require_pipeline
 from leyden_training.sampling import load_pipeline
 
-__all__ = ["GRIDS", "STUDENT_STEPS", "Grid", "System", "available", "usual_systems"]
+__all__ = [
+    "GRIDS",
+    "STUDENT_STEPS",
+    "Grid",
+    "System",
+    "available",
+    "full_student",
+    "is_ablation",
+    "usual_systems",
+]
 
 Grid = Literal["trailing", "leading", "linspace"]
 Solver = Literal["euler", "euler_ancestral"]
@@ -106,8 +117,9 @@ def usual_systems(
     ]
     for steps in STUDENT_STEPS:
         unet = students / f"{steps}step" / "unet"
-        name = f"student, {steps} step{'s' if steps > 1 else ''}"
-        systems.append(System(name, pipeline, steps, unet, prediction_type=PREDICTIONS[steps]))
+        systems.append(
+            System(student_name(steps), pipeline, steps, unet, prediction_type=PREDICTIONS[steps])
+        )
     by_name = {system.name: system for system in systems}
     for grid in GRIDS[1:]:
         for who in ("teacher", "student"):
@@ -128,9 +140,27 @@ def usual_systems(
     return tuple(systems)
 
 
+def student_name(steps: int) -> str:
+    """Return the name of the usual student of so many steps."""
+    return f"student, {steps} step{'s' if steps > 1 else ''}"
+
+
 def is_ablation(system: System) -> bool:
     """Whether it is a student trained with other losses."""
     return system.name.startswith(ABLATION)
+
+
+def full_student(systems: Sequence[System]) -> System | None:
+    """Find the student that those of other losses are compared with, if both are there.
+
+    It is the one trained beside them, or else the usual one of as many steps.
+    """
+    by_name = {system.name: system for system in systems}
+    ablated = [system for system in systems if is_ablation(system)]
+    if not ablated:
+        return None
+    usual = student_name(ablated[0].num_inference_steps)
+    return by_name.get(f"{ABLATION}{FULL}", by_name.get(usual))
 
 
 def available(systems: Sequence[System]) -> tuple[tuple[System, ...], dict[str, str]]:
@@ -140,12 +170,7 @@ def available(systems: Sequence[System]) -> tuple[tuple[System, ...], dict[str, 
         FileNotFoundError: the first system, which all are compared with, is missing.
 
     """
-    teacher = systems[0].pipeline
-    if not (teacher / "model_index.json").exists():
-        raise FileNotFoundError(
-            f"{teacher} is no diffusers folder (no model_index.json): `leyden-train export` "
-            "writes the teacher's"
-        )
+    require_pipeline(systems[0].pipeline)
     found = tuple(s for s in systems if s.unet is None or (s.unet / "config.json").exists())
     missing = {s.name: f"{s.unet} does not exist" for s in systems if s not in found}
     return found, missing

@@ -6,8 +6,15 @@ from typing import Any
 from leyden_training.data.scene import ATTRIBUTES
 from leyden_training.evaluation.adherence import OVERALL
 
-__all__ = ["ARTICLE", "adherence_table", "asked_table", "classifier_table", "speed_table"]
-__all__ += ["systems_table"]
+__all__ = [
+    "ARTICLE",
+    "ablation_table",
+    "adherence_table",
+    "asked_table",
+    "classifier_table",
+    "speed_table",
+    "systems_table",
+]
 
 Row = Mapping[str, Any]
 
@@ -49,6 +56,34 @@ def systems_table(rows: Sequence[Row], *, names: Iterable[str] | None = None) ->
                 interval(row["side_by_side"]) if "side_by_side" in row else "-",
             )
             for row in wanted
+        ],
+    )
+
+
+def ablation_table(rows: Sequence[Row]) -> str:
+    """Tabulate what each loss is worth: students without it beside the one of all losses."""
+    header = (
+        "student",
+        "Fréchet distance",
+        "ratio to all losses'",
+        "adherence",
+        "ratio to all losses'",
+        "told from the teacher",
+        "told side by side",
+    )
+    return _table(
+        header,
+        [
+            (
+                row["name"],
+                interval(row["frechet"]),
+                interval(row["over_full"]["frechet"]),
+                interval(row["adherence"][OVERALL], 3),
+                interval(row["over_full"]["adherence"], 3),
+                interval(row["two_sample"]),
+                interval(row["side_by_side"]),
+            )
+            for row in rows
         ],
     )
 

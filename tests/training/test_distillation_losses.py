@@ -1,0 +1,176 @@
+"""Each loss acts, and one that is switched off is not there."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from support.tiny_training import ALONE
+
+from leyden_training.distillation.lesson import Lesson, draw_lesson, load_text_encoders
+from leyden_training.distillation.stage import PARTS, Part, Stage
+from leyden_training.distillation.steps import NoiseLevels
+from leyden_training.distillation.training import TrainingState, distil, train_on
+from leyden_training.latents import load_latents
+from leyden_training.run_folder import read_checkpoint
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+CPU = torch.device("cpu")
+LEVELS = NoiseLevels.of_sdxl(CPU)
+STAGE = Stage(
+    steps=4,
+    teacher_steps=8,
+    distillation_iterations=10,
+    conditional_iterations=10,
+    unconditional_iterations=10,
+    batch=2,
+)
+BOTH: tuple[Part, Part] = ("conditional", "unconditional")
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_folder: Path) -> UNet2DConditionModel:
+    return UNet2DConditionModel.from_pretrained(tiny_folder / "base" / "unet", dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def lesson(tiny_folder: Path, teacher: UNet2DConditionModel) -> Lesson:
+    return draw_lesson(
+        load_latents(tiny_folder / "latents"),
+        teacher,
+        load_text_encoders(tiny_folder / "base", CPU),
+        levels=LEVELS,
+        stage=STAGE,
+        random=np.random.default_rng(0),
+        device=CPU,
+    )
+
+
+def weights_after(
+    teacher: UNet2DConditionModel, lesson: Lesson, stage: Stage, iteration: int
+) -> tuple[dict[str, float], torch.Tensor, bool, bool]:
+    """What one iteration gives: its figures, the student's weights, which heads were trained."""
+    torch.manual_seed(0)
+    state = TrainingState(teacher, stage, CPU)
+    state.iteration = iteration
+    heads = [
+        next(head.parameters())
+        for head in (state.discriminator.conditional_head, state.discriminator.unconditional_head)
+    ]
+    before = [head.detach().clone() for head in heads]
+    encoder = state.discriminator.encoder.conv_in.weight.detach().clone()
+    values = train_on(state, lesson, LEVELS, np.random.default_rng(1), ALONE)
+    trained = [not torch.equal(head, b) for head, b in zip(heads, before, strict=True)]
+    changed = not torch.equal(state.discriminator.encoder.conv_in.weight, encoder)
+    assert changed == any(trained)
+    student = torch.cat([p.detach().reshape(-1) for p in state.student.parameters()])
+    return values, student, trained[0], trained[1]
+
+
+DISTANCE = {"distillation"}
+JUDGED = {"generator", "discriminator", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("without", "iteration", "measured", "heads"),
+    [
+        ((), 5, DISTANCE, (False, False)),
+        ((), 15, DISTANCE | JUDGED | {"features"}, (True, False)),
+        ((), 25, DISTANCE | JUDGED | {"features"}, (False, True)),
+        (("conditional",), 15, DISTANCE | JUDGED | {"features"}, (False, True)),
+        (("unconditional",), 25, DISTANCE | JUDGED | {"features"}, (True, False)),
+        (("feature-matching",), 15, DISTANCE | JUDGED, (True, False)),
+        (("feature-matching",), 25, DISTANCE | JUDGED, (False, True)),
+        (BOTH, 15, DISTANCE | {"features"}, (False, False)),
+        (BOTH, 25, DISTANCE | {"features"}, (False, False)),
+        (("adversarial",), 15, DISTANCE, (False, False)),
+        (("adversarial",), 25, DISTANCE, (False, False)),
+        (("distillation",), 5, DISTANCE | JUDGED | {"features"}, (True, False)),
+    ],
+)
+def test_what_is_off_is_neither_measured_nor_trained_by(
+    teacher: UNet2DConditionModel,
+    lesson: Lesson,
+    without: tuple[Part, ...],
+    iteration: int,
+    measured: set[str],
+    heads: tuple[bool, bool],
+) -> None:
+    found = weights_after(teacher, lesson, STAGE.without(without), iteration)
+    assert set(found[0]) == measured
+    assert found[2:] == heads
+
+
+@pytest.mark.parametrize(
+    ("part", "iteration"),
+    [("distillation", 15), ("conditional", 15), ("unconditional", 25), ("feature-matching", 15)],
+)
+def test_each_loss_moves_the_student(
+    teacher: UNet2DConditionModel, lesson: Lesson, part: Part, iteration: int
+) -> None:
+    """Twice the same is the same to the bit, so what differs is the loss."""
+    full, again, without = (
+        weights_after(teacher, lesson, stage, iteration)[1]
+        for stage in (STAGE, STAGE, STAGE.without([part]))
+    )
+    torch.testing.assert_close(full, again, rtol=0, atol=0)
+    assert (full != without).float().mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("without", "lengths"),
+    [
+        ((), (10, 10, 10)),
+        (("conditional",), (10, 0, 20)),
+        (("unconditional",), (10, 20, 0)),
+        (BOTH, (10, 10, 10)),
+        (("adversarial",), (10, 10, 10)),
+        (("distillation",), (0, 20, 10)),
+        (("distillation", "conditional"), (0, 0, 30)),
+    ],
+)
+def test_iterations_of_what_is_off_go_to_what_is_left(
+    without: tuple[Part, ...], lengths: tuple[int, int, int]
+) -> None:
+    stage = STAGE.without(without)
+    assert lengths == (
+        stage.distillation_iterations,
+        stage.conditional_iterations,
+        stage.unconditional_iterations,
+    )
+    assert stage.iterations == STAGE.iterations
+
+
+def test_no_loss_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="without adversarial, distillation no loss is left"):
+        STAGE.without(["distillation", "adversarial"])
+    with pytest.raises(ValueError, match="no loss is left"):
+        STAGE.without([part for part in PARTS if part != "adversarial"])
+
+
+def test_a_run_without_adversarial_losses_leaves_their_columns_empty(
+    tiny_folder: Path, tmp_path: Path, teacher: UNet2DConditionModel
+) -> None:
+    curves = {}
+    for name, stage in (("full", STAGE), ("without", STAGE.without(["adversarial"]))):
+        distil(
+            ALONE,
+            pipeline_folder=tiny_folder / "base",
+            teacher_unet=tiny_folder / "base" / "unet",
+            latents=tiny_folder / "latents",
+            run=tmp_path / name,
+            stage=stage,
+            seed=0,
+        )
+        with (tmp_path / name / "curve.csv").open(newline="") as file:
+            curves[name] = list(csv.DictReader(file))
+    for column in ("generator", "discriminator", "accuracy", "features"):
+        assert [row[column] == "nan" for row in curves["full"]] == [True, False, False]
+        assert [row[column] for row in curves["without"]] == ["nan"] * 3
+    saved = read_checkpoint(tmp_path / "without")
+    assert saved is not None
+    kept = saved["discriminator"]["encoder.conv_in.weight"]
+    torch.testing.assert_close(kept, teacher.conv_in.weight.detach(), rtol=0, atol=0)
