@@ -1,8 +1,8 @@
 """Eight clients in a closed loop against the in-process pipeline at its best batch size.
 
 Both may use the whole machine. The pipeline has its best of several batch sizes with one
-thread and with one for each core; the server has the better of two configs: the default, and
-a Denoiser for each core.
+thread and with one for each core; the server has the best of three configs: the default, a
+Denoiser for each core, and an ImageDecoder for each core too.
 """
 
 import os
@@ -65,6 +65,10 @@ def _contest(
     if cores > 1:
         replicas = {"min_replicas": cores, "max_replicas": cores}
         configs[f"{cores} Denoisers"] = {"denoiser": replicas}
+        configs[f"{cores} Denoisers, {cores} ImageDecoders"] = {
+            "denoiser": replicas,
+            "image_decoder": replicas,
+        }
     served: dict[str, Any] = {}
     for name, config in configs.items():
         settings.say(f"efficiency, {model.name}: {CLIENTS} clients, config: {name}")

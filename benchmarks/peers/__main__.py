@@ -17,8 +17,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.peers.contestants import CONTESTANTS, Contestant, Model
-from benchmarks.peers.environments import CACHE, UnavailableError, python_of, versions_in
+from benchmarks.peers.contestants import CACHE, CONTESTANTS, Contestant, Model
+from benchmarks.peers.environments import UnavailableError, python_of, versions_in
 from benchmarks.peers.measure import Run, measure, reference_pictures
 from benchmarks.peers.models import EMBEDDED, SECOND, named, second
 from benchmarks.peers.report import conditions, lead, summary, table
@@ -150,9 +150,7 @@ class _Session:
                     self._problem(f"{who}: pictures differ from diffusers' by {worst}/255")
         tune = self._arguments.tune
         return {
-            f"{name}: {setting}" if tune and name != "leyden" else name: summary(
-                runs[name, setting]
-            )
+            f"{name}: {setting}" if tune else name: summary(runs[name, setting])
             for name, setting in ((contestant.name, setting) for contestant, setting in starters)
             if (name, setting) in runs
         }
@@ -194,9 +192,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one pass, 2 s each, the embedded model"
     )
-    parser.add_argument(
-        "--tune", action="store_true", help="one pass over all settings of the peers"
-    )
+    parser.add_argument("--tune", action="store_true", help="one pass over all settings of all")
     parser.add_argument(
         "--passes",
         type=int,

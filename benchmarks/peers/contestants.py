@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONTESTANTS", "CORES", "IN_VENV", "Contestant", "Model", "Settings"]
+__all__ = ["CACHE", "CONTESTANTS", "CORES", "IN_VENV", "Contestant", "Model", "Settings"]
 
 IN_VENV = Path(__file__).parent / "in_venv"
 """What runs in the peers' venvs."""
+
+CACHE = Path(__file__).parents[2] / ".bench"
+"""Kept between runs, ignored by git: venvs, logs, models, configs."""
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -30,8 +33,8 @@ class Contestant:
     """A server, and how it may be set up on `CORES` cores."""
 
     name: str
-    command: Callable[[str, Model, int], list[str]]
-    """From the venv's python, the model and the port to the command line."""
+    command: Callable[[str, Model, int, Settings], list[str]]
+    """From the venv's python, the model, the port and the settings to the command line."""
     settings: dict[str, Settings] = field(default_factory=lambda: {"as shipped": {}})
     """Each way to set it up, the best known one first; `threads` go to torch."""
     best_for: dict[str, str] = field(default_factory=dict)
@@ -46,14 +49,24 @@ class Contestant:
         return self.best_for.get(model.name, next(iter(self.settings)))
 
 
-def _leyden(python: str, model: Model, port: int) -> list[str]:
+def _leyden(python: str, model: Model, port: int, settings: Settings) -> list[str]:
     # A link has the model's name, and what it leads to another: Leyden sees it from above.
     folder = model.folder.parent if model.folder.is_symlink() else model.folder
     repository = ["--model-repository", str(folder)]
     return [
         *(python, "-m", "leyden_client", "serve", "--port", str(port), "--model", model.name),
         *([] if _is_shipped(model) else repository),
+        *(["--config", str(_leyden_config(settings))] if settings else []),
     ]
+
+
+def _leyden_config(replicas: Settings) -> Path:
+    """Write a config with so many replicas of each stage that is named."""
+    lines = [f"{stage}: {{min_replicas: {n}, max_replicas: {n}}}" for stage, n in replicas.items()]
+    file = CACHE / "configs" / f"{'-'.join(f'{n}-{stage}' for stage, n in replicas.items())}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
 
 
 def _is_shipped(model: Model) -> bool:
@@ -62,11 +75,11 @@ def _is_shipped(model: Model) -> bool:
     return model.folder.parent == SHIPPED_MODELS
 
 
-def _script(name: str) -> Callable[[str, Model, int], list[str]]:
-    return lambda python, _model, _port: [python, str(IN_VENV / name)]
+def _script(name: str) -> Callable[[str, Model, int, Settings], list[str]]:
+    return lambda python, _model, _port, _settings: [python, str(IN_VENV / name)]
 
 
-def _bentoml(python: str, _model: Model, port: int) -> list[str]:
+def _bentoml(python: str, _model: Model, port: int, _settings: Settings) -> list[str]:
     return [
         *(python, "-m", "bentoml", "serve", "bentoml_server:Images"),
         *("--working-dir", str(IN_VENV), "--host", "127.0.0.1", "--port", str(port)),
@@ -90,7 +103,19 @@ def _ways(name: str, batches: tuple[int, ...], **others: int | float) -> dict[st
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
-        Contestant(name="leyden", command=_leyden),
+        Contestant(
+            name="leyden",
+            command=_leyden,
+            settings={
+                "as shipped": {},
+                f"{CORES} ImageDecoders": {"image_decoder": CORES},
+                f"{CORES} Denoisers": {"denoiser": CORES},
+                f"{CORES} Denoisers, {CORES} ImageDecoders": {
+                    "denoiser": CORES,
+                    "image_decoder": CORES,
+                },
+            },
+        ),
         Contestant(
             name="bare_grpc",
             command=_script("bare_grpc_server.py"),

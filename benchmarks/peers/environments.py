@@ -6,14 +6,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
-from benchmarks.peers.contestants import IN_VENV, Contestant
+from benchmarks.peers.contestants import CACHE, IN_VENV, Contestant
 
-__all__ = ["CACHE", "UnavailableError", "python_of", "versions_in"]
-
-CACHE = Path(__file__).parents[2] / ".bench"
-"""Kept between runs, ignored by git: venvs, logs, models."""
+__all__ = ["UnavailableError", "python_of", "versions_in"]
 
 
 class UnavailableError(Exception):

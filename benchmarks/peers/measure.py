@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.peers.contestants import IN_VENV, Contestant, Model
-from benchmarks.peers.environments import CACHE, UnavailableError
+from benchmarks.peers.contestants import CACHE, IN_VENV, Contestant, Model
+from benchmarks.peers.environments import UnavailableError
 from benchmarks.peers.running import Server, running
 
 __all__ = ["PICTURES", "Run", "measure", "reference_pictures"]

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.peers.contestants import Model
-from benchmarks.peers.environments import CACHE
+from benchmarks.peers.contestants import CACHE, Model
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
 __all__ = ["EMBEDDED", "SECOND", "named", "second"]

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.peers.contestants import Contestant, Model, Settings
-from benchmarks.peers.environments import CACHE
+from benchmarks.peers.contestants import CACHE, Contestant, Model, Settings
 
 __all__ = ["Server", "running"]
 
@@ -73,7 +72,7 @@ def running(
     (CACHE / "bentoml").mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            contestant.command(python, model, port),
+            contestant.command(python, model, port, settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

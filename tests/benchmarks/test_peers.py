@@ -60,6 +60,12 @@ def test_the_lead_is_over_the_best_peer() -> None:
     assert (at_1[1], at_16[1]) == ("fast", "fast")
     assert (at_1[0], at_16[0]) == pytest.approx((0.5, 3))
     assert lead({"leyden": figures["leyden"]}, 16) is None
+    slower = summary([_run("leyden", 0, _load(16, [1.0] * 20, 1))])
+    settings = {"leyden: a": slower, "leyden: b": figures["leyden"], "fast: a": figures["fast"]}
+    of_settings = lead(settings, 16)
+    assert of_settings is not None
+    assert of_settings[1] == "fast: a"
+    assert of_settings[0] == pytest.approx(3)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,7 @@ def test_a_peer_is_driven_compared_with_diffusers_and_stopped(tmp_path: Path) ->
 def test_a_server_that_ends_is_a_reason_and_not_a_wait(tmp_path: Path) -> None:
     broken = replace(
         CONTESTANTS["bare_grpc"],
-        command=lambda python, _model, _port: [python, "-c", "raise SystemExit('no such disk')"],
+        command=lambda python, *_: [python, "-c", "raise SystemExit('no such disk')"],
     )
     with pytest.raises(UnavailableError, match=r"its server ended with 1; .*no such disk"):
         measure(
