@@ -21,16 +21,17 @@ def second(report: Callable[[str], None]) -> Model:
 
     Rows that share a step gain little here: the other end of what batches are worth.
     """
-    from benchmarks.one_second_model import ONE_SECOND  # noqa: PLC0415 - imports torch
+    from benchmarks.one_second_model import one_second_shape  # noqa: PLC0415 - imports torch
     from benchmarks.random_model import write_random_model  # noqa: PLC0415
 
-    digest = hashlib.sha256(repr(ONE_SECOND).encode()).hexdigest()[:8]
+    shape = one_second_shape()
+    digest = hashlib.sha256(repr(shape).encode()).hexdigest()[:8]
     # Leyden and the reports call a model by its folder's name.
     folder = CACHE / "models" / digest / SECOND
     if not folder.exists():
         report(f"writing {SECOND}")
         unfinished = folder.with_name(f"{SECOND}.{os.getpid()}")
-        write_random_model(unfinished, ONE_SECOND).rename(folder)
+        write_random_model(unfinished, shape).rename(folder)
     return Model(SECOND, folder)
 
 
