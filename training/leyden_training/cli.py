@@ -143,6 +143,13 @@ def _distillation(command: AddCommand) -> None:
         metavar="NAME",
         help="one of: %(choices)s; all by default; may be given again",
     )
+    package = command(
+        "package",
+        distillation.package_all,
+        "write teacher and students as models of a model repository",
+    )
+    package.add_argument("teacher", type=Path, help="the diffusers SDXL folder that was distilled")
+    package.add_argument("out", type=Path, help="the model repository's folder")
     for parser in (distil, ablation):
         parser.add_argument("--scale", type=float, default=1.0, help="length of each run, a factor")
         parser.add_argument("--batch", type=int, help="rows of each worker in each iteration")

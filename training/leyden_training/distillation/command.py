@@ -1,4 +1,4 @@
-"""`leyden-train distil` and `leyden-train ablation`: which students, of what, in which folders."""
+"""`leyden-train distil`, `ablation` and `package`: which students, of what, in which folders."""
 
 import argparse
 from collections.abc import Collection, Mapping
@@ -8,6 +8,7 @@ from pathlib import Path
 from leyden_training.distillation.lora import write_lora
 from leyden_training.distillation.stage import PARTS, Part, Stage, usual_stages
 from leyden_training.distillation.training import distil, is_of_recipe
+from leyden_training.packaging import package
 from leyden_training.parts import require_pipeline
 from leyden_training.workers import run_workers, worker_count
 
@@ -21,6 +22,7 @@ __all__ = [
     "distil_all",
     "distil_is_finished",
     "is_finished",
+    "package_all",
     "student_run",
     "unfinished_variants",
 ]
@@ -78,6 +80,21 @@ def distil_is_finished(arguments: argparse.Namespace) -> bool:
     without: list[Part] = arguments.without or []
     runs = [student_run(arguments.folder, s.steps, without) for s in _stages(arguments)]
     return all(is_finished(run) and (run / LORA).exists() for run in runs)
+
+
+def package_all(arguments: argparse.Namespace) -> None:
+    """Write the teacher and all four students as models of a repository.
+
+    Raises:
+        FileNotFoundError: the teacher or a student is missing.
+
+    """
+    students = {
+        stage.steps: (student_run(arguments.folder, stage.steps) / "unet", stage.prediction)
+        for stage in usual_stages()
+    }
+    size = package(require_pipeline(arguments.teacher), students, arguments.out)
+    print(f"{arguments.out}: {size / 1e6:.1f} MB")
 
 
 def _stages(arguments: argparse.Namespace) -> list[Stage]:
