@@ -1,4 +1,4 @@
-"""One tiny teacher and its latents for all tests of distillation."""
+"""One tiny teacher and its latents for all tests of distillation and of whole runs."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,9 @@
 """`leyden-train latents`, `distil` and `ablation` on a diffusers folder of any origin."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from support.tiny_training import write_pipeline
 from support.training_command import leyden_train
 
 from leyden_training.parts import embedded_tokenizers
+from leyden_training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -104,6 +107,32 @@ def test_the_ablation_trains_each_variant_once(
     recipe = json.loads((folder / "ablation" / "full" / "stage.json").read_text())
     assert recipe["stage"]["distillation_iterations"] == 2
     assert recipe["stage"]["weights"]["conditional"] > 0
+
+
+def test_a_stopped_student_says_so_and_goes_on_by_its_own_recipe_alone(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for part in ("latents", "other"):
+        (tmp_path / part).symlink_to(folder / part)
+    distil = ("distil", tmp_path / "other", "--batch", 2, "--down-to", 8)
+
+    def stop(workers: Workers, parameters: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "average_gradients", stop)
+        assert leyden_train(patch, tmp_path, *distil, "--scale", 0.004) == 130
+    assert "goes on from the last checkpoint" in capsys.readouterr().err
+    run = tmp_path / "students" / "8step"
+    assert (run / "checkpoint.pt").exists()
+    assert not (run / "unet").exists()
+    assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.007) == 2
+    assert "begun by another recipe" in capsys.readouterr().err
+    assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.004) == 0
+    assert (run / "unet").exists()
 
 
 def test_what_is_no_diffusers_folder_is_named(

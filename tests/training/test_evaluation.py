@@ -276,6 +276,8 @@ def test_pictures_are_made_once_and_made_anew_when_the_weights_change(
     assert not sampled.prepare(prompts)
     random_unet(7).half().save_pretrained(pipeline / "unet")
     assert sampled.prepare(prompts)
+    (sampled.folder / "set.json").unlink()  # as an interrupted removal may leave it
+    assert sampled.prepare(prompts)
 
 
 def test_what_does_not_exist_is_left_out_with_its_reason(folder: Path) -> None:

@@ -83,3 +83,4 @@ def test_the_server_sees_what_is_shared(repository: Path, monkeypatch: pytest.Mo
 def test_a_missing_part_is_named(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         package(repository / "leyden-tiny-base", {4: (tmp_path / "nowhere", "epsilon")}, tmp_path)
+    assert not list(tmp_path.iterdir())

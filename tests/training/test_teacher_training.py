@@ -3,7 +3,6 @@
 import csv
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 from support.tiny_training import ALONE, SHAPE, SIDE, signals_given_back, write_latents
+from support.training_command import leyden_train
 
-from leyden_training import cli
 from leyden_training.kept_weights import keep_teacher, kept_state, read_kept
 from leyden_training.latents import load_latents
 from leyden_training.parts import ModelShape, alphas_cumprod, build_vae, embedded_tokenizers
@@ -163,8 +162,6 @@ def test_kept_weights_that_do_not_fit_are_refused(latents: Path, tmp_path: Path)
     build_vae(SHAPE).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match="latents of another VAE"):
         read_kept(tmp_path / "kept", SHAPE, tmp_path / "other")
-    build_vae(SHAPE).half().save_pretrained(tmp_path / "half")
-    torch.manual_seed(0)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         keep_teacher(tmp_path, teacher, latents / "vae", tmp_path / "kept")
 
@@ -203,24 +200,21 @@ def test_exported_folder_loads_in_the_stock_pipeline(
 ) -> None:
     """Through the command line, whose options become the run's settings and are kept with it."""
     (tmp_path / "latents").symlink_to(latents)
-    SHAPE.write(tmp_path / "shape.json")
 
-    def leyden_train(*arguments: object) -> None:
-        common = ["--folder", tmp_path, "--workers", 1, "--shape", tmp_path / "shape.json"]
-        monkeypatch.setattr(sys, "argv", [str(a) for a in ("leyden-train", *common, *arguments)])
-        assert cli.main() == 0
+    def run(*arguments: object) -> None:
+        assert leyden_train(monkeypatch, tmp_path, *arguments) == 0
 
     sizes = ("--half-batch", 4, "--whole-batch", 6, "--learning-rate", 0.001, "--cooldown", 1)
-    leyden_train("teacher", "--half-iterations", 1, "--whole-iterations", 2, *sizes)
-    leyden_train("teacher", "--whole-iterations", 3)  # the others stay as they were
-    leyden_train("keep", tmp_path / "kept")
+    run("teacher", "--half-iterations", 1, "--whole-iterations", 2, *sizes)
+    run("teacher", "--whole-iterations", 3)  # the others stay as they were
+    run("keep", tmp_path / "kept")
     state = json.loads((tmp_path / "kept" / "state.json").read_text())
     assert state["iteration"] == 4
     assert state["settings"] == {
         **{"half_iterations": 1, "whole_iterations": 3, "half_batch": 4, "whole_batch": 6},
         **{"learning_rate": 0.001, "cooldown": 1, "warmup": 50, "ema_decay": 0.998, "seed": 0},
     }
-    leyden_train("export", tmp_path / "base")
+    run("export", tmp_path / "base")
     pipeline = StableDiffusionXLPipeline.from_pretrained(
         tmp_path / "base", dtype=torch.float32, add_watermarker=False
     )
@@ -228,6 +222,12 @@ def test_exported_folder_loads_in_the_stock_pipeline(
     picture = pipeline("a lake", num_inference_steps=2, guidance_scale=2.0).images[0]
     assert picture.size == (SIDE, SIDE)
     assert np.asarray(picture).std() > 1
+
+
+def test_an_unknown_key_of_a_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"native: unknown key.*is 'native_px'"):
+        ModelShape.of({"native": 64})
+    assert ModelShape.of({"native_px": 64}) == ModelShape(native_px=64)
 
 
 def test_an_odd_batch_is_refused() -> None:

@@ -1,5 +1,6 @@
 """`leyden-train all` runs through, goes on where it was stopped, and does nothing twice."""
 
+import csv
 import json
 import os
 import signal
@@ -63,8 +64,10 @@ def test_all_runs_through_once(
     assert "was begun with 0.003, not 1.0" in capsys.readouterr().err
 
 
-def test_a_stopped_run_goes_on(tiny_folder: Path, tmp_path: Path) -> None:
-    """SIGINT in the teacher's training, as Ctrl-C sends it."""
+def test_a_stopped_run_goes_on(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGINT in the teacher's training, as Ctrl-C sends it; then that stage as `all` resumes it."""
     for done in ("data", "latents"):
         (tmp_path / done).symlink_to(tiny_folder / done)
     SHAPE.write(tmp_path / "shape.json")
@@ -86,6 +89,13 @@ def test_a_stopped_run_goes_on(tiny_folder: Path, tmp_path: Path) -> None:
     assert 10 <= stopped["iteration"] < 24
     assert not (tmp_path / "base").exists()
     assert list(timings(tmp_path)) == ["teacher"]
+
+    assert leyden_train(monkeypatch, tmp_path, "teacher") == 0
+    resumed = read_checkpoint(tmp_path / "teacher")
+    assert resumed is not None
+    assert resumed["iteration"] == 24
+    with curve.open(newline="") as file:  # begun again, it would have recorded 10 twice
+        assert [row["iteration"] for row in csv.DictReader(file)] == ["10", "20"]
 
 
 def test_time_adds_up_over_resumes(tmp_path: Path) -> None:

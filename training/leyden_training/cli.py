@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where everything goes")
     parser.add_argument(
-        "--workers", type=int, help="processes; one for each core by default, one with a GPU"
+        "--workers", type=_from_one, help="processes; one for each core by default, one with a GPU"
     )
     parser.add_argument(
         "--shape", type=Path, help="JSON of the parts' widths; the embedded models' by default"
@@ -69,6 +69,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--vae", type=Path, help="a whitened VAE's folder, in place of training one")
     return parser
+
+
+def _from_one(text: str) -> int:
+    """Parse a number that is 1 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
 
 
 def _data(command: AddCommand) -> None:
@@ -152,7 +164,7 @@ def _distillation(command: AddCommand) -> None:
     package.add_argument("out", type=Path, help="the model repository's folder")
     for parser in (distil, ablation):
         parser.add_argument("--scale", type=float, default=1.0, help="length of each run, a factor")
-        parser.add_argument("--batch", type=int, help="rows of each worker in each iteration")
+        parser.add_argument("--batch", type=_from_one, help="rows of each worker in each iteration")
         parser.add_argument("--seed", type=int, default=0)
 
 

@@ -75,6 +75,8 @@ def cache_latents(
     vae = vae.to(device, memory_format=torch.channels_last)
     dataset = load_dataset(data)
     out.mkdir(parents=True, exist_ok=True)
+    described_in = out / "buckets.json"
+    described_in.unlink(missing_ok=True)  # while it is there, what is beside it is whole
     buckets = [b for b in dataset.buckets.values() if len(b)]
     described = []
     for number, bucket in enumerate(buckets):
@@ -89,7 +91,7 @@ def cache_latents(
                 parts.append(_encode(vae, pictures.to(device)).cpu().half().numpy())
             np.save(out / f"latents-{name}-{number}.npy", np.concatenate(parts))
         described.append({"width_px": bucket.width_px, "height_px": bucket.height_px})
-    (out / "buckets.json").write_text(json.dumps(described))
+    described_in.write_text(json.dumps(described))
 
 
 def load_latents(folder: Path, *, half: bool = False) -> LatentDataset:

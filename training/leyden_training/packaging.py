@@ -37,11 +37,14 @@ def package(pipeline: Path, students: dict[int, tuple[Path, Prediction]], out: P
         The size of all of them together in bytes; links count nothing.
 
     Raises:
-        FileNotFoundError: a part is missing.
+        FileNotFoundError: a part is missing; nothing is written then.
 
     """
-    base = out / BASE
-    for part in (*SHARED, "unet", "scheduler"):
+    base, parts = out / BASE, (*SHARED, "unet", "scheduler")
+    for source in (*(pipeline / part for part in parts), *(unet for unet, _ in students.values())):
+        if not source.is_dir():
+            raise FileNotFoundError(f"{source} is missing")
+    for part in parts:
         _copy_folder(pipeline / part, base / part)
     shutil.copyfile(pipeline / "model_index.json", base / "model_index.json")
     for steps, (unet, prediction) in students.items():
@@ -61,8 +64,6 @@ def package(pipeline: Path, students: dict[int, tuple[Path, Prediction]], out: P
 
 
 def _copy_folder(source: Path, target: Path) -> None:
-    if not source.is_dir():
-        raise FileNotFoundError(f"{source} is missing")
     _remove(target)
     shutil.copytree(source, target)
 

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,10 +31,13 @@ from transformers import (
 __all__ = [
     "SCALING_FACTOR",
     "ModelShape",
+    "alphas_cumprod",
     "build_text_encoders",
     "build_unet",
     "build_vae",
     "embedded_tokenizers",
+    "noise_schedule",
+    "parameters_of",
     "require_pipeline",
     "save_pipeline",
 ]
@@ -66,12 +70,22 @@ class ModelShape:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read what `write` wrote."""
+        """Read what `write` wrote, or a person."""
         return cls.of(json.loads(file.read_text()))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
-        """Make one of what JSON has made of one."""
+        """Make one of what JSON has made of one; what it leaves out is the embedded models'.
+
+        Raises:
+            ValueError: there is an unknown key.
+
+        """
+        known = list(cls.__dataclass_fields__)
+        for name in fields:
+            if name not in known:
+                near = get_close_matches(name, known, n=1, cutoff=0)[0]
+                raise ValueError(f"{name}: unknown key of a shape; the nearest known is {near!r}")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in fields.items()

@@ -12,7 +12,7 @@ import torch
 
 from leyden_training.workers import Workers
 
-__all__ = ["RunFolder", "StopRequest", "read_checkpoint"]
+__all__ = ["RunFolder", "StopRequest", "has_reached", "read_checkpoint"]
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 
@@ -37,6 +37,12 @@ def read_checkpoint(run: Path) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     return state
+
+
+def has_reached(run: Path, iterations: int) -> bool:
+    """Whether a run's last checkpoint is of so many iterations."""
+    checkpoint = read_checkpoint(run)
+    return checkpoint is not None and checkpoint["iteration"] >= iterations
 
 
 class RunFolder:

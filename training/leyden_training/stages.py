@@ -21,7 +21,7 @@ from leyden_training.parts import (
     require_pipeline,
     save_pipeline,
 )
-from leyden_training.run_folder import read_checkpoint
+from leyden_training.run_folder import has_reached, read_checkpoint
 from leyden_training.teacher import Teacher
 from leyden_training.teacher_training import TeacherSettings, load_teacher, train_teacher
 from leyden_training.vae_training import VaeSettings, shortened, train_vae
@@ -72,7 +72,12 @@ def render(arguments: argparse.Namespace) -> None:
 
 
 def vae(arguments: argparse.Namespace) -> None:
-    """Train the VAE."""
+    """Train the VAE.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+
+    """
     settings = shortened(VaeSettings(), arguments.scale)
     run_workers(
         train_vae,
@@ -84,6 +89,8 @@ def vae(arguments: argparse.Namespace) -> None:
         },
         arguments.workers,
     )
+    if not has_reached(arguments.folder / "vae", settings.iterations):
+        raise KeyboardInterrupt
 
 
 def latents(arguments: argparse.Namespace) -> None:
@@ -105,7 +112,9 @@ def latents(arguments: argparse.Namespace) -> None:
     elif arguments.vae is not None:
         AutoencoderKL.from_pretrained(arguments.vae).save_pretrained(out)
     elif not out.exists():
-        whitened_vae(folder / "vae", folder / "data", shape_of(arguments)).save_pretrained(out)
+        part = out.with_name("vae.part")
+        whitened_vae(folder / "vae", folder / "data", shape_of(arguments)).save_pretrained(part)
+        part.rename(out)
     cache_latents(
         folder / "data",
         AutoencoderKL.from_pretrained(out),
@@ -119,6 +128,7 @@ def teacher(arguments: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: the kept weights or the VAE are missing.
+        KeyboardInterrupt: it was stopped.
         ValueError: the kept weights do not fit.
 
     """
@@ -126,6 +136,7 @@ def teacher(arguments: argparse.Namespace) -> None:
     if arguments.start is not None and read_checkpoint(run) is None:
         # Here a misfit is one line; in a worker it would be a traceback.
         read_kept(arguments.start, shape_of(arguments), folder / "latents" / "vae")
+    settings = teacher_settings(arguments)
     run_workers(
         train_teacher,
         {
@@ -133,11 +144,13 @@ def teacher(arguments: argparse.Namespace) -> None:
             "run": run,
             "shape": shape_of(arguments),
             "tokenizer": embedded_tokenizers()[0],
-            "settings": teacher_settings(arguments),
+            "settings": settings,
             "start": arguments.start,
         },
         arguments.workers,
     )
+    if not has_reached(run, settings.iterations):
+        raise KeyboardInterrupt
 
 
 def teacher_settings(arguments: argparse.Namespace) -> TeacherSettings:
@@ -174,7 +187,12 @@ def export_teacher(arguments: argparse.Namespace) -> None:
 
 
 def classifier(arguments: argparse.Namespace) -> None:
-    """Train the attribute classifier."""
+    """Train the attribute classifier.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+
+    """
     from leyden_training.evaluation.classifier_training import (
         ClassifierSettings,
         train_classifier,
@@ -193,6 +211,8 @@ def classifier(arguments: argparse.Namespace) -> None:
         },
         arguments.workers,
     )
+    if not has_reached(arguments.folder / "classifier", settings.iterations):
+        raise KeyboardInterrupt
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -253,10 +273,15 @@ def labelled_folder(text: str) -> tuple[str, Path]:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Write a contact sheet."""
+    """Write a contact sheet.
+
+    Raises:
+        FileNotFoundError: there is no diffusers folder.
+
+    """
     from leyden_training.sampling import USUAL_PROMPTS, contact_sheet, load_pipeline
 
-    pipeline = load_pipeline(arguments.model)
+    pipeline = load_pipeline(require_pipeline(arguments.model))
     side = pipeline.default_sample_size * pipeline.vae_scale_factor
     width_px, height_px = arguments.size or (side, side)
     contact_sheet(

@@ -27,7 +27,15 @@ from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
 from leyden_training.workers import Workers, on_device
 
-__all__ = ["Phase", "VaeSettings", "load_vae", "train_vae", "whiten"]
+__all__ = [
+    "Phase",
+    "VaeSettings",
+    "as_model_input",
+    "load_vae",
+    "shortened",
+    "train_vae",
+    "whiten",
+]
 
 LATENT_NOISE = 0.06
 """Noise on the latents while training, as a share of their standard deviation."""

@@ -9,7 +9,7 @@ from leyden_training.data.dataset import load_dataset
 from leyden_training.distillation.command import distil_is_finished, unfinished_variants
 from leyden_training.evaluation.classifier_training import ClassifierSettings
 from leyden_training.evaluation.pictures import CHUNK
-from leyden_training.run_folder import read_checkpoint
+from leyden_training.run_folder import has_reached, read_checkpoint
 from leyden_training.stages import curves_are_drawn, require_matplotlib, teacher_settings
 from leyden_training.teacher_training import TeacherSettings
 from leyden_training.timings import Timings
@@ -111,12 +111,10 @@ def _is_rendered(own: argparse.Namespace) -> bool:
 
 
 def _vae_is_finished(own: argparse.Namespace) -> bool:
-    """Also where latents were made, be it with a VAE from elsewhere."""
-    checkpoint = read_checkpoint(own.folder / "vae")
-    length = shortened(VaeSettings(), own.scale).iterations
-    if checkpoint is not None and checkpoint["iteration"] >= length:
+    """Also where `latents` took its VAE already, be it one from elsewhere: it keeps that one."""
+    if has_reached(own.folder / "vae", shortened(VaeSettings(), own.scale).iterations):
         return True
-    return bool((own.folder / "latents" / "buckets.json").exists())
+    return bool((own.folder / "latents" / "vae").exists())
 
 
 def _teacher_lengths(folder: Path, scale: float) -> list[str]:
@@ -140,7 +138,4 @@ def _evaluation_sizes(scale: float) -> list[str]:
 
 
 def _teacher_is_finished(own: argparse.Namespace) -> bool:
-    checkpoint = read_checkpoint(own.folder / "teacher")
-    if checkpoint is None:
-        return False
-    return bool(checkpoint["iteration"] >= teacher_settings(own).iterations)
+    return has_reached(own.folder / "teacher", teacher_settings(own).iterations)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leyden_training.distillation.lora import write_lora
 from leyden_training.distillation.stage import PARTS, Part, Stage, usual_stages
-from leyden_training.distillation.training import distil, is_of_recipe
+from leyden_training.distillation.training import check_recipe, distil, is_of_recipe
 from leyden_training.packaging import package
 from leyden_training.parts import require_pipeline
 from leyden_training.workers import run_workers, worker_count
@@ -60,7 +60,9 @@ def distil_all(arguments: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: the teacher or the latents are missing.
-        ValueError: no loss is left, or the teacher's steps are no multiple of 8.
+        KeyboardInterrupt: it was stopped.
+        ValueError: no loss is left, the teacher's steps are no multiple of 8, or a run in the
+            folder was begun by another recipe.
 
     """
     pipeline: Path = arguments.teacher
@@ -69,8 +71,7 @@ def distil_all(arguments: argparse.Namespace) -> None:
     for usual in _stages(arguments):
         run = student_run(arguments.folder, usual.steps, without)
         stage = _lengthened(usual, arguments).without(without)
-        if not _train(arguments, stage, teacher_unet, run):
-            return
+        _train(arguments, stage, teacher_unet, run)
         write_lora(pipeline / "unet", run / "unet", run / LORA, arguments.rank)
         teacher_unet = run / "unet"
 
@@ -109,6 +110,8 @@ def ablation(arguments: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: the teacher, the latents or the 8-step student are missing.
+        KeyboardInterrupt: it was stopped.
+        ValueError: a run in the folder was begun by another recipe.
 
     """
     folder: Path = arguments.folder
@@ -117,8 +120,7 @@ def ablation(arguments: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{taught_by} holds no finished student: run `leyden-train distil`")
     for name in unfinished_variants(arguments):
         stage, run = _variant(arguments, name), ablation_runs(folder)[name]
-        if not _train(arguments, stage, taught_by / "unet", run):
-            return
+        _train(arguments, stage, taught_by / "unet", run)
 
 
 def unfinished_variants(arguments: argparse.Namespace) -> list[str]:
@@ -140,10 +142,11 @@ def _lengthened(stage: Stage, arguments: argparse.Namespace) -> Stage:
     return replace(stage, batch=arguments.batch or stage.batch).scaled(arguments.scale)
 
 
-def _train(arguments: argparse.Namespace, stage: Stage, teacher_unet: Path, run: Path) -> bool:
-    """Train one student unless it is finished; say whether it is now, or was stopped."""
+def _train(arguments: argparse.Namespace, stage: Stage, teacher_unet: Path, run: Path) -> None:
+    """Train one student unless it is finished."""
     if is_finished(run):
-        return True
+        return
+    check_recipe(run, stage, arguments.seed)
     pipeline, latents = require_pipeline(arguments.teacher), arguments.folder / "latents"
     if not (latents / "buckets.json").exists():
         raise FileNotFoundError(f"{latents} holds no latents: run `leyden-train latents`")
@@ -159,4 +162,5 @@ def _train(arguments: argparse.Namespace, stage: Stage, teacher_unet: Path, run:
         },
         arguments.workers,
     )
-    return is_finished(run)
+    if not is_finished(run):
+        raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from leyden_training.parts import noise_schedule
 
-__all__ = ["NoiseLevels", "Prediction", "knots", "pred_original_sample", "step"]
+__all__ = ["NoiseLevels", "Prediction", "add_more_noise", "knots", "pred_original_sample", "step"]
 
 Prediction = Literal["epsilon", "sample"]
 

@@ -30,8 +30,9 @@ from leyden_training.schedule import learning_rate_at
 from leyden_training.teacher import predict
 from leyden_training.workers import Workers, on_device
 
-__all__ = ["distil", "is_of_recipe"]
+__all__ = ["check_recipe", "distil", "is_of_recipe"]
 
+RECIPE = "stage.json"
 CURVE = ("distillation", "generator", "discriminator", "accuracy", "features", "s")
 
 
@@ -52,21 +53,22 @@ def distil(
         pipeline_folder: a diffusers SDXL folder, for its text encoders.
         teacher_unet: folder of the teacher's UNet; the student starts as its copy.
         latents: folder that `cache_latents` wrote with the same pipeline's VAE and tokenizers.
-        run: folder of the run; a checkpoint there is gone on from. The recipe is written to
-            `stage.json` there, the finished student's averaged weights, in float16, to `unet`.
+        run: folder of the run; a checkpoint there is gone on from. The recipe that it began with
+            is in `stage.json` there, the finished student's averaged weights, in float16, in
+            `unet`.
         stage: the recipe.
         seed: of everything random.
 
     """
     folder, stop = RunFolder(run, workers), StopRequest()
-    if workers.first:
-        recipe = recipe_of(stage, seed, workers.count)
-        (run / "stage.json").write_text(json.dumps(recipe, indent=2) + "\n")
     torch.manual_seed(seed)
     teacher = UNet2DConditionModel.from_pretrained(teacher_unet).float().requires_grad_(False)
     state = TrainingState(on_device(teacher, workers.device).eval(), stage, workers.device)
     if saved := folder.load():
         state.load(saved)
+    elif workers.first:
+        recipe = recipe_of(stage, seed, workers.count)
+        (run / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n")
     levels = NoiseLevels.of_sdxl(workers.device)
     encode = load_text_encoders(pipeline_folder, workers.device)
     dataset = load_latents(latents)
@@ -108,11 +110,30 @@ def recipe_of(stage: Stage, seed: int, workers: int) -> dict[str, Any]:
 
 def is_of_recipe(run: Path, stage: Stage, seed: int, workers: int) -> bool:
     """Whether a run is finished and was of this recipe."""
-    file = run / "stage.json"
-    if not ((run / "unet").exists() and file.exists()):
-        return False
+    return (run / "unet").exists() and _begun_with(run) == recipe_of(stage, seed, workers)
+
+
+def check_recipe(run: Path, stage: Stage, seed: int) -> None:
+    """Check that a run that has begun is gone on with as it was begun; by how many is its own.
+
+    Raises:
+        ValueError: it was begun by another recipe.
+
+    """
+    begun = _begun_with(run)
+    if begun is not None and begun != recipe_of(stage, seed, begun["workers"]):
+        raise ValueError(
+            f"{run} was begun by another recipe, which {RECIPE} there has: "
+            "go on by that, or remove the folder"
+        )
+
+
+def _begun_with(run: Path) -> dict[str, Any] | None:
+    file = run / RECIPE
+    if not file.exists():
+        return None
     found: dict[str, Any] = json.loads(file.read_text())
-    return found == recipe_of(stage, seed, workers)
+    return found
 
 
 class TrainingState:

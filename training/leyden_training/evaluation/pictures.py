@@ -166,7 +166,9 @@ class PictureSet:
         digest.update(as_text(prompts[:CHUNK]).encode())
         described = json.dumps({"fingerprint": digest.hexdigest()})
         file = self.folder / "set.json"
-        stale = file.exists() and file.read_text() != described
+        # Pictures without a description are what an interrupted removal has left.
+        current = file.exists() and file.read_text() == described
+        stale = self.folder.exists() and not current
         if stale:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)

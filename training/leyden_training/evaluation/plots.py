@@ -84,11 +84,11 @@ def plot_curves(runs: Mapping[str, Path], out: Path) -> bool:
     }
     if not curves:
         return False
-    others = {label for _, _, labels, _ in PANELS for label in labels}
+    named = {label for _, _, labels, _ in PANELS for label in labels}
     figure = Figure(figsize=(13, 7), layout="constrained")
     grid: Any = figure.subplots(2, 3)
     for axes, (title, column, labels, logarithmic) in zip(grid.flat, PANELS, strict=True):
-        for label in labels or [name for name in curves if name not in others]:
+        for label in labels or [name for name in curves if name not in named]:
             curve = curves.get(label, {})
             x, y = smoothed(curve["iteration"], curve[column]) if column in curve else ((), ())
             if len(x):

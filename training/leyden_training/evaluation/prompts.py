@@ -13,7 +13,7 @@ from leyden_training.data.dataset import load_dataset
 from leyden_training.data.items import Item, describe
 from leyden_training.data.scene import ATTRIBUTES, attribute_indices
 
-__all__ = ["HELD_OUT_SEED", "Prompt", "held_out_prompts", "stated", "truth"]
+__all__ = ["HELD_OUT_SEED", "Prompt", "as_text", "held_out_prompts", "stated", "truth"]
 
 HELD_OUT_SEED = 1_000_003
 """Of the renderer's scenes and captions. A data set of this seed cannot be evaluated on."""
