@@ -25,8 +25,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"guidance_scale": math.nan}, "guidance_scale", "0 to 2"),
     ({"guidance_scale": -math.inf}, "guidance_scale", "0 to 2"),
     ({"width_px": 100}, "width_px", "multiple of 8"),
-    ({"height_px": 2**30}, "height_px", "64 to 256"),
-    ({"width_px": -128}, "width_px", "64 to 256"),
+    ({"height_px": 2**30}, "height_px", "64 to 512"),
+    ({"width_px": -128}, "width_px", "64 to 512"),
     ({"image_count": 9}, "image_count", "1 to 8"),
     ({"image_count": -1}, "image_count", "1 to 8"),
     ({"seed": -1}, "seed", "2^53"),
@@ -119,7 +119,7 @@ def test_list_models_tells_what_each_accepts(server: RunningServer) -> None:
     assert (lightning.min_num_inference_steps, lightning.max_num_inference_steps) == (4, 4)
     assert (base.min_num_inference_steps, base.max_num_inference_steps) == (1, 100)
     assert lightning.max_guidance_scale == 2
-    assert (lightning.default_width_px, lightning.size_multiple_px) == (128, 8)
+    assert (lightning.default_width_px, lightning.size_multiple_px) == (256, 8)
     assert lightning.previews
     assert not models[RANDOM].previews
     assert list(base.solvers) == [pb.SOLVER_EULER, pb.SOLVER_EULER_ANCESTRAL]

@@ -33,7 +33,7 @@ def reference(model: str, random_model: Path, **fields: Any) -> list[NDArray[np.
 
 
 CASES = [
-    (LIGHTNING, 4, 0.0, 128, 128, ""),
+    (LIGHTNING, 4, 0.0, 256, 256, ""),
     (LIGHTNING, 4, 2.0, 128, 64, ""),
     (BASE, 1, 0.0, 128, 128, ""),
     (BASE, 8, 7.0, 96, 128, "blurry"),

@@ -88,7 +88,7 @@ def test_the_summary_tells_what_was_used_and_what_it_cost(server: RunningServer)
     summary = server.generate(seed=5, image_count=2).summary
     assert summary.model == LIGHTNING
     assert summary.model_revision.startswith("sha256:")
-    assert (summary.width_px, summary.height_px) == (128, 128)
+    assert (summary.width_px, summary.height_px) == (256, 256)
     assert summary.num_inference_steps == 4
     assert summary.solver == pb.SOLVER_EULER
     assert not summary.warnings

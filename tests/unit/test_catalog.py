@@ -80,7 +80,7 @@ def test_models_are_described_with_their_limits(catalog: ModelCatalog) -> None:
     assert absent.unavailable_reason == "its weights are missing"
     assert absent.max_size_px == 0
     assert (fast.min_num_inference_steps, fast.max_num_inference_steps) == (4, 4)
-    assert (fast.min_size_px, fast.max_size_px, fast.size_multiple_px) == (64, 256, 8)
+    assert (fast.min_size_px, fast.max_size_px, fast.size_multiple_px) == (64, 512, 8)
     assert (fast.max_guidance_scale, fast.max_image_count) == (2, 3)
     assert fast.revision == "sha256:0"
     assert fast.previews

@@ -14,7 +14,8 @@ from support.random_sdxl import write_random_unet_file
 from support.reference import max_difference, reference_images
 from support.stages import Stages, events_of, latents_of, reference_request, steps_of, write_model
 
-from leyden_server.model_repository import ResolvedModel
+from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.model_repository.repository import SHIPPED_MODELS
 
 LATENTS_TOLERANCE = 2e-3
 """Between an image's latents (deviation about 1) in a batch and alone, float32 on a CPU: other
@@ -54,6 +55,18 @@ def request(number: int, steps: int, guidance: float, **fields: Any) -> dict[str
         "height_px": 64,
         **fields,
     }
+
+
+@pytest.mark.parametrize("steps", [8, 4, 2])
+async def test_the_shipped_students_give_diffusers_pixels(steps: int) -> None:
+    """By the folder that stock diffusers loads: its own UNet and scheduler, the base's parts."""
+    name = f"leyden-tiny-lightning-{steps}step"
+    one = request(steps, steps, 0.0, width_px=128, height_px=192)
+    async with loaded(ModelRepository().resolve(name)) as stages:
+        (image,) = await stages.images([stages.request(**one)])
+    (expected,) = reference_images(SHIPPED_MODELS / name, **reference_request(one))
+    assert expected.std() > 10, "a picture this flat proves nothing"
+    assert max_difference(image, expected) <= 1
 
 
 async def test_steps_guidance_and_sizes_give_diffusers_pixels(random_model: ResolvedModel) -> None:

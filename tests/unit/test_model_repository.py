@@ -22,14 +22,21 @@ from leyden_server.stages.row_caps import measure_row_cap
 def test_the_embedded_models_resolve() -> None:
     repository = ModelRepository()
 
-    for name in ("leyden-tiny-base", "leyden-tiny-lightning-4step"):
+    students = [f"leyden-tiny-lightning-{steps}step" for steps in (8, 4, 2)]
+    for name in ("leyden-tiny-base", *students):
         model = repository.resolve(name)
         assert model.base_folder == SHIPPED_MODELS / "leyden-tiny-base"
         assert model.license == "Apache-2.0"
         assert (model.vae_scale_factor, model.latent_channels) == (8, 4)
+        assert (model.width_px, model.height_px) == (256, 256)
         assert model.max_prompt_tokens == 77
         assert model.preview is not None
         assert len(model.preview.factors) == model.latent_channels
+
+
+def test_the_embedded_models_are_small_enough_to_ship() -> None:
+    files = [file for file in SHIPPED_MODELS.rglob("*") if file.is_file() and not file.is_symlink()]
+    assert sum(file.stat().st_size for file in files) <= 60_000_000
 
 
 def test_models_of_one_base_share_its_key(lightning: ResolvedModel, base: ResolvedModel) -> None:

@@ -15,7 +15,7 @@ from leyden_server.stages.messages import PreviewRequest
 
 CONFIG = GatewayConfig(max_image_count=8, max_prompt_chars=100)
 INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN = 2**31 - 1, -(2**31), 2**63 - 1, -(2**63)
-SIZE = "a multiple of 8 from 64 to 256"
+SIZE = "a multiple of 8 from 64 to 512"
 SEED = "at least 0, and seed + image_count at most 2^53"
 REQUEST_ID = "1 to 128 of letters, digits, '.', '_', ':' and '-'"
 QUALITY = "1 to 100"
@@ -49,9 +49,9 @@ def violations(model: ResolvedModel, **fields: Any) -> dict[str, str]:
         ({"negative_prompt": "x" * 101}, "negative_prompt", "at most 100 characters; got 101"),
         *[
             ({"width_px": px}, "width_px", f"{SIZE} for model 'leyden-tiny-base'; got {px}")
-            for px in (-64, -1, 1, 8, 56, 65, 68, 257, 264, INT32_MAX, INT32_MIN)
+            for px in (-64, -1, 1, 8, 56, 65, 68, 513, 520, INT32_MAX, INT32_MIN)
         ],
-        *[({"height_px": px}, "height_px", SIZE) for px in (-64, 63, 100, 264, INT32_MAX)],
+        *[({"height_px": px}, "height_px", SIZE) for px in (-64, 63, 100, 520, INT32_MAX)],
         *[
             ({"num_inference_steps": n}, "num_inference_steps", "1 to 100 for model")
             for n in (-1, 101, INT32_MAX, INT32_MIN)
@@ -116,7 +116,7 @@ def test_a_wrong_value_names_its_field_and_what_is_allowed(
         {"prompt": "x" * 100},
         {"prompt": " "},
         {"negative_prompt": "x" * 100, "guidance_scale": 2},
-        *[{"width_px": px, "height_px": px} for px in (64, 72, 256)],
+        *[{"width_px": px, "height_px": px} for px in (64, 72, 512)],
         *[{"num_inference_steps": n} for n in (1, 100)],
         *[{"guidance_scale": scale} for scale in (0, 1, 20)],
         *[{"image_count": n} for n in (1, 8)],

@@ -162,6 +162,9 @@ def _distillation(command: AddCommand) -> None:
     )
     package.add_argument("teacher", type=Path, help="the diffusers SDXL folder that was distilled")
     package.add_argument("out", type=Path, help="the model repository's folder")
+    package.add_argument(
+        "--down-to", type=int, choices=(8, 4, 2, 1), default=1, help="the student of fewest steps"
+    )
     for parser in (distil, ablation):
         parser.add_argument("--scale", type=float, default=1.0, help="length of each run, a factor")
         parser.add_argument("--batch", type=_from_one, help="rows of each worker in each iteration")

@@ -84,7 +84,7 @@ def distil_is_finished(arguments: argparse.Namespace) -> bool:
 
 
 def package_all(arguments: argparse.Namespace) -> None:
-    """Write the teacher and all four students as models of a repository.
+    """Write the teacher and its students as models of a repository.
 
     Raises:
         FileNotFoundError: the teacher or a student is missing.
@@ -93,6 +93,7 @@ def package_all(arguments: argparse.Namespace) -> None:
     students = {
         stage.steps: (student_run(arguments.folder, stage.steps) / "unet", stage.prediction)
         for stage in usual_stages()
+        if stage.steps >= arguments.down_to
     }
     size = package(require_pipeline(arguments.teacher), students, arguments.out)
     print(f"{arguments.out}: {size / 1e6:.1f} MB")
