@@ -53,6 +53,11 @@ def test_what_a_person_wrote_stays(repository: Path) -> None:
     assert (repository / "leyden-tiny-base" / "README.md").read_text() == CARD
 
 
+def test_no_part_names_the_folder_that_it_was_trained_in(repository: Path) -> None:
+    for config in repository.rglob("config.json"):
+        assert "_name_or_path" not in config.read_text()
+
+
 @pytest.mark.parametrize("steps", [4, 1])
 def test_stock_diffusers_loads_a_student(repository: Path, steps: int) -> None:
     pipeline = StableDiffusionXLPipeline.from_pretrained(

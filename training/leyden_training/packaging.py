@@ -4,6 +4,7 @@ Weights and configs alone are written. What a person writes about a model, `mode
 card, stays as it is.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def package(pipeline: Path, students: dict[int, tuple[Path, Prediction]], out: P
 def _copy_folder(source: Path, target: Path) -> None:
     _remove(target)
     shutil.copytree(source, target)
+    _forget_origin(target / "config.json")
+
+
+def _forget_origin(config: Path) -> None:
+    """Take out where diffusers loaded the part from: a path of the machine that trained it."""
+    if config.exists():
+        fields = json.loads(config.read_text())
+        fields.pop("_name_or_path", None)
+        config.write_text(json.dumps(fields, indent=2) + "\n")
 
 
 def _link(link: Path, target: str) -> None:
