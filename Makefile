@@ -53,7 +53,7 @@ protos: install ## regenerate the Python stubs from protos/
 proto-baseline: install ## accept the protos of now as what later ones must not break
 	@cd protos && ../$(BIN)/buf build --exclude-source-info -o baseline.binpb
 
-bench: install ## measure on this machine: 20 minutes or so, with nothing else running
+bench: install ## measure on this machine: 45 minutes or so, with nothing else running
 	@$(BIN)/python -m benchmarks
 
 models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the same goes on
