@@ -44,17 +44,17 @@ DROPPED_SHARE = 0.1
 class TeacherSettings:
     """How the teacher is trained."""
 
-    half_iterations: int = 2500
+    half_iterations: int = 1000
     """On halves of the pictures, before the whole ones."""
 
-    whole_iterations: int = 2500
+    whole_iterations: int = 1500
     half_batch: int = 48
     """Rows of each worker in each iteration; even, since each caption is used twice."""
 
     whole_batch: int = 24
     learning_rate: float = 2.5e-3
     warmup: int = 50
-    cooldown: int = 1500
+    cooldown: int = 900
     ema_decay: float = 0.998
     seed: int = 0
 

@@ -60,13 +60,13 @@ class VaeSettings:
     """How the VAE is trained."""
 
     phases: tuple[Phase, ...] = (
-        Phase(iterations=1500, crop_px=64, batch=16),
-        Phase(iterations=500, crop_px=128, batch=8),
-        Phase(iterations=700, crop_px=None, batch=2),
+        Phase(iterations=675, crop_px=64, batch=16),
+        Phase(iterations=225, crop_px=128, batch=8),
+        Phase(iterations=315, crop_px=None, batch=2),
     )
     learning_rate: float = 4e-3
     warmup: int = 20
-    cooldown: int = 1200
+    cooldown: int = 540
     seed: int = 0
 
     @property
