@@ -57,7 +57,7 @@ def request(number: int, steps: int, guidance: float, **fields: Any) -> dict[str
     }
 
 
-@pytest.mark.parametrize("steps", [8, 4, 2])
+@pytest.mark.parametrize("steps", [8, 4, 2, 1])
 async def test_the_shipped_students_give_diffusers_pixels(steps: int) -> None:
     """By the folder that stock diffusers loads: its own UNet and scheduler, the base's parts."""
     name = f"leyden-tiny-lightning-{steps}step"
