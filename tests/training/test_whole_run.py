@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.tiny_training import SHAPE
+from support.tiny_training import SHAPE, write_latents
 from support.training_command import leyden_train
 
 from leyden_training.run_folder import read_checkpoint
@@ -64,16 +64,13 @@ def test_all_runs_through_once(
     assert "was begun with 0.003, not 1.0" in capsys.readouterr().err
 
 
-def test_a_stopped_run_goes_on(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGINT in the teacher's training, as Ctrl-C sends it; then that stage as `all` resumes it."""
-    for done in ("data", "latents"):
-        (tmp_path / done).symlink_to(tiny_folder / done)
+    write_latents(tmp_path, count=96)
     SHAPE.write(tmp_path / "shape.json")
     command = [
         *(sys.executable, "-m", "leyden_training.cli", "--folder", str(tmp_path)),
-        *("--workers", "1", "--shape", str(tmp_path / "shape.json"), "all", "--scale", "0.0048"),
+        *("--workers", "1", "--shape", str(tmp_path / "shape.json"), "all", "--scale", "0.0096"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment)

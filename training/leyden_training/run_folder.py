@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from leyden_training.workers import Workers
+from leyden_training.workers import STOPPING, Workers
 
 __all__ = ["RunFolder", "StopRequest", "has_reached", "read_checkpoint"]
 
@@ -22,8 +22,9 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             signal.signal(number, self._ask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # `run_workers` blocks them
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -10,7 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -18,8 +21,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-__all__ = ["Workers", "on_device", "run_workers", "worker_count"]
+__all__ = ["STOPPING", "Workers", "on_device", "run_workers", "worker_count"]
 
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that tell a run to stop."""
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -76,7 +82,8 @@ def run_workers(
 ) -> None:
     """Call `work(workers, **arguments)` in every worker and wait for all of them.
 
-    Signal handlers that a worker sets in this process, where it is the only one, are undone.
+    SIGINT and SIGTERM to this process are the workers' to answer. Signal handlers that a worker
+    sets in this process, where it is the only one, are undone.
 
     Args:
         work: a module-level function.
@@ -95,13 +102,21 @@ def run_workers(
         with _signals_given_back():
             work(Workers(0, 1, torch.device("cuda" if gpu else "cpu")), **arguments)
         return
-    # A worker turns SIGINT into "write a checkpoint and stop"; the parent only waits.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            spawn(_worker, (count, Path(folder) / "rendezvous", work, dict(arguments)), count)
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with _signals_given_back(), tempfile.TemporaryDirectory() as folder:
+        rendezvous = Path(folder) / "rendezvous"
+        # A worker starts with both signals blocked, and lets in what has come when it can answer:
+        # with its `StopRequest`. The tracker, as it starts, would let them in before.
+        resource_tracker.ensure_running()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            context: Any = spawn(
+                _worker, (count, rendezvous, work, dict(arguments)), count, join=False
+            )
+            _pass_on_signals(context.processes)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        while not context.join():
+            pass
 
 
 def worker_count(asked: int | None = None) -> int:
@@ -111,9 +126,22 @@ def worker_count(asked: int | None = None) -> int:
     return asked or len(os.sched_getaffinity(0))
 
 
+def _pass_on_signals(processes: Iterable[BaseProcess]) -> None:
+    """Let the workers decide what a signal to this process means."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        for process in processes:
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, number)
+
+    for number in STOPPING:
+        signal.signal(number, pass_on)
+
+
 @contextmanager
 def _signals_given_back() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPPING}
     try:
         yield
     finally:

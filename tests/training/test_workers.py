@@ -1,0 +1,63 @@
+"""A signal to the process that started the workers reaches them, whenever it comes."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("early", [True, False])
+def test_workers_stop_by_a_signal_to_their_parent(
+    tmp_path: Path, number: signal.Signals, early: bool
+) -> None:
+    """Early is before a worker has imported what it is to do."""
+    (tmp_path / "waiting.py").write_text(
+        textwrap.dedent(
+            """
+            import time
+            from pathlib import Path
+
+            from leyden_training.run_folder import StopRequest
+            from leyden_training.workers import Workers, run_workers
+
+
+            def wait(workers: Workers, folder: Path) -> None:
+                stop = StopRequest()
+                (folder / f"begun-{workers.rank}").touch()
+                while not workers.any(stop.asked):
+                    time.sleep(0.01)
+                (folder / f"stopped-{workers.rank}").touch()
+
+
+            if __name__ == "__main__":
+                folder = Path(__file__).parent
+                run_workers(wait, {"folder": folder}, 2)
+                (folder / "returned").touch()
+            """
+        )
+    )
+    process = subprocess.Popen([sys.executable, tmp_path / "waiting.py"], cwd=tmp_path)
+    try:
+        parent, deadline = psutil.Process(process.pid), time.monotonic() + 120
+        begun = tmp_path / "begun-1"
+        while not (has_spawned(parent) if early else begun.exists()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+    found = {file.name for file in tmp_path.iterdir()}
+    assert {"stopped-0", "stopped-1", "returned"} <= found
+
+
+def has_spawned(parent: psutil.Process) -> bool:
+    """Whether both workers are there."""
+    return sum("spawn_main" in " ".join(child.cmdline()) for child in parent.children()) == 2
