@@ -42,6 +42,7 @@ TOLERANCE = 0.03
 
 FLAT = RandomShape(
     # Few, wide operators: one row keeps the core as busy as eight do.
+    sample_size=FLAT_SAMPLE_SIZES[0],
     block_out_channels=(16, 32),
     layers_per_block=1,
     text_widths=(64, 96),
