@@ -102,7 +102,7 @@ def test_the_ablation_trains_each_variant_once(
     assert leyden_train(monkeypatch, folder, *ablation) == 0
     assert written(folder / "ablation") == first
 
-    longer = ("ablation", folder / "other", "--scale", 0.007, "--batch", 2, "--variant", "full")
+    longer = ("ablation", folder / "other", "--scale", 0.02, "--batch", 2, "--variant", "full")
     assert leyden_train(monkeypatch, folder, *longer) == 0
     recipe = json.loads((folder / "ablation" / "full" / "stage.json").read_text())
     assert recipe["stage"]["distillation_iterations"] == 2
@@ -124,14 +124,14 @@ def test_a_stopped_student_says_so_and_goes_on_by_its_own_recipe_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(Workers, "average_gradients", stop)
-        assert leyden_train(patch, tmp_path, *distil, "--scale", 0.004) == 130
+        assert leyden_train(patch, tmp_path, *distil, "--scale", 0.01) == 130
     assert "goes on from the last checkpoint" in capsys.readouterr().err
     run = tmp_path / "students" / "8step"
     assert (run / "checkpoint.pt").exists()
     assert not (run / "unet").exists()
-    assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.007) == 2
+    assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.02) == 2
     assert "begun by another recipe" in capsys.readouterr().err
-    assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.004) == 0
+    assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.01) == 0
     assert (run / "unet").exists()
 
 
