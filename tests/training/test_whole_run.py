@@ -18,7 +18,7 @@ from leyden_training.timings import Timings
 
 pytestmark = pytest.mark.usefixtures("alone")
 
-SCALE = ("--scale", 0.003)
+SCALE = ("--scale", 0.007)
 STAGES = [
     *("render", "vae", "latents", "teacher", "export", "classifier"),
     *("distil", "ablation", "curves", "evaluate"),
@@ -61,7 +61,7 @@ def test_all_runs_through_once(
     assert said == [f"{stage}: finished already" for stage in STAGES]
 
     assert leyden_train(monkeypatch, tmp_path, "all", "--scale", 1) == 2
-    assert "was begun with 0.003, not 1.0" in capsys.readouterr().err
+    assert "was begun with 0.007, not 1.0" in capsys.readouterr().err
 
 
 def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
