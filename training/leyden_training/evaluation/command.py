@@ -58,7 +58,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise SystemExit(f"leyden-train: {error}") from error
     out: Path = arguments.report or folder / "evaluation" / "report"
     prompts = held_out_prompts(settings.pictures, native_px(systems[0]), folder / "data")
-    students = {f"{steps} steps": folder / "students" / f"{steps}step" for steps in STUDENT_STEPS}
+    students = {
+        f"{steps} step{'s' if steps > 1 else ''}": folder / "students" / f"{steps}step"
+        for steps in STUDENT_STEPS
+    }
     write_report(
         result,
         out,

@@ -99,5 +99,7 @@ def plot_curves(runs: Mapping[str, Path], out: Path) -> bool:
         axes.set_xlabel("iteration", fontsize=9)
         if len(axes.lines) > 1:
             axes.legend(fontsize=8)
+        elif not axes.lines:
+            axes.set_axis_off()
     figure.savefig(out, dpi=110)
     return True
