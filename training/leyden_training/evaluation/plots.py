@@ -100,6 +100,6 @@ def plot_curves(runs: Mapping[str, Path], out: Path) -> bool:
         if len(axes.lines) > 1:
             axes.legend(fontsize=8)
         elif not axes.lines:
-            axes.set_axis_off()
+            axes.set_visible(False)
     figure.savefig(out, dpi=110)
     return True
