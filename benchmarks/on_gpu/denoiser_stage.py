@@ -85,7 +85,7 @@ def _reference(
     run.say(f"denoiser: reference in float32, {size_px} px")
     images = Images(run.architecture, size_px, torch.float32, schedule)
     backwards = replace(schedule, timesteps=schedule.timesteps.flip(0))
-    runner = UNetRunner(unet)
+    runner = UNetRunner(unet, execution="eager")
     latents = denoise_alone(run.thread, runner, images, range(max(run.rows)))
     other_prompt = denoise_alone(run.thread, runner, images, [0], prompt_seed=max(run.rows))
     other_timesteps = denoise_alone(run.thread, runner, replace(images, schedule=backwards), [0])

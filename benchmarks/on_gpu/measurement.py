@@ -20,7 +20,7 @@ from benchmarks.on_gpu.other_stages import image_decoder_rows, text_encoder_rows
 from benchmarks.on_gpu.published import published_dicts
 from benchmarks.on_gpu.run import Row, Run
 from leyden_server.config import DenoiserConfig
-from leyden_server.denoiser import unet_execution
+from leyden_server.stages import compiler
 from leyden_server.stages.device import torch_threads
 from leyden_server.stages.torch_thread import TorchThread
 
@@ -43,7 +43,7 @@ def measure(asked: argparse.Namespace, said: Console) -> dict[str, Any]:
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
-    unet_execution.BACKEND = asked.compile_backend
+    compiler.BACKEND = asked.compile_backend
     # The float32 reference is to be float32: cuDNN would take TF32 for convolutions.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -25,7 +25,7 @@ __all__ = [
 DEFAULT_MODEL = "leyden-tiny-lightning-4step"
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-UNetExecution = Literal["eager", "compile", "compile_cuda_graphs"]
+UNetExecution = Literal["auto", "eager", "cuda_graphs", "compile", "compile_cuda_graphs"]
 
 
 class GatewayConfig(StrictModel):
@@ -165,10 +165,11 @@ class DenoiserConfig(StageConfig):
     """Further (width, height) pairs at which the warm-up measures what batching rows
     is worth, beside the model's native size."""
 
-    unet_execution: UNetExecution = "eager"
-    """How the UNet runs at the sizes of the warm-up; other sizes run eagerly. compile is
-    torch.compile: a start takes minutes more, and it needs a C++ compiler.
-    compile_cuda_graphs also captures each batch size as a CUDA graph; on a GPU only."""
+    unet_execution: UNetExecution = "auto"
+    """How the UNet runs at the sizes of the warm-up; other sizes run eagerly. cuda_graphs
+    captures each batch size as a CUDA graph; on a GPU only, where auto chooses it; on a CPU
+    auto is eager. compile is torch.compile: a start takes minutes more, and it needs a C++
+    compiler. compile_cuda_graphs is both, and the fastest."""
 
 
 class ImageDecoderConfig(StageConfig):

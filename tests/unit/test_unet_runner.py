@@ -12,21 +12,22 @@ import pytest
 import torch
 from support.stages import batch_rows, events_of, latents_of, plain_request, random_prompt
 from torch._dynamo.utils import counters
+from torch._inductor import config as inductor_config
 
 from leyden_server.config import DenoiserConfig, UNetExecution
-from leyden_server.denoiser import unet_execution
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import ConfigError
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages import compiler
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(unet_execution, "BACKEND", "eager")
+    monkeypatch.setattr(compiler, "BACKEND", "eager")
     torch.compiler.reset()
     counters.clear()
     yield
@@ -111,6 +112,20 @@ def test_a_shape_that_was_not_prepared_runs_eagerly(
     assert compiled_shapes() == 1
 
 
+def test_all_numbers_of_rows_but_one_share_compiled_code(
+    random_model: ResolvedModel, without_inductor: None
+) -> None:
+    runner = load(random_model)
+    executor = UNetExecutor(runner.unet, "compile")
+    for rows, compiled in ((1, 1), (2, 2), (4, 2), (8, 2)):
+        inputs = random_inputs(runner, rows, seed=rows)
+        executor.prepare(inputs)
+        assert_eager(runner, executor, inputs)
+        assert compiled_shapes() == compiled
+    executor.prepare(random_inputs(runner, 8, 0, side=12))
+    assert compiled_shapes() == 3
+
+
 def test_a_result_outlives_the_next_run(
     random_model: ResolvedModel, without_inductor: None
 ) -> None:
@@ -170,25 +185,29 @@ def test_only_what_is_compiled_or_on_a_gpu_is_padded(random_model: ResolvedModel
     assert compiled.buckets(1) == [1]
 
 
-def test_graphs_on_a_cpu_are_refused(random_model: ResolvedModel) -> None:
-    message = r"denoiser\.unet_execution: compile_cuda_graphs needs a CUDA device.* cpu; eager"
+def test_what_is_chosen_on_a_cpu_is_eager(random_model: ResolvedModel) -> None:
+    runner = load(random_model, "auto")
+    assert UNetExecutor(runner.unet, "auto").execution == "eager"
+    assert runner.buckets(8) == [1]
+
+
+@pytest.mark.parametrize("execution", ["cuda_graphs", "compile_cuda_graphs"])
+def test_graphs_on_a_cpu_are_refused(random_model: ResolvedModel, execution: UNetExecution) -> None:
+    message = rf"denoiser\.unet_execution: {execution} needs a CUDA device.* cpu; auto, eager"
     with pytest.raises(ConfigError, match=message):
-        load(random_model, "compile_cuda_graphs")
+        load(random_model, execution)
 
 
-def test_a_machine_without_a_compiler_is_told_so(
-    random_model: ResolvedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_without_a_compiler_is_told_so(random_model: ResolvedModel) -> None:
     torch.compiler.reset()
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
     runner = load(random_model, "compile")
-    with pytest.raises(ConfigError, match=r"torch\.compile failed.*C\+\+ compiler"):
+    missing = inductor_config.patch({"cpp.cxx": ("no-such-compiler",), "fx_graph_cache": False})
+    with missing, pytest.raises(ConfigError, match=r"torch\.compile failed.*C\+\+ compiler"):
         runner.time_rows(1, 8, 8)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("execution", ["compile", "compile_cuda_graphs"])
+@pytest.mark.parametrize("execution", ["cuda_graphs", "compile", "compile_cuda_graphs"])
 def test_on_a_gpu_every_run_equals_eager(
     random_model: ResolvedModel, execution: UNetExecution
 ) -> None:

@@ -1,8 +1,9 @@
-"""How a UNet forward runs: eagerly, compiled, or compiled and captured as a CUDA graph.
+"""How a UNet forward runs: eagerly, compiled, captured as a CUDA graph, or both.
 
-Compiling and capturing take one shape of inputs at a time, called a bucket here: so many
-rows at one latent size. The warm-up prepares buckets; inputs of any other shape run eagerly,
-so that no request ever waits for a compiler.
+A graph is captured for one shape of inputs, called a bucket here: so many rows at one latent
+size. Code is compiled for one size, once for a single row and once for all numbers above. The
+warm-up prepares buckets; inputs of any other shape run eagerly, so that no request ever waits
+for a compiler.
 
 The graphs are captured here rather than by `torch.compile(mode="reduce-overhead")`, whose
 graphs belong to the thread that made them, share their outputs' memory with the next replay,
@@ -19,14 +20,12 @@ from diffusers import UNet2DConditionModel
 
 from leyden_server.config import UNetExecution
 from leyden_server.errors import ConfigError
+from leyden_server.stages.compiler import any_number_of_rows, compiled, explained
 
 __all__ = ["Bucket", "UNetExecutor", "UNetInputs"]
 
 logger = logging.getLogger(__name__)
 
-BACKEND = "inductor"
-MAX_BUCKETS = 64
-"""dynamo's own limit is 8 compiled shapes of one function, fewer than two sizes may need."""
 RUNS_BEFORE_CAPTURE = 3
 """The first run compiles and tunes, which no capture allows; the others are for what cuDNN,
 cuBLAS and Triton still do lazily after it."""
@@ -62,21 +61,23 @@ class UNetExecutor:
 
     def __init__(self, unet: UNet2DConditionModel, execution: UNetExecution) -> None:
         """Raise ConfigError where the device cannot run so."""
+        if execution == "auto":
+            execution = "cuda_graphs" if unet.device.type == "cuda" else "eager"
+        self.execution: UNetExecution = execution
+        """What `auto` has come to."""
         self._unet = unet
-        self._execution = execution
         self._prepared: dict[Bucket, Forward] = {}
-        if execution == "eager":
-            return
-        if execution == "compile_cuda_graphs":
+        self._graph_memory: _GraphMemory | None = None
+        if execution in ("cuda_graphs", "compile_cuda_graphs"):
             if unet.device.type != "cuda":
                 raise ConfigError(
-                    "denoiser.unet_execution: compile_cuda_graphs needs a CUDA device and the "
-                    f"UNet is on {unet.device.type}; eager and compile run there"
+                    f"denoiser.unet_execution: {execution} needs a CUDA device and the UNet is "
+                    f"on {unet.device.type}; auto, eager and compile run there"
                 )
-            self._memory = _GraphMemory(unet.device)
-        torch._dynamo.config.recompile_limit = MAX_BUCKETS
-        # fullgraph: a break in the graph is an error now rather than a slow step later.
-        self._compiled = torch.compile(unet, backend=BACKEND, dynamic=False, fullgraph=True)
+            self._graph_memory = _GraphMemory(unet.device)
+        self._compiles = execution in ("compile", "compile_cuda_graphs")
+        if self._compiles:
+            self._compiled = compiled(unet)
 
     @property
     def prepared(self) -> frozenset[Bucket]:
@@ -98,26 +99,29 @@ class UNetExecutor:
             torch.OutOfMemoryError: the device has not enough memory for the bucket.
 
         """
-        if self._execution == "eager" or inputs.bucket in self._prepared:
+        if self.execution == "eager" or inputs.bucket in self._prepared:
             return
         started_s = time.monotonic()
-        forward: Forward
-        try:
-            if self._execution == "compile":
-                forward = _BufferedForward(self._run_compiled, inputs)
-                forward(inputs)
-            else:
-                forward = _CapturedForward(self._run_compiled, inputs, self._memory)
-        except _compile_errors() as error:
-            raise _does_not_compile(error) from error
-        self._prepared[inputs.bucket] = forward
+        if self._compiles:
+            with explained("denoiser.unet_execution"):
+                self._prepared[inputs.bucket] = self._ready(self._run_compiled, inputs)
+        else:
+            self._prepared[inputs.bucket] = self._ready(self._run_eagerly, inputs)
         logger.info(
             "UNet %s: %d rows at latents %dx%d ready in %.1f s",
-            self._execution,
+            self.execution,
             inputs.sample.shape[0],
             *inputs.sample.shape[2:],
             time.monotonic() - started_s,
         )
+
+    def _ready(self, forward: Forward, inputs: UNetInputs) -> Forward:
+        """Return `forward` once it has run for the bucket, captured where graphs are asked for."""
+        if self._graph_memory is not None:
+            return _CapturedForward(forward, inputs, self._graph_memory)
+        buffered = _BufferedForward(forward, inputs)
+        buffered(inputs)
+        return buffered
 
     def _run_eagerly(self, inputs: UNetInputs) -> torch.Tensor:
         return _forward(self._unet, inputs)
@@ -136,6 +140,7 @@ class _BufferedForward:
     def __init__(self, forward: Forward, inputs: UNetInputs) -> None:
         self._forward = forward
         self._buffers = UNetInputs(*(_buffer_like(tensor) for tensor in inputs))
+        any_number_of_rows(*self._buffers)
         self._fill(inputs)
 
     def __call__(self, inputs: UNetInputs) -> torch.Tensor:
@@ -202,18 +207,3 @@ def _forward(unet: Callable[..., tuple[torch.Tensor]], inputs: UNetInputs) -> to
         added_cond_kwargs={"text_embeds": inputs.text_embeds, "time_ids": inputs.time_ids},
         return_dict=False,
     )[0]
-
-
-def _compile_errors() -> tuple[type[Exception], ...]:
-    # Loaded with the compiler, so not before it is asked for.
-    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
-
-    return (TorchDynamoException, FailOnRecompileLimitHit)
-
-
-def _does_not_compile(error: Exception) -> ConfigError:
-    first_line = str(error).strip().split("\n", 1)[0]
-    return ConfigError(
-        f"denoiser.unet_execution: torch.compile failed: {type(error).__name__}: {first_line} "
-        "(it needs a C++ compiler such as g++ and, on a GPU, Triton); eager needs neither"
-    )

@@ -20,7 +20,7 @@ __all__ = ["UNetRunner"]
 class UNetRunner:
     """A UNet on a device. Not thread-safe: one run at a time."""
 
-    def __init__(self, unet: UNet2DConditionModel, *, execution: UNetExecution = "eager") -> None:
+    def __init__(self, unet: UNet2DConditionModel, *, execution: UNetExecution = "auto") -> None:
         """Take a loaded UNet, in its dtype and on its device.
 
         Raises:
@@ -30,7 +30,6 @@ class UNetRunner:
         self.dtype: torch.dtype = unet.dtype
         self.device: torch.device = unet.device
         self.unet = channels_last(unet.eval())
-        self._execution = execution
         self._executor = UNetExecutor(self.unet, execution)
 
     @classmethod
@@ -40,7 +39,7 @@ class UNetRunner:
         *,
         dtype: torch.dtype,
         device: torch.device,
-        execution: UNetExecution = "eager",
+        execution: UNetExecution = "auto",
     ) -> Self:
         """Load the weights.
 
@@ -64,16 +63,16 @@ class UNetRunner:
     def padded_rows(self, rows: int) -> int:
         """Return the batch bucket for so many rows.
 
-        A GPU and a compiled UNet get powers of two, so that few shapes are ever tuned for;
+        A GPU and a compiled UNet get powers of two, so that few shapes are ever prepared;
         a CPU pays for each row, so nothing else is padded there.
         """
-        if self.device.type == "cpu" and self._execution == "eager":
+        if self.device.type == "cpu" and self._executor.execution == "eager":
             return rows
         return 1 << (rows - 1).bit_length()
 
     def buckets(self, max_rows: int) -> list[int]:
         """Return the rows to warm up where nothing is measured, up to `max_rows`, padded."""
-        if self._execution == "eager":
+        if self._executor.execution == "eager":
             return [1]
         return [1 << power for power in range(self.padded_rows(max_rows).bit_length())]
 
