@@ -16,7 +16,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks.on_gpu.architecture import SDXL, TINY, Costs
 from benchmarks.on_gpu.denoiser_stage import denoiser_rows
 from benchmarks.on_gpu.machine import machine, matmul_tflops
-from benchmarks.on_gpu.other_stages import image_decoder_rows, text_encoder_rows
+from benchmarks.on_gpu.other_stages import (
+    image_decoder_rows,
+    text_encoder_rows,
+    vae_execution,
+)
 from benchmarks.on_gpu.published import published_dicts
 from benchmarks.on_gpu.run import Row, Run
 from leyden_server.config import DenoiserConfig
@@ -118,12 +122,17 @@ def _whole_images(rows: list[Row]) -> list[Row]:
     measured = [row for row in rows if "not_measured" not in row]
     text = {row["rows"]: row for row in measured if row["stage"] == "text_encoders"}
     decode = {
-        (row["size_px"], row["rows"]): row for row in measured if row["stage"] == "image_decoder"
+        (row["execution"], row["size_px"], row["rows"]): row
+        for row in measured
+        if row["stage"] == "image_decoder"
     }
     whole = []
     for row in measured:
-        number, key = row.get("rows"), (row.get("size_px"), row.get("rows"))
-        if row["stage"] != "denoiser" or number not in text or key not in decode:
+        if row["stage"] != "denoiser":
+            continue
+        number = row["rows"]
+        key = (vae_execution(row["execution"]), row["size_px"], number)
+        if number not in text or key not in decode:
             continue
         parts = {
             "text_ms": text[number]["wall_ms"]["median"] / number,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import numpy as np
@@ -13,11 +14,13 @@ from benchmarks.on_gpu.machine import free_memory, reset_memory
 from benchmarks.on_gpu.random_weights import resolved, write_text_encoders, write_vae
 from benchmarks.on_gpu.run import Row, Run, gave_up
 from benchmarks.on_gpu.timing import DeviceClock, timed_modules
+from leyden_server.config import UNetExecution, VaeExecution
+from leyden_server.errors import ConfigError
 from leyden_server.image_decoder.decoder import VaeDecoder
 from leyden_server.stages.messages import EncodedPrompt, FloatArray
 from leyden_server.text_encoder.encoder import PromptEncoder
 
-__all__ = ["image_decoder_rows", "text_encoder_rows"]
+__all__ = ["image_decoder_rows", "text_encoder_rows", "vae_execution"]
 
 PROMPT = "A serene mountain lake at sunrise, soft lighting, peaceful atmosphere"
 WARM_CALLS = 3
@@ -58,7 +61,8 @@ def text_encoder_rows(run: Run) -> Iterator[Row]:
         what = {"stage": "text_encoders", "rows": rows}
         reset_memory(run.device)
         result = _flat(run.thread.run(encoder.encode, some))
-        device_ms, wall_ms = _time(run, partial(encoder.encode, some), models)
+        marked = partial(timed_modules, models)
+        device_ms, wall_ms = _time(run, partial(encoder.encode, some), marked)
         yield run.row(
             what,
             compare(result, torch.cat(expected[:rows]), tolerance=run.tolerance),
@@ -80,12 +84,17 @@ def image_decoder_rows(run: Run) -> Iterator[Row]:
         seed=run.seed,
     )
 
-    def load(dtype: torch.dtype) -> VaeDecoder:
-        model = resolved(run.folder)
-        return run.thread.run(VaeDecoder, model, dtype=dtype, device=run.device)
+    def load(dtype: torch.dtype, execution: VaeExecution) -> VaeDecoder:
+        return run.thread.run(
+            VaeDecoder,
+            resolved(run.folder),
+            dtype=dtype,
+            device=run.device,
+            execution=execution,
+        )
 
     latents = {size: _latents(run, size) for size in run.sizes_px}
-    reference = load(torch.float32)
+    reference = load(torch.float32, "eager")
     expected = {}
     for size in run.sizes_px:
         run.say(f"image decoder: reference in float32, {size} px")
@@ -93,19 +102,49 @@ def image_decoder_rows(run: Run) -> Iterator[Row]:
         expected[size] = torch.from_numpy(np.stack(one_by_one))
     del reference
     free_memory(run.device)
-    decoder = load(run.dtype)
-    # The private parts are only hooked, to tell the model's time from that of the copies around it.
-    models: list[nn.Module] = [decoder._vae.decoder]
+    # One after another, in the order of the UNet's, without a second of the same.
+    for execution in dict.fromkeys(map(vae_execution, run.executions)):
+        try:
+            yield from _decoder_rows(run, load(run.dtype, execution), execution, latents, expected)
+        except ConfigError as error:  # it does not compile here
+            run.failures.append(str(error))
+            yield {"stage": "image_decoder", "execution": execution, "not_measured": str(error)}
+        free_memory(run.device)
+
+
+def vae_execution(unet_execution: UNetExecution) -> VaeExecution:
+    """Return how the VAE runs where the UNet does so; it has no graphs of its own."""
+    return "compile" if unet_execution in ("compile", "compile_cuda_graphs") else "eager"
+
+
+def _decoder_rows(
+    run: Run,
+    decoder: VaeDecoder,
+    execution: VaeExecution,
+    latents: dict[int, list[FloatArray]],
+    expected: dict[int, torch.Tensor],
+) -> Iterator[Row]:
+    marked = partial(_timed_executor, decoder)
     for size in run.sizes_px:
+        side = size // run.architecture.vae_scale_factor
         for rows in run.rows:
-            run.say(f"image decoder: {rows} images, {size} px")
+            run.say(f"image decoder: {execution}, {rows} images, {size} px")
             some = latents[size][:rows]
-            what = {"stage": "image_decoder", "size_px": size, "rows": rows}
+            what = {
+                "stage": "image_decoder",
+                "execution": execution,
+                "size_px": size,
+                "rows": rows,
+            }
             reset_memory(run.device)
+            started_s = time.perf_counter()
             try:
+                # As the stage's warm-up does, which compiles.
+                run.thread.run(decoder.time_rows, rows, side, side)
+                warm_up_s = time.perf_counter() - started_s
                 pixels = torch.from_numpy(np.stack(run.thread.run(decoder.decode, some)))
-                device_ms, wall_ms = _time(run, partial(decoder.decode, some), models)
-            except torch.OutOfMemoryError as error:
+                device_ms, wall_ms = _time(run, partial(decoder.decode, some), marked)
+            except (MemoryError, torch.OutOfMemoryError) as error:
                 row = gave_up(what, error)
             else:
                 row = run.row(
@@ -119,24 +158,42 @@ def image_decoder_rows(run: Run) -> Iterator[Row]:
                     device_ms=device_ms,
                     wall_ms=wall_ms,
                     flop=rows * run.costs.vae_flop[size],
-                )
+                ) | {"warm_up_s": warm_up_s}
             # Not in the except: until its end the error keeps what it ran out over.
             if "not_measured" in row:
                 free_memory(run.device)
             yield row
 
 
+@contextmanager
+def _timed_executor(decoder: VaeDecoder, clock: DeviceClock) -> Iterator[None]:
+    """Mark the VAE's runs: a hook on a compiled module would have it compiled again."""
+    executor = decoder._executor
+
+    def timed(latents: torch.Tensor) -> torch.Tensor:
+        with clock.region():
+            return executor(latents)
+
+    decoder._executor = timed  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        decoder._executor = executor
+
+
 def _time(
-    run: Run, call: Callable[[], object], models: list[nn.Module]
+    run: Run,
+    call: Callable[[], object],
+    marked: Callable[[DeviceClock], AbstractContextManager[None]],
 ) -> tuple[list[float], list[float]]:
-    """Return, for each call, the device time of the models' forwards and the wall time."""
+    """Return, for each call, the device time of what is marked and the wall time."""
     clock = DeviceClock(run.device)
 
     def timed() -> tuple[list[float], list[float]]:
         for _ in range(WARM_CALLS):
             call()
         device_ms, wall_ms = [], []
-        with timed_modules(models, clock):
+        with marked(clock):
             for _ in range(run.measured):
                 started_s = time.perf_counter()
                 call()

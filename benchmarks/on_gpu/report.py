@@ -26,11 +26,11 @@ def print_report(console: Console, figures: dict[str, Any]) -> None:
     for stage, title in (
         ("text_encoders", "Text encoders, tokenizers included"),
         ("denoiser", "Denoiser: one step of the engine, its rows at different steps"),
-        ("image_decoder", "Image decoder: latents to pixels, eager"),
+        ("image_decoder", "Image decoder: latents to pixels"),
     ):
         rows = [row for row in figures["rows"] if row["stage"] == stage]
         if rows:
-            console.print(_stage_table(title, rows, denoiser=stage == "denoiser"))
+            console.print(_stage_table(title, rows))
     if figures["whole_images"]:
         console.print(_whole_image_table(figures["whole_images"]))
     if figures["profile"]:
@@ -47,10 +47,12 @@ def print_report(console: Console, figures: dict[str, Any]) -> None:
         )
 
 
-def _stage_table(title: str, rows: list[Row], *, denoiser: bool) -> Table:
+def _stage_table(title: str, rows: list[Row]) -> Table:
+    measured: Row = next((row for row in rows if "not_measured" not in row), {})
+    denoiser, warmed_up = "images_per_s" in measured, "warm_up_s" in measured
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     names = ["what", "rows", "device ms", "p10 … p90", "wall ms", "ms a row"]
-    names += ["images/s", "warm-up s"] if denoiser else []
+    names += [*(["images/s"] if denoiser else []), *(["warm-up s"] if warmed_up else [])]
     names += ["TFLOP/s", "of peak", "GiB", "error"]
     for name in names:
         table.add_column(name, justify="left" if name == "what" else "right")
@@ -68,8 +70,8 @@ def _stage_table(title: str, rows: list[Row], *, denoiser: bool) -> Table:
             f"{wall['median']:.2f}",
             f"{wall['median'] / row['rows']:.2f}",
         ]
-        if denoiser:
-            cells += [f"{row['images_per_s']:.2f}", f"{row['warm_up_s']:.1f}"]
+        cells += [f"{row['images_per_s']:.2f}"] if denoiser else []
+        cells += [f"{row['warm_up_s']:.1f}"] if warmed_up else []
         peak = row["peak_memory"]
         cells += [
             f"{row['tflops']:.3g}",

@@ -26,6 +26,7 @@ DEFAULT_MODEL = "leyden-tiny-lightning-4step"
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 UNetExecution = Literal["auto", "eager", "cuda_graphs", "compile", "compile_cuda_graphs"]
+VaeExecution = Literal["eager", "compile"]
 
 
 class GatewayConfig(StrictModel):
@@ -178,6 +179,10 @@ class ImageDecoderConfig(StageConfig):
     max_batch_images: int = Field(default=4, ge=1)
     """Most images of one size in one run of the VAE; the warm-up lowers it where more
     do not pay."""
+
+    vae_execution: VaeExecution = "eager"
+    """How the VAE runs at the model's native size; other sizes and tiles run eagerly.
+    compile is torch.compile: a start takes a minute more, and it needs a C++ compiler."""
 
     tile_px: int = Field(default=1024, ge=128)
     """Most pixels of one run of the VAE, as the side of a square; it bounds the memory.

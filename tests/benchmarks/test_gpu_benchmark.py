@@ -58,8 +58,10 @@ def test_tiny_run_measures_every_stage_and_agrees_with_float32(tmp_path: Path) -
     assert [(row["stage"], row.get("execution"), row["rows"]) for row in rows] == [
         ("text_encoders", None, 1),
         ("text_encoders", None, 2),
-        ("image_decoder", None, 1),
-        ("image_decoder", None, 2),
+        ("image_decoder", "eager", 1),
+        ("image_decoder", "eager", 2),
+        ("image_decoder", "compile", 1),
+        ("image_decoder", "compile", 2),
         ("denoiser", "eager", 1),
         ("denoiser", "eager", 2),
         ("denoiser", "compile", 1),
@@ -129,6 +131,7 @@ def test_full_size_architecture_holds_and_computes_what_sdxl_does() -> None:
     ("arguments", "message"),
     [
         (["--tiny", "--executions", "compile_cuda_graphs"], "needs --device cuda"),
+        (["--tiny", "--executions", "cuda_graphs"], "cuda_graphs needs --device cuda"),
         (["--tiny", "--sizes", "60"], "a multiple of 32"),
         (["--tiny", "--rows", "0"], "must be at least 1"),
     ],

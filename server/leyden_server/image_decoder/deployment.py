@@ -35,7 +35,9 @@ class ImageDecoder:
         self._config = config
         device, dtype = device_and_dtype(config)
         self._vae_thread = TorchThread("vae", torch_threads(config))
-        self._decoder = self._vae_thread.run(VaeDecoder, model, dtype=dtype, device=device)
+        self._decoder = self._vae_thread.run(
+            VaeDecoder, model, dtype=dtype, device=device, execution=config.vae_execution
+        )
         self._encode_image = encode_image
         self._calls = 0
         self._tile_share = config.tile_px // model.vae_scale_factor

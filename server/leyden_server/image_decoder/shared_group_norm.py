@@ -2,6 +2,11 @@
 
 A GroupNorm takes mean and variance from all that it is given. Given a tile, it takes the
 tile's own, and the tile comes out in other colours than it has in the whole image.
+
+The same formula, with an image's own statistics, is also what a GPU runs in half precision.
+torch's GroupNorm there copies an image that lies channels last twice, and sums it up with one
+thread block for each of 32 groups: on an H200, whose 132 multiprocessors wait meanwhile, that
+was three quarters of decoding SDXL's 1024 x 1024. Compiled code fuses torch's own.
 """
 
 import math
@@ -71,6 +76,16 @@ class SharedGroupNorms:
                 norm.moments = None
 
 
+def is_slow_in_torch(x: torch.Tensor) -> bool:
+    """Tell whether x is an image on a GPU, in half precision and channels last."""
+    return (
+        x.is_cuda
+        and x.dim() == 4
+        and x.dtype in (torch.bfloat16, torch.float16)
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
 class _SharedGroupNorm(torch.nn.GroupNorm):
     def __init__(self, norm: torch.nn.GroupNorm) -> None:
         super().__init__(norm.num_groups, norm.num_channels, norm.eps, device="meta")
@@ -88,9 +103,26 @@ class _SharedGroupNorm(torch.nn.GroupNorm):
         """Normalize x (B, C, …)."""
         if self.patches:
             self.moments = self._moments_of(x)
-        if self.moments is None:
-            return super().forward(x)
-        mean, mean_square = self.moments
+        if self.moments is not None:
+            return self._normalize(x, self.moments)
+        if not torch.compiler.is_compiling() and is_slow_in_torch(x):
+            return self.one_by_one(x)
+        return super().forward(x)
+
+    def one_by_one(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize each row of x (B, C, H, W) by its own statistics."""
+        rows = [self._normalize(row, self._own_moments(row)) for row in torch.split(x, 1)]
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def _own_moments(self, row: torch.Tensor) -> torch.Tensor:
+        """Return the moments (2, groups) of one row (1, C, H, W)."""
+        sums = row.sum((2, 3), dtype=torch.float32)
+        squares = torch.linalg.vector_norm(row, dim=(2, 3), dtype=torch.float32).square()
+        moments = torch.cat([sums, squares]).double() / row[0, 0].numel()
+        return moments.view(2, self.num_groups, -1).mean(2)
+
+    def _normalize(self, x: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
+        mean, mean_square = moments
         variance = (mean_square - mean.square()).clamp(min=0)
         channels = self.num_channels // self.num_groups
         # A batch norm with given statistics is this same formula, in one kernel that takes
