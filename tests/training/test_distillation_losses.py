@@ -1,14 +1,18 @@
 """Each loss acts, and one that is switched off is not there."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from diffusers import UNet2DConditionModel
 from support.tiny_training import ALONE
 
+from leyden_training.distillation.adversarial import AdversarialLosses
+from leyden_training.distillation.discriminator import Discriminator
 from leyden_training.distillation.lesson import Lesson, draw_lesson, load_text_encoders
 from leyden_training.distillation.stage import PARTS, Part, Stage
 from leyden_training.distillation.steps import NoiseLevels
@@ -58,7 +62,7 @@ def weights_after(
     state.iteration = iteration
     heads = [
         next(head.parameters())
-        for head in (state.discriminator.conditional_head, state.discriminator.unconditional_head)
+        for head in (state.discriminator.conditional_heads, state.discriminator.unconditional_heads)
     ]
     before = [head.detach().clone() for head in heads]
     encoder = state.discriminator.encoder.conv_in.weight.detach().clone()
@@ -118,6 +122,44 @@ def test_each_loss_moves_the_student(
     )
     torch.testing.assert_close(full, again, rtol=0, atol=0)
     assert (full != without).float().mean() > 0.01
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_the_discriminator_learns_which_of_two_ends_is_the_teachers(
+    tiny_folder: Path, teacher: UNet2DConditionModel, conditional: bool
+) -> None:
+    """Ends that lack sharpness, as those of a student of few steps do, of steps not seen before."""
+    torch.manual_seed(0)
+    discriminator = Discriminator(teacher)
+    optimizer = torch.optim.AdamW(discriminator.parameters(), 1e-3, betas=(0.0, 0.98))
+    losses = AdversarialLosses(discriminator, LEVELS, STAGE, conditional)
+    dataset = load_latents(tiny_folder / "latents")
+    encode = load_text_encoders(tiny_folder / "base", CPU)
+    told, pushed = [], []
+    for number in range(60):
+        random = np.random.default_rng(number)
+        lesson = draw_lesson(
+            dataset,
+            teacher,
+            encode,
+            levels=LEVELS,
+            stage=replace(STAGE, batch=8),
+            random=random,
+            device=CPU,
+        )
+        sharp = lesson.teacher_end
+        soft = F.interpolate(F.avg_pool2d(sharp, 2), scale_factor=2.0).requires_grad_()
+        values: dict[str, float] = {}
+        views = losses.views(lesson, soft, random)
+        (gradient,) = torch.autograd.grad(losses.of_student(lesson, views, values), soft)
+        pushed.append((gradient * (soft - sharp).detach()).sum().item())
+        loss = losses.of_discriminator(lesson, views, values)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        told.append(values["accuracy"])
+    assert np.mean(told[-20:]) > 0.9
+    assert np.mean(pushed[-20:]) > 0, "the student would be pushed away from its teacher"
 
 
 @pytest.mark.parametrize(

@@ -143,16 +143,22 @@ def test_gradients_of_the_discriminators_heads_are_right_on_the_smallest_maps(
 ) -> None:
     """At 64 px their last convolution sees one pixel; see `Discriminator.logits`."""
     discriminator = Discriminator(load_unet(tiny_folder / "base" / "unet"))
-    last = discriminator.unconditional_head[3]
+    deepest_head = discriminator.unconditional_heads[-1]
+    assert isinstance(deepest_head, nn.Sequential)
+    last = deepest_head[3]
     assert isinstance(last, nn.Conv2d)
     weight = last.weight
-    deepest = torch.randn((4, weight.shape[1], 2, 2), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    features = [
+        torch.randn((4, head[0].weight.shape[1], 2, 2), generator=generator)  # type: ignore[index]
+        for head in discriminator.unconditional_heads
+    ]
     for _ in range(10):
         leftovers = [torch.full_like(weight, torch.nan) for _ in range(50)]
         del leftovers  # what a gradient that is not written would show
         discriminator.zero_grad()
         with mixed_precision(CPU):
-            logits = discriminator.logits([deepest], None)
+            logits = discriminator.logits(features, None)
         logits.square().mean().backward()  # type: ignore[no-untyped-call]
         assert weight.grad is not None
         assert weight.grad.isfinite().all()

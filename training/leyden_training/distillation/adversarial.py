@@ -1,4 +1,12 @@
-"""The adversarial losses of one iteration, and feature matching."""
+"""The adversarial losses of one iteration, and feature matching.
+
+The losses are relativistic and paired (Jolicoeur-Martineau, arXiv 1807.00734; Huang et al., arXiv
+2501.05441): what counts is by how much the discriminator finds the teacher's end more of a
+teacher's than the student's end of the same step, under the same noise. The usual losses of
+SDXL-Lightning judge each end by itself, and two ends of one step differ far less than two
+prompts do: in 180 iterations of 16 rows such a discriminator told 60 in 100 ends of the 1-step
+student from its teacher's by themselves, and 95 in 100 side by side (docs/distillation.md).
+"""
 
 from dataclasses import dataclass
 
@@ -31,7 +39,7 @@ class Views:
 
 @dataclass(frozen=True)
 class AdversarialLosses:
-    """The non-saturating adversarial losses and feature matching of one iteration."""
+    """The relativistic adversarial losses and feature matching of one iteration."""
 
     discriminator: Discriminator
     levels: NoiseLevels
@@ -70,16 +78,20 @@ class AdversarialLosses:
         """Return what the student is to lower; a loss that is off is not computed."""
         loss = torch.zeros((), device=views.student.device)
         self.discriminator.requires_grad_(False)
+        wanted = self._teacher_features(lesson, views)
         with mixed_precision(views.student.device):
             fake = self.discriminator.features(views.student, views.timesteps, lesson.condition)
         if self.weight:
+            with mixed_precision(views.student.device), torch.no_grad():
+                start = self._start(lesson)
+                real_logits = self.discriminator.logits(wanted, start)
             with mixed_precision(views.student.device):
-                logits = self.discriminator.logits(fake, self._start(lesson))
-            generator = F.softplus(-logits).mean()
+                fake_logits = self.discriminator.logits(fake, start)
+            generator = F.softplus(real_logits - fake_logits).mean()
             values["generator"] = generator.item()
             loss = loss + self.weight * generator
         if self.stage.weights.feature_matching:
-            features = feature_distance(fake, self._teacher_features(lesson, views))
+            features = feature_distance(fake, wanted)
             values["features"] = features.item()
             loss = loss + self.stage.weights.feature_matching * features
         self.discriminator.requires_grad_(True)
@@ -96,9 +108,9 @@ class AdversarialLosses:
                 )
                 for x in (views.teacher, views.student)
             )
-        loss = F.softplus(-real).mean() + F.softplus(fake).mean()
+        loss = F.softplus(fake - real).mean()
         values["discriminator"] = loss.item()
-        values["accuracy"] = ((real > 0).float().mean() + (fake < 0).float().mean()).item() / 2
+        values["accuracy"] = (real.mean(1) > fake.mean(1)).float().mean().item()
         return loss
 
     def _start(self, lesson: Lesson) -> list[Tensor] | None:

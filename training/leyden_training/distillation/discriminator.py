@@ -1,9 +1,12 @@
-"""The discriminator: the UNet's own encoder, and small heads on its middle block.
+"""The discriminator: the UNet's own encoder, and a small head on each of its blocks.
 
 The encoder half of the teacher's UNet already tells pictures at every noise level and by
 their prompts; it is copied and trained on. With the conditional objective it looks at where a
 step started and where it ended, so that a student must keep to its teacher's trajectory; with
 the unconditional one at the end alone (SDXL-Lightning, arXiv 2402.13929, section 3.3).
+
+The paper's head is on the middle block; here every block has one, since what a student of few
+steps lacks first is sharpness, which the outer blocks see and the middle one hardly.
 """
 
 import copy
@@ -27,10 +30,10 @@ class Discriminator(nn.Module):
         self.encoder.up_blocks = nn.ModuleList()
         for unused in ("conv_norm_out", "conv_act", "conv_out"):
             setattr(self.encoder, unused, None)
-        channels = unet.config.block_out_channels[-1]
-        groups = unet.config.norm_num_groups
-        self.conditional_head = _head(2 * channels, channels, groups)
-        self.unconditional_head = _head(channels, channels, groups)
+        blocks, groups = unet.config.block_out_channels, unet.config.norm_num_groups
+        channels = [*blocks, blocks[-1]]
+        self.conditional_heads = nn.ModuleList(_head(2 * c, c, groups) for c in channels)
+        self.unconditional_heads = nn.ModuleList(_head(c, c, groups) for c in channels)
 
     def features(self, latents: Tensor, timesteps: Tensor, condition: Conditioning) -> list[Tensor]:
         """Return the outputs of the encoder's blocks, outermost first, the middle block's last."""
@@ -58,16 +61,18 @@ class Discriminator(nn.Module):
         return outputs
 
     def logits(self, end: list[Tensor], start: list[Tensor] | None) -> Tensor:
-        """Return (B,) logits from features of a step's end and, if conditional, of its start.
+        """Return (B, heads) logits from features of a step's end and, if conditional, its start.
 
         The heads compute in float32: on a map of one pixel oneDNN's bfloat16 convolution leaves
         the weight gradients of the outer taps as it finds them in memory, at times not a number.
         """
-        deepest = [end[-1]] if start is None else [end[-1], start[-1]]
-        head = self.unconditional_head if start is None else self.conditional_head
-        with torch.autocast(deepest[0].device.type, enabled=False):
-            out: Tensor = head(torch.cat(deepest, dim=1).float())
-        return out.mean(dim=(1, 2, 3))
+        heads = self.unconditional_heads if start is None else self.conditional_heads
+        seen = end
+        if start is not None:
+            seen = [torch.cat(both, dim=1) for both in zip(end, start, strict=True)]
+        with torch.autocast(end[-1].device.type, enabled=False):
+            judged = [head(f.float()).mean((1, 2, 3)) for head, f in zip(heads, seen, strict=True)]
+        return torch.stack(judged, dim=1)
 
 
 def _head(channels: int, width: int, groups: int) -> nn.Sequential:
