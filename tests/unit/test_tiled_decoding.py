@@ -346,7 +346,7 @@ def test_a_large_image_takes_the_memory_of_a_tile() -> None:
     peaks = json.loads(completed.stdout)
     image = 3 * 2048 * 1024
     band = 4 * 3 * 1024 * 608
-    # One tile's peak was 156 to 214 MB in four runs, that of all 270 to 290: what oneDNN keeps
-    # for itself differs.
-    assert peaks["tiled"] <= 2 * peaks["tile"] + image + 2 * band, peaks
+    # One tile's peak was 156 to 214 MB in thirteen runs, that of all 115 to 342: what oneDNN
+    # keeps for itself differs.
+    assert peaks["tiled"] <= 2.5 * peaks["tile"] + image + 2 * band, peaks
     assert peaks["tiled"] <= peaks["whole"] / 2, peaks
