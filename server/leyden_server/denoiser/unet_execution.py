@@ -127,6 +127,7 @@ class UNetExecutor:
         return _forward(self._unet, inputs)
 
     def _run_compiled(self, inputs: UNetInputs) -> torch.Tensor:
+        any_number_of_rows(*inputs)
         return _forward(self._compiled, inputs)
 
 
@@ -140,7 +141,6 @@ class _BufferedForward:
     def __init__(self, forward: Forward, inputs: UNetInputs) -> None:
         self._forward = forward
         self._buffers = UNetInputs(*(_buffer_like(tensor) for tensor in inputs))
-        any_number_of_rows(*self._buffers)
         self._fill(inputs)
 
     def __call__(self, inputs: UNetInputs) -> torch.Tensor:
