@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from support.stages import Gate, load_denoiser, plain_request, random_prompt, write_model
+from torch._dynamo.utils import counters
 
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.stages import compiler
 from leyden_server.stages.messages import DenoiseRequest
 
 MODEL_YAML = """\
@@ -75,3 +77,13 @@ def folder(random_model: ResolvedModel, tmp_path: Path) -> Path:
     shutil.copytree(random_model.base_folder, folder, copy_function=os.link)
     (folder / "model.yaml").unlink()
     return folder
+
+
+@pytest.fixture
+def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch.compile by dynamo's `eager` backend, its counters at zero."""
+    monkeypatch.setattr(compiler, "BACKEND", "eager")
+    torch.compiler.reset()
+    counters.clear()
+    yield
+    torch.compiler.reset()

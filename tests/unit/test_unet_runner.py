@@ -5,7 +5,6 @@ as it stands, in place of inductor, which takes minutes and a C++ compiler.
 """
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -20,18 +19,8 @@ from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import ConfigError
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages import compiler
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(compiler, "BACKEND", "eager")
-    torch.compiler.reset()
-    counters.clear()
-    yield
-    torch.compiler.reset()
 
 
 def load(model: ResolvedModel, execution: UNetExecution = "eager") -> UNetRunner:

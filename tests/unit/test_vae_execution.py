@@ -4,8 +4,6 @@ dynamo traces and guards here as it does in the server; its `eager` backend then
 as it stands, in place of inductor, which takes a minute and a C++ compiler.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -18,19 +16,9 @@ from leyden_server.image_decoder.decoder import VaeDecoder
 from leyden_server.image_decoder.shared_group_norm import ImageStatistics
 from leyden_server.image_decoder.tile_grid import Patch, Region
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages import compiler
 from leyden_server.stages.messages import FloatArray
 
 SIDE = 8
-
-
-@pytest.fixture
-def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(compiler, "BACKEND", "eager")
-    torch.compiler.reset()
-    counters.clear()
-    yield
-    torch.compiler.reset()
 
 
 def load(model: ResolvedModel, execution: VaeExecution) -> VaeDecoder:
