@@ -129,13 +129,13 @@ def train_vae(
                 ),
             )
             started = time.perf_counter()
-            seed = [settings.seed, iteration, workers.rank]
-            pictures = draw_pictures(
-                dataset, settings.phase_at(iteration), np.random.default_rng(seed)
-            ).to(workers.device)
+            random = np.random.default_rng([settings.seed, iteration, workers.rank])
+            pictures = draw_pictures(dataset, settings.phase_at(iteration), random)
+            pictures = pictures.to(workers.device)
             with mixed_precision(workers.device):
                 latents = vae.encode(pictures).latent_dist.mode()
-                noise = torch.randn_like(latents) * latents.detach().std() * LATENT_NOISE
+                noise = random.standard_normal(latents.shape, dtype=np.float32)
+                noise = torch.from_numpy(noise).to(latents) * latents.detach().std() * LATENT_NOISE
                 decoded = vae.decode(latents + noise).sample
             loss = reconstruction_loss(decoded.float(), pictures)
             loss.backward()
