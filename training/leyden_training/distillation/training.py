@@ -23,7 +23,7 @@ from leyden_training.distillation.stage import Stage
 from leyden_training.distillation.steps import NoiseLevels, step
 from leyden_training.latents import load_latents
 from leyden_training.optimizer import set_learning_rate
-from leyden_training.precision import mixed_precision
+from leyden_training.precision import mixed_precision, set_fast_attention
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
@@ -63,6 +63,7 @@ def distil(
     folder, stop = RunFolder(run, workers), StopRequest()
     torch.manual_seed(seed)
     teacher = UNet2DConditionModel.from_pretrained(teacher_unet).float().requires_grad_(False)
+    set_fast_attention(teacher, workers.device)
     state = TrainingState(on_device(teacher, workers.device).eval(), stage, workers.device)
     if saved := folder.load():
         state.load(saved)
