@@ -105,7 +105,7 @@ def test_the_ablation_trains_each_variant_once(
     longer = ("ablation", folder / "other", "--scale", 0.02, "--batch", 2, "--variant", "full")
     assert leyden_train(monkeypatch, folder, *longer) == 0
     recipe = json.loads((folder / "ablation" / "full" / "stage.json").read_text())
-    assert recipe["stage"]["distillation_iterations"] == 2
+    assert recipe["stage"]["distillation_iterations"] == 3
     assert recipe["stage"]["weights"]["conditional"] > 0
 
 

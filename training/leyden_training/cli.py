@@ -145,7 +145,7 @@ def _distillation(command: AddCommand) -> None:
     )
 
     ablation = command(
-        "ablation", distillation.ablation, "train the 4-step student once without each loss"
+        "ablation", distillation.ablation, "train the 2-step student once without each loss"
     )
     ablation.add_argument("teacher", type=Path, help="the diffusers SDXL folder that was distilled")
     ablation.add_argument(
@@ -165,8 +165,13 @@ def _distillation(command: AddCommand) -> None:
     package.add_argument(
         "--down-to", type=int, choices=(8, 4, 2, 1), default=1, help="the student of fewest steps"
     )
-    for parser in (distil, ablation):
-        parser.add_argument("--scale", type=float, default=1.0, help="length of each run, a factor")
+    for parser, scale in ((distil, 1.0), (ablation, distillation.ABLATION_SCALE)):
+        parser.add_argument(
+            "--scale",
+            type=float,
+            default=scale,
+            help="length of each run, as a factor of the usual; %(default)s by default",
+        )
         parser.add_argument("--batch", type=_from_one, help="rows of each worker in each iteration")
         parser.add_argument("--seed", type=int, default=0)
 
@@ -191,7 +196,13 @@ def _evaluation(command: AddCommand) -> None:
         metavar="NAME=FOLDER",
         help="the run folder of a student trained with other losses; may be given again",
     )
-    evaluate.add_argument("--ablation-steps", type=int, choices=(8, 4, 2, 1), default=4)
+    evaluate.add_argument(
+        "--ablation-steps",
+        type=int,
+        choices=(8, 4, 2, 1),
+        default=distillation.ABLATION_STEPS,
+        help="steps of those students; %(default)s by default",
+    )
     evaluate.add_argument(
         "--report", type=Path, help="folder of the page; evaluation/report by default"
     )

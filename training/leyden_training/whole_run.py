@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leyden_training.data.dataset import load_dataset
-from leyden_training.distillation.command import distil_is_finished, unfinished_variants
+from leyden_training.distillation.command import (
+    ABLATION_SCALE,
+    distil_is_finished,
+    unfinished_variants,
+)
 from leyden_training.evaluation.classifier_training import ClassifierSettings
 from leyden_training.evaluation.pictures import CHUNK
 from leyden_training.run_folder import has_reached, read_checkpoint
@@ -89,7 +93,10 @@ def whole_run(folder: Path, scale: float, vae: str | None) -> list[Stage]:
         Stage(("export", base), _has("base/model_index.json")),
         Stage(("classifier", "--iterations", str(iterations)), _has("classifier/classifier.pt")),
         Stage(("distil", base, "--scale", factor), distil_is_finished),
-        Stage(("ablation", base, "--scale", factor), lambda own: not unfinished_variants(own)),
+        Stage(
+            ("ablation", base, "--scale", str(ABLATION_SCALE * scale)),
+            lambda own: not unfinished_variants(own),
+        ),
         Stage(("curves",), curves_are_drawn),
         Stage(
             ("evaluate", base, *_evaluation_sizes(scale)),

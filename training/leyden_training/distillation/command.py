@@ -14,6 +14,7 @@ from leyden_training.workers import run_workers, worker_count
 
 __all__ = [
     "ABLATION_FROM",
+    "ABLATION_SCALE",
     "ABLATION_STEPS",
     "FULL",
     "VARIANTS",
@@ -27,8 +28,12 @@ __all__ = [
     "unfinished_variants",
 ]
 
-ABLATION_STEPS, ABLATION_FROM = 4, 8
-"""Steps of the ablation's students, and of the finished student that teaches them."""
+ABLATION_STEPS, ABLATION_FROM = 2, 4
+"""Steps of the ablation's students, and of the finished student that teaches them: at 4 steps
+a student begins so near its teacher that no loss makes a difference that shows."""
+
+ABLATION_SCALE = 0.3
+"""Length of the ablation's runs: short of what it takes to be told from the teacher no more."""
 
 LORA = "lora.safetensors"
 FULL = "full"
@@ -105,12 +110,12 @@ def _stages(arguments: argparse.Namespace) -> list[Stage]:
 
 
 def ablation(arguments: argparse.Namespace) -> None:
-    """Train the 4-step student once for each variant, all from the same 8-step student.
+    """Train the 2-step student once for each variant, all from the same 4-step student.
 
     The usual student stands for the full one if it was trained by the same recipe.
 
     Raises:
-        FileNotFoundError: the teacher, the latents or the 8-step student are missing.
+        FileNotFoundError: the teacher, the latents or the 4-step student are missing.
         KeyboardInterrupt: it was stopped.
         ValueError: a run in the folder was begun by another recipe.
 

@@ -200,30 +200,46 @@ def train_on(
         next_timesteps=lesson.next_timesteps,
         prediction_type=stage.prediction,
     )
-    distance = F.mse_loss(end, lesson.teacher_end)
+    # The losses see the end by itself; their gradients there then go through the student once.
+    seen = end.detach().requires_grad_()
+    distance = F.mse_loss(seen, lesson.teacher_end)
     values = {"distillation": distance.item()}
-    loss = stage.weights.distillation * distance
+    (of_distance,) = torch.autograd.grad(distance, seen)
+    gradient = stage.weights.distillation * of_distance
     conditional = stage.conditional_at(iteration)
     if stage.weights.adversarial and (conditional or stage.unconditional_at(iteration)):
         adversarial = AdversarialLosses(state.discriminator, levels, stage, conditional)
-        views = adversarial.views(lesson, end, random)
-        loss = loss + adversarial.of_student(lesson, views, values)
-        _update(student, state.optimizer, loss, workers)
+        views = adversarial.views(lesson, seen, random)
+        (judged,) = torch.autograd.grad(adversarial.of_student(lesson, views, values), seen)
+        # Nothing to divide by where both ends are the same: there is no pull then either.
+        size = of_distance.norm() / judged.norm().clamp(min=torch.finfo(judged.dtype).tiny)
+        _update(
+            student,
+            state.optimizer,
+            end,
+            workers,
+            gradient + stage.adversarial_share * size * judged,
+        )
         if adversarial.weight:
             loss = adversarial.of_discriminator(lesson, views, values)
             _update(state.discriminator, state.discriminator_optimizer, loss, workers)
     else:
-        _update(student, state.optimizer, loss, workers)
+        _update(student, state.optimizer, end, workers, gradient)
     state.average.update_parameters(student)
     state.iteration += 1
     return values
 
 
 def _update(
-    module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, workers: Workers
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    outcome: Tensor,
+    workers: Workers,
+    gradient: Tensor | None = None,
 ) -> None:
+    """Update by the gradient of a loss, or by that of an outcome of any shape, which is given."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    outcome.backward(gradient)
     workers.average_gradients(module.parameters())
     nn.utils.clip_grad_norm_(module.parameters(), 1.0)
     optimizer.step()
