@@ -1,4 +1,4 @@
-"""Classifier, two-sample test and whole evaluation on tiny pictures and models."""
+"""Classifier and whole evaluation on tiny pictures and models."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from leyden_training.data.scene import ATTRIBUTES
 from leyden_training.evaluation.adherence import OVERALL, adherence
 from leyden_training.evaluation.classifier import AttributeClassifier, judge, load_classifier
 from leyden_training.evaluation.classifier_training import ClassifierSettings, train_classifier
-from leyden_training.evaluation.intervals import Interval, resamples
+from leyden_training.evaluation.intervals import resamples
 from leyden_training.evaluation.pictures import (
     CHUNK,
     Paint,
@@ -38,13 +38,6 @@ from leyden_training.evaluation.prompts import (
     truth,
 )
 from leyden_training.evaluation.systems import System, available, usual_systems
-from leyden_training.evaluation.two_sample import (
-    FOLDS,
-    TwoSampleSettings,
-    side_by_side,
-    singly,
-    tell_apart,
-)
 from leyden_training.parts import (
     ModelShape,
     build_text_encoders,
@@ -176,40 +169,6 @@ def test_training_stops_and_goes_on(folder: Path, tmp_path: Path) -> None:
     assert (before["iteration"], after["iteration"]) == (2, 3)
 
 
-def told(
-    first: Pixels, second: Pixels, classifier: AttributeClassifier, epochs: int
-) -> tuple[Interval, Interval]:
-    logits = np.empty((len(first), 2))
-    for fold in range(FOLDS):
-        asked, found = tell_apart(first, second, fold, classifier, TwoSampleSettings(epochs=epochs))
-        logits[asked] = found
-    draws = resamples(len(first), 500)
-    return singly(logits, draws).interval(), side_by_side(logits, draws).interval()
-
-
-def test_two_sets_of_one_source_cannot_be_told_apart(
-    classifier: AttributeClassifier, prompts: tuple[Prompt, ...]
-) -> None:
-    """Within the interval in most of three tests; 95% intervals may miss one."""
-    found = [
-        told(rendered(prompts, number), rendered(prompts, number + 1), classifier, epochs=0)
-        for number in (0, 2, 4)
-    ]
-    assert sum(alone.low <= 0.5 <= alone.high for alone, _ in found) >= 2
-    assert sum(together.low <= 0.5 <= together.high for _, together in found) >= 2
-    assert abs(np.mean([alone.estimate for alone, _ in found]) - 0.5) < 0.07
-
-
-def test_sets_that_differ_can_be_told_apart(
-    classifier: AttributeClassifier, prompts: tuple[Prompt, ...]
-) -> None:
-    """The same scenes with noise in every pixel."""
-    noise = np.random.default_rng(0).normal(scale=16, size=(len(prompts), SIDE, SIDE, 3))
-    noisy = (rendered(prompts, 1) + noise).round().clip(0, 255).astype(np.uint8)
-    for found in told(rendered(prompts, 0), noisy, classifier, epochs=1):
-        assert found.estimate > 0.9
-
-
 def test_noise_of_two_blocks_differs_and_batches_change_nothing(
     folder: Path, prompts: tuple[Prompt, ...]
 ) -> None:
@@ -303,7 +262,7 @@ def test_whole_evaluation(
     (out / "distillation.md").write_text("# Of our own\n\nKept.\n")
     arguments = [
         *("--folder", folder, "--workers", 1, "evaluate", folder / "pipeline"),
-        *("--pictures", 16, "--draws", 50, "--speed-rounds", 1, "--epochs", 0),
+        *("--pictures", 16, "--draws", 50, "--speed-rounds", 1),
         *("--report", out, "--ablation", f"none={folder / 'students' / '4step'}"),
     ]
     random_unet(2).half().save_pretrained(folder / "ablation" / "without-conditional" / "unet")
@@ -347,11 +306,15 @@ def test_whole_evaluation(
         assert (out / image).stat().st_size > 1000
     assert len(re.findall(r"\| student, 4 steps \|", page)) >= 4
 
-    pictures = sorted((folder / "evaluation" / "pictures").rglob("*.npy"))
-    folds = sorted((folder / "evaluation" / "two-sample").rglob("*.json"))
-    written = [file.stat().st_mtime_ns for file in [*pictures, *folds]]
+    made = sorted(
+        file
+        for kind in ("pictures/*/*.npy", "statistics/*.npz", "two-sample/*.json")
+        for file in (folder / "evaluation").glob(kind)
+    )
+    assert {file.suffix for file in made} == {".npy", ".npz", ".json"}
+    written = [file.stat().st_mtime_ns for file in made]
     assert run_cli(monkeypatch, *arguments) == 0
-    assert [file.stat().st_mtime_ns for file in [*pictures, *folds]] == written
+    assert [file.stat().st_mtime_ns for file in made] == written
     assert (out / "distillation.md").read_text().count("evaluation: begin") == 1
 
 

@@ -187,7 +187,6 @@ def _evaluation(command: AddCommand) -> None:
     evaluate.add_argument("--pictures", type=int, default=256, help="of each system")
     evaluate.add_argument("--guidance", type=float, default=2.5, help="of the teacher")
     evaluate.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
-    evaluate.add_argument("--epochs", type=int, default=4, help="of each two-sample classifier")
     evaluate.add_argument("--speed-rounds", type=int, default=5, help="of timing")
     evaluate.add_argument(
         "--ablation",

@@ -22,7 +22,7 @@ from leyden_training.vae_training import VaeSettings, shortened
 __all__ = ["run"]
 
 PICTURES = 10_000
-EVALUATION = {"pictures": (256, 16), "draws": (1000, 50), "speed_rounds": (5, 1), "epochs": (4, 0)}
+EVALUATION = {"pictures": (256, 16), "draws": (1000, 50), "speed_rounds": (5, 1)}
 """Sizes of the evaluation, by its options: as many at a scale of 1 and above, as many at least."""
 
 Parse = Callable[[Sequence[str]], argparse.Namespace]

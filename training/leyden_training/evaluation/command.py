@@ -13,7 +13,6 @@ from leyden_training.evaluation.evaluation import (
 from leyden_training.evaluation.prompts import held_out_prompts
 from leyden_training.evaluation.report import PAGE, write_report
 from leyden_training.evaluation.systems import STUDENT_STEPS, available, usual_systems
-from leyden_training.evaluation.two_sample import TwoSampleSettings
 
 __all__ = ["run", "trained_variants"]
 
@@ -33,7 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
             pictures=arguments.pictures,
             draws=arguments.draws,
             speed_rounds=arguments.speed_rounds,
-            two_sample=TwoSampleSettings(epochs=arguments.epochs),
         )
         systems, missing = available(
             usual_systems(

@@ -1,18 +1,23 @@
-"""The two-sample tests of an evaluation: one file for each fold, so that none is asked twice."""
+"""The two-sample tests of an evaluation, one file each, so that none is made twice."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from leyden_training.evaluation.classifier import load_classifier
 from leyden_training.evaluation.intervals import Floats
-from leyden_training.evaluation.pictures import PictureSet
-from leyden_training.evaluation.two_sample import FOLDS, TwoSampleSettings, tell_apart
+from leyden_training.evaluation.statistics import Description
+from leyden_training.evaluation.two_sample import (
+    FOLDS,
+    PROMPT_RIDGE,
+    RIDGE,
+    SEED,
+    folds,
+    tell_apart,
+)
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import StopRequest
 from leyden_training.workers import Workers
@@ -24,70 +29,48 @@ __all__ = ["Comparison", "compare"]
 class Comparison:
     """Two sets of pictures of the same prompts, and where the answers go."""
 
-    folder: Path
-    first: PictureSet
-    second: PictureSet
-    count: int
-    """Pictures of each set."""
+    file: Path
+    first: Description
+    second: Description
+    known: Floats
+    """What is known of each prompt, (N, K)."""
 
-    classifier: Path
-    """Run folder of the attribute classifier."""
+    def missing(self) -> bool:
+        """Whether it is not answered yet, or was with other pictures."""
+        if not self.file.exists():
+            return True
+        return bool(json.loads(self.file.read_text())["key"] != self._key())
 
-    settings: TwoSampleSettings
-
-    def missing(self) -> list[int]:
-        """Return the folds that are not answered yet, or were with other pictures."""
-        key = self._key()
-        return [fold for fold in range(FOLDS) if self._answers(fold).get("key") != key]
-
-    def ask(self, fold: int, device: torch.device) -> None:
-        """Train on the other folds, ask about this one, and write the answers."""
-        prompts, logits = tell_apart(
-            self.first.load(self.count),
-            self.second.load(self.count),
-            fold,
-            load_classifier(self.classifier, device),
-            self.settings,
-        )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self._file(fold).with_suffix(".part")
-        answers = {"key": self._key(), "prompts": prompts.tolist(), "logits": logits.tolist()}
-        part.write_text(json.dumps(answers))
-        part.replace(self._file(fold))
+    def ask(self) -> None:
+        """Ask about every fold and write the answers."""
+        first, second = self.first.load(), self.second.load()
+        found = np.empty((len(first), 2))
+        for fold in range(FOLDS):
+            found[folds(len(first)) == fold] = tell_apart(first, second, self.known, fold)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        part = self.file.with_suffix(".part")
+        part.write_text(json.dumps({"key": self._key(), "logits": found.tolist()}))
+        part.replace(self.file)
 
     def logits(self) -> Floats:
         """Of each prompt's two pictures, (N, 2); above 0 for the second system."""
-        found = np.empty((self.count, 2))
-        for fold in range(FOLDS):
-            answers = json.loads(self._file(fold).read_text())
-            found[answers["prompts"]] = answers["logits"]
-        return found
-
-    def _file(self, fold: int) -> Path:
-        return self.folder / f"{fold}.json"
-
-    def _answers(self, fold: int) -> dict[str, object]:
-        file = self._file(fold)
-        found: dict[str, object] = json.loads(file.read_text()) if file.exists() else {}
-        return found
+        return np.array(json.loads(self.file.read_text())["logits"])
 
     def _key(self) -> str:
         """Of all that the answers depend on."""
-        digest = hashlib.sha256((self.classifier / "classifier.pt").read_bytes())
-        for picture_set in (self.first, self.second):
-            digest.update((picture_set.folder / "set.json").read_bytes())
-        digest.update(json.dumps([self.count, asdict(self.settings)]).encode())
+        digest = hashlib.sha256(self.known.tobytes())
+        for part in (self.first.key, self.second.key, FOLDS, SEED, RIDGE, PROMPT_RIDGE):
+            digest.update(str(part).encode())
         return digest.hexdigest()
 
 
 def compare(workers: Workers, comparisons: Sequence[Comparison]) -> None:
-    """Ask every fold that is missing, each worker its share, until done or told to stop."""
+    """Make every test that is missing, each worker its share, until done or told to stop."""
     stop = StopRequest()
-    jobs = [(c, fold) for c in comparisons for fold in c.missing()]
-    mine = jobs[workers.rank :: workers.count]
-    with training_progress("folds of two-sample tests", len(jobs), 0, workers) as progress:
-        for done, (comparison, fold) in enumerate(mine, 1):
-            comparison.ask(fold, workers.device)
+    jobs = [comparison for comparison in comparisons if comparison.missing()]
+    with training_progress("two-sample tests", len(jobs), 0, workers) as progress:
+        for done, comparison in enumerate(jobs[workers.rank :: workers.count], 1):
+            comparison.ask()
             progress(min(len(jobs), done * workers.count), {})
             if stop.asked:
                 return

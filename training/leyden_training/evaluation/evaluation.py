@@ -9,7 +9,7 @@ that must come out at 0.5.
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,13 @@ from leyden_training.evaluation.prompts import (
     Prompt,
     held_out_prompts,
     stated,
+    traits,
     truth,
 )
 from leyden_training.evaluation.speed import measure_speed
+from leyden_training.evaluation.statistics import Description, describe
 from leyden_training.evaluation.systems import System, full_student, is_ablation
-from leyden_training.evaluation.two_sample import TwoSampleSettings, side_by_side, singly
+from leyden_training.evaluation.two_sample import side_by_side, singly
 from leyden_training.workers import run_workers
 
 __all__ = ["EvaluationSettings", "evaluate", "native_px", "picture_sets"]
@@ -65,7 +67,6 @@ class EvaluationSettings:
     """Of the bootstrap."""
 
     speed_rounds: int = 5
-    two_sample: TwoSampleSettings = field(default_factory=TwoSampleSettings)
 
     def __post_init__(self) -> None:
         if self.pictures < 2 * CHUNK or self.pictures % CHUNK:
@@ -117,7 +118,12 @@ def evaluate(
     if any(s.missing(settings.pictures) for s in sets.values()):
         raise KeyboardInterrupt
 
-    comparisons = _comparisons(systems, sets, folder, classifier, settings)
+    comparisons = _comparisons(systems, prompts, sets, folder, classifier)
+    described = {d.file: d for c in comparisons.values() for d in (c.first, c.second)}
+    if any(d.missing() for d in described.values()):
+        run_workers(describe, {"descriptions": list(described.values())}, workers)
+    if any(d.missing() for d in described.values()):
+        raise KeyboardInterrupt
     if any(c.missing() for c in comparisons.values()):
         run_workers(compare, {"comparisons": list(comparisons.values())}, workers)
     if any(c.missing() for c in comparisons.values()):
@@ -177,20 +183,22 @@ def native_px(system: System) -> int:
 
 def _comparisons(
     systems: Sequence[System],
+    prompts: tuple[Prompt, ...],
     sets: dict[str, PictureSet],
     folder: Path,
     classifier: Path,
-    settings: EvaluationSettings,
 ) -> dict[str, Comparison]:
-    against = sets[f"{systems[0].name}, {OTHER_NOISE}"]
+    def described(name: str) -> Description:
+        file = folder / "statistics" / f"{_file_name(name)}.npz"
+        return Description(file, sets[name], len(prompts), classifier)
+
+    against, known = described(f"{systems[0].name}, {OTHER_NOISE}"), traits(prompts)
     return {
         system.name: Comparison(
-            folder / "two-sample" / _file_name(system.name),
-            sets[system.name],
+            folder / "two-sample" / f"{_file_name(system.name)}.json",
+            described(system.name),
             against,
-            settings.pictures,
-            classifier,
-            settings.two_sample,
+            known,
         )
         for system in systems
     }

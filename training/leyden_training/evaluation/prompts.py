@@ -13,7 +13,7 @@ from leyden_training.data.dataset import load_dataset
 from leyden_training.data.items import Item, describe
 from leyden_training.data.scene import ATTRIBUTES, attribute_indices
 
-__all__ = ["HELD_OUT_SEED", "Prompt", "as_text", "held_out_prompts", "stated", "truth"]
+__all__ = ["HELD_OUT_SEED", "Prompt", "as_text", "held_out_prompts", "stated", "traits", "truth"]
 
 HELD_OUT_SEED = 1_000_003
 """Of the renderer's scenes and captions. A data set of this seed cannot be evaluated on."""
@@ -74,6 +74,13 @@ def held_out_prompts(count: int, native_px: int, data: Path) -> tuple[Prompt, ..
 def truth(prompts: tuple[Prompt, ...]) -> npt.NDArray[np.int64]:
     """Class indices of the prompts' scenes, (N, len(ATTRIBUTES))."""
     return np.array([attribute_indices(prompt.item.scene) for prompt in prompts], np.int64)
+
+
+def traits(prompts: tuple[Prompt, ...]) -> npt.NDArray[np.float64]:
+    """Return the classes of `truth` as zeros and ones, (N, all classes), attributes in order."""
+    found = truth(prompts)
+    columns = [np.eye(len(classes))[found[:, i]] for i, classes in enumerate(ATTRIBUTES.values())]
+    return np.concatenate(columns, axis=1)
 
 
 def stated(prompts: tuple[Prompt, ...]) -> npt.NDArray[np.bool_]:
