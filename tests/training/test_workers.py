@@ -1,4 +1,4 @@
-"""A signal to the process that started the workers reaches them, whenever it comes."""
+"""Signals to the process that started the workers reach them; the only worker leaves no trace."""
 
 import signal
 import subprocess
@@ -9,6 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+
+from leyden_training.workers import Workers, run_workers
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -61,3 +64,25 @@ def test_workers_stop_by_a_signal_to_their_parent(
 def has_spawned(parent: psutil.Process) -> bool:
     """Whether both workers are there."""
     return sum("spawn_main" in " ".join(child.cmdline()) for child in parent.children()) == 2
+
+
+def test_the_only_worker_leaves_threads_and_signals_as_they_were() -> None:
+    """It runs in this process, as stages that may use every core do after it."""
+    before, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen: list[int] = []
+
+    def work(workers: Workers) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        seen.append(torch.get_num_threads() if workers.device.type == "cpu" else 1)
+        raise ValueError("stopped")
+
+    try:
+        with pytest.raises(ValueError, match="stopped"):
+            run_workers(work, {}, 1)
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        torch.set_num_threads(threads)
+        signal.signal(signal.SIGTERM, before)

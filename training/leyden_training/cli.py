@@ -11,7 +11,8 @@ from pathlib import Path
 
 from leyden_training import stages, whole_run
 from leyden_training.distillation import command as distillation
-from leyden_training.distillation.stage import PARTS
+from leyden_training.distillation.stage import GUIDANCE_SCALE, PARTS, TEACHER_STEPS
+from leyden_training.evaluation.evaluation import EvaluationSettings
 
 __all__ = ["build_parser", "main"]
 
@@ -85,7 +86,7 @@ def _from_one(text: str) -> int:
 
 def _data(command: AddCommand) -> None:
     render = command("render", stages.render, "render the pictures and their captions")
-    render.add_argument("--count", type=int, default=10_000, help="number of pictures")
+    render.add_argument("--count", type=int, default=whole_run.PICTURES, help="number of pictures")
     render.add_argument("--seed", type=int, default=0)
 
     vae = command("vae", stages.vae, "train the VAE")
@@ -132,8 +133,12 @@ def _distillation(command: AddCommand) -> None:
         "distil", distillation.distil_all, "distil a diffusers folder to 8, 4, 2, 1 steps"
     )
     distil.add_argument("teacher", type=Path, help="a diffusers SDXL folder")
-    distil.add_argument("--teacher-steps", type=int, default=32, help="of the first stage")
-    distil.add_argument("--guidance", type=float, default=2.5, help="folded in by the first stage")
+    distil.add_argument(
+        "--teacher-steps", type=int, default=TEACHER_STEPS, help="of the first stage"
+    )
+    distil.add_argument(
+        "--guidance", type=float, default=GUIDANCE_SCALE, help="folded in by the first stage"
+    )
     distil.add_argument("--down-to", type=int, choices=(8, 4, 2, 1), default=1)
     distil.add_argument("--rank", type=int, default=64, help="of the LoRA of each stage")
     distil.add_argument(
@@ -183,11 +188,12 @@ def _evaluation(command: AddCommand) -> None:
     evaluate = command(
         "evaluate", stages.evaluate, "compare the students with their teacher, and write a report"
     )
+    usual = EvaluationSettings()
     evaluate.add_argument("teacher", type=Path, help="its diffusers SDXL folder")
-    evaluate.add_argument("--pictures", type=int, default=256, help="of each system")
-    evaluate.add_argument("--guidance", type=float, default=2.5, help="of the teacher")
-    evaluate.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
-    evaluate.add_argument("--speed-rounds", type=int, default=5, help="of timing")
+    evaluate.add_argument("--pictures", type=int, default=usual.pictures, help="of each system")
+    evaluate.add_argument("--guidance", type=float, default=GUIDANCE_SCALE, help="of the teacher")
+    evaluate.add_argument("--draws", type=int, default=usual.draws, help="of the bootstrap")
+    evaluate.add_argument("--speed-rounds", type=int, default=usual.speed_rounds, help="of timing")
     evaluate.add_argument(
         "--ablation",
         type=stages.labelled_folder,
@@ -212,7 +218,7 @@ def _evaluation(command: AddCommand) -> None:
     sample.add_argument("model", type=Path)
     sample.add_argument("out", type=Path)
     sample.add_argument("--steps", type=int, default=25)
-    sample.add_argument("--guidance", type=float, default=2.5)
+    sample.add_argument("--guidance", type=float, default=GUIDANCE_SCALE)
     sample.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--prompt", action="append", help="instead of the usual twelve")

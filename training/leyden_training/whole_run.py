@@ -12,6 +12,7 @@ from leyden_training.distillation.command import (
     unfinished_variants,
 )
 from leyden_training.evaluation.classifier_training import ClassifierSettings
+from leyden_training.evaluation.evaluation import EvaluationSettings
 from leyden_training.evaluation.pictures import CHUNK
 from leyden_training.run_folder import has_reached, read_checkpoint
 from leyden_training.stages import curves_are_drawn, require_matplotlib, teacher_settings
@@ -19,11 +20,13 @@ from leyden_training.teacher_training import TeacherSettings
 from leyden_training.timings import Timings
 from leyden_training.vae_training import VaeSettings, shortened
 
-__all__ = ["run"]
+__all__ = ["PICTURES", "run"]
 
 PICTURES = 10_000
-EVALUATION = {"pictures": (256, 16), "draws": (1000, 50), "speed_rounds": (5, 1)}
-"""Sizes of the evaluation, by its options: as many at a scale of 1 and above, as many at least."""
+"""Of the data set that the embedded models are trained on."""
+
+LEAST = {"pictures": 16, "draws": 50, "speed_rounds": 1}
+"""Sizes of the shortest evaluation, by its options. From a scale of 1 up it has the usual ones."""
 
 Parse = Callable[[Sequence[str]], argparse.Namespace]
 
@@ -137,7 +140,8 @@ def _teacher_lengths(folder: Path, scale: float) -> list[str]:
 
 def _evaluation_sizes(scale: float) -> list[str]:
     options = []
-    for name, (usual, least) in EVALUATION.items():
+    for name, least in LEAST.items():
+        usual: int = getattr(EvaluationSettings, name)
         size = max(least, round(usual * min(1.0, scale)))
         size -= size % CHUNK if name == "pictures" else 0
         options += [f"--{name.replace('_', '-')}", str(size)]

@@ -82,8 +82,8 @@ def run_workers(
 ) -> None:
     """Call `work(workers, **arguments)` in every worker and wait for all of them.
 
-    SIGINT and SIGTERM to this process are the workers' to answer. Signal handlers that a worker
-    sets in this process, where it is the only one, are undone.
+    SIGINT and SIGTERM to this process are the workers' to answer. Signal handlers and the number
+    of threads that the only worker, which runs in this process, sets, are undone.
 
     Args:
         work: a module-level function.
@@ -96,11 +96,9 @@ def run_workers(
     """
     count = worker_count(count)
     if count == 1:
-        gpu = torch.cuda.is_available()
-        if not gpu:
-            torch.set_num_threads(1)
-        with _signals_given_back():
-            work(Workers(0, 1, torch.device("cuda" if gpu else "cpu")), **arguments)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with _signals_given_back(), _one_thread(device):
+            work(Workers(0, 1, device), **arguments)
         return
     with _signals_given_back(), tempfile.TemporaryDirectory() as folder:
         rendezvous = Path(folder) / "rendezvous"
@@ -137,6 +135,18 @@ def _pass_on_signals(processes: Iterable[BaseProcess]) -> None:
 
     for number in STOPPING:
         signal.signal(number, pass_on)
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """One thread of a CPU, as each of several workers has; what comes after has its own again."""
+    before = torch.get_num_threads()
+    try:
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -6,7 +6,14 @@ from typing import Literal, get_args
 
 from leyden_training.distillation.steps import Prediction
 
-__all__ = ["PARTS", "LossWeights", "Part", "Stage", "usual_stages"]
+__all__ = ["GUIDANCE_SCALE", "PARTS", "TEACHER_STEPS", "LossWeights", "Part", "Stage"]
+__all__ += ["usual_stages"]
+
+TEACHER_STEPS = 32
+"""Of the many-step teacher, in the first stage."""
+
+GUIDANCE_SCALE = 2.5
+"""Of the many-step teacher: folded in by the first stage, and what it is compared at."""
 
 Part = Literal["distillation", "conditional", "unconditional", "feature-matching", "adversarial"]
 """A loss that can be switched off; "adversarial" is all that need a discriminator."""
@@ -148,7 +155,9 @@ class Stage:
         return iteration >= self.distillation_iterations + self.conditional_iterations
 
 
-def usual_stages(teacher_steps: int = 32, guidance_scale: float = 2.5) -> tuple[Stage, ...]:
+def usual_stages(
+    teacher_steps: int = TEACHER_STEPS, guidance_scale: float = GUIDANCE_SCALE
+) -> tuple[Stage, ...]:
     """Return the stages down to 8, 4, 2 and 1 steps.
 
     The first folds guidance in by the distillation loss alone, as in the paper; each student is
