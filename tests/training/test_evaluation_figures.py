@@ -134,3 +134,14 @@ def test_folds_part_the_prompts_evenly() -> None:
     membership = folds(52)
     assert np.bincount(membership).tolist() == [11, 11, 10, 10, 10]
     assert len(np.bincount(membership)) == FOLDS
+    assert (membership != folds(52, repeat=1)).any()
+
+
+def test_repeats_are_averaged_for_each_prompt() -> None:
+    """Of two prompts the first is told right every time, the second half of the time."""
+    right, wrong = [-1.0, 1.0], [1.0, -1.0]
+    logits = np.array([[right, right], [right, wrong]])
+    for measure in (singly, side_by_side):
+        found = measure(logits, np.array([[0, 0], [1, 1]]))
+        assert found.value == 0.75
+        assert found.draws.tolist() == [1.0, 0.5]

@@ -17,11 +17,10 @@ from leyden_training.evaluation.pictures import PictureSet, Pixels, Rendering
 from leyden_training.evaluation.prompts import Prompt, held_out_prompts, traits
 from leyden_training.evaluation.statistics import Description, statistics
 from leyden_training.evaluation.two_sample import (
-    FOLDS,
-    folds,
+    REPEATS,
+    answers,
     side_by_side,
     singly,
-    tell_apart,
 )
 
 CPU = torch.device("cpu")
@@ -52,9 +51,7 @@ def rendered(prompts: Sequence[Prompt], number: int) -> Pixels:
 
 
 def told(first: Floats, second: Floats, known: Floats) -> tuple[Interval, Interval]:
-    logits = np.empty((len(first), 2))
-    for fold in range(FOLDS):
-        logits[folds(len(first)) == fold] = tell_apart(first, second, known, fold)
+    logits = answers(first, second, known)
     draws = resamples(len(first), 500)
     return singly(logits, draws).interval(), side_by_side(logits, draws).interval()
 
@@ -130,7 +127,7 @@ def test_an_answer_is_asked_for_anew_when_pictures_or_classifier_change(
     comparison.ask()
     assert not any(description.missing() for description in described)
     assert not comparison.missing()
-    assert comparison.logits().shape == (16, 2)
+    assert comparison.logits().shape == (REPEATS, 16, 2)
 
     described[0].pictures.folder.joinpath("set.json").write_text("of other weights")
     assert [description.missing() for description in described] == [True, False]

@@ -13,10 +13,10 @@ from leyden_training.evaluation.statistics import Description
 from leyden_training.evaluation.two_sample import (
     FOLDS,
     PROMPT_RIDGE,
+    REPEATS,
     RIDGE,
     SEED,
-    folds,
-    tell_apart,
+    answers,
 )
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import StopRequest
@@ -43,23 +43,20 @@ class Comparison:
 
     def ask(self) -> None:
         """Ask about every fold and write the answers."""
-        first, second = self.first.load(), self.second.load()
-        found = np.empty((len(first), 2))
-        for fold in range(FOLDS):
-            found[folds(len(first)) == fold] = tell_apart(first, second, self.known, fold)
+        found = answers(self.first.load(), self.second.load(), self.known)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps({"key": self._key(), "logits": found.tolist()}))
         part.replace(self.file)
 
     def logits(self) -> Floats:
-        """Of each prompt's two pictures, (N, 2); above 0 for the second system."""
+        """Of each prompt's two pictures, (REPEATS, N, 2); above 0 for the second system."""
         return np.array(json.loads(self.file.read_text())["logits"])
 
     def _key(self) -> str:
         """Of all that the answers depend on."""
         digest = hashlib.sha256(self.known.tobytes())
-        for part in (self.first.key, self.second.key, FOLDS, SEED, RIDGE, PROMPT_RIDGE):
+        for part in (self.first.key, self.second.key, FOLDS, REPEATS, SEED, RIDGE, PROMPT_RIDGE):
             digest.update(str(part).encode())
         return digest.hexdigest()
 

@@ -19,7 +19,9 @@ __all__ = [
 Row = Mapping[str, Any]
 
 STUDENT_4, STUDENT_8 = "student, 4 steps", "student, 8 steps"
-TEACHER, UNDISTILLED = "teacher, 50 steps", "teacher, 4 steps, unguided"
+TEACHER = "teacher, 50 steps"
+UNDISTILLED = {"teacher, 4 steps": "guided", "teacher, 4 steps, unguided": "unguided"}
+"""The teacher at a student's number of steps, and what to call it."""
 
 ARTICLE = (
     ("teacher, 50 steps", "Stable Diffusion XL, 50 steps", "1"),
@@ -143,13 +145,18 @@ def asked_table(rows: Sequence[Row]) -> str:
             _asked("4 steps: Fréchet distance, ratio", four["frechet_ratio"], most=1.25),
             _asked("4 steps: adherence, ratio", four["adherence_ratio"], least=0.97),
             _asked("4 steps: told from the teacher", four["two_sample"], most=0.65),
+            _asked("4 steps: told side by side", four["side_by_side"], most=0.65),
             *_eight(by_name.get(STUDENT_8), four),
         ]
     if control := by_name.get(TEACHER):
         asked.append(_control(control["two_sample"]))
-    if undistilled := by_name.get(UNDISTILLED):
-        found = undistilled["two_sample"]
-        asked.append(_asked("control: undistilled, 4 steps, told", found, least=0.95))
+    for name, which in UNDISTILLED.items():
+        if undistilled := by_name.get(name):
+            told, paired = undistilled["two_sample"], undistilled["side_by_side"]
+            asked += [
+                _asked(f"control: undistilled, 4 steps, {which}, told", told, least=0.95),
+                _asked(f"control: the same, {which}, side by side", paired, least=0.95),
+            ]
     return _table(("asked", "bound", "found", "met"), asked)
 
 
