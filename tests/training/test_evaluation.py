@@ -255,15 +255,20 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def test_whole_evaluation(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    folder = shutil.copytree(folder, tmp_path / "runs")
+    shutil.copytree(folder / "students" / "4step", folder / "students" / "2step")
     out = folder / "docs"
     out.mkdir()
     (out / "distillation.md").write_text("# Of our own\n\nKept.\n")
     arguments = [
         *("--folder", folder, "--workers", 1, "evaluate", folder / "pipeline"),
         *("--pictures", 16, "--draws", 50, "--speed-rounds", 1),
-        *("--report", out, "--ablation", f"none={folder / 'students' / '4step'}"),
+        *("--report", out, "--ablation", f"none={folder / 'students' / '2step'}"),
     ]
     random_unet(2).half().save_pretrained(folder / "ablation" / "without-conditional" / "unet")
     assert run_cli(monkeypatch, *arguments) == 0
@@ -280,11 +285,11 @@ def test_whole_evaluation(
     ]
     over_full = {row["name"]: row["over_full"] for row in result["systems"] if "over_full" in row}
     assert list(over_full) == [
-        "student, 4 steps",
+        "student, 2 steps",
         "ablation: without-conditional",
         "ablation: none",
     ]
-    for name in ("student, 4 steps", "ablation: none"):  # the same weights
+    for name in ("student, 2 steps", "ablation: none"):  # the same weights
         assert over_full[name]["frechet"]["estimate"] == pytest.approx(1)
     other = over_full["ablation: without-conditional"]["frechet"]
     assert other["estimate"] != pytest.approx(1, rel=1e-3)
