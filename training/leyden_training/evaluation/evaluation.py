@@ -43,7 +43,7 @@ from leyden_training.evaluation.prompts import (
 from leyden_training.evaluation.speed import measure_speed
 from leyden_training.evaluation.statistics import Description, describe
 from leyden_training.evaluation.systems import System, full_student, is_ablation
-from leyden_training.evaluation.two_sample import side_by_side, singly
+from leyden_training.evaluation.two_sample import FOLDS, REPEATS, side_by_side, singly
 from leyden_training.workers import run_workers
 
 __all__ = ["EvaluationSettings", "evaluate", "native_px", "picture_sets"]
@@ -138,6 +138,8 @@ def evaluate(
             "native_px": side,
             "reference_pictures": settings.pictures * REFERENCE_RENDERINGS,
             "held_out_seed": HELD_OUT_SEED,
+            "folds": FOLDS,
+            "repeats": REPEATS,
             "attributes_stated": int(stated(prompts).sum()),
         },
         "classifier": json.loads((classifier / "accuracy.json").read_text()),

@@ -13,7 +13,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from leyden_training.distillation.command import FULL
+from leyden_training.distillation.command import ABLATION_STEPS, FULL
 from leyden_training.distillation.stage import usual_stages
 from leyden_training.distillation.steps import Prediction
 from leyden_training.parts import require_pipeline
@@ -96,7 +96,7 @@ def usual_systems(
     *,
     guidance_scale: float,
     ablation: Mapping[str, Path] | None = None,
-    ablation_steps: int = 4,
+    ablation_steps: int = ABLATION_STEPS,
 ) -> tuple[System, ...]:
     """List everything that an evaluation compares, the 50-step teacher first.
 
