@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTokenizer
 
+from leyden_training.averaging import average_of
 from leyden_training.kept_weights import KeptTeacher, averaged_weights, read_kept
 from leyden_training.latents import LatentDataset, load_latents
 from leyden_training.optimizer import build_optimizers, set_learning_rate
@@ -91,9 +91,7 @@ class TeacherState:
         }
         self.teacher = on_device(Teacher(shape, tokenizer), workers.device)
         set_fast_attention(self.teacher.unet, workers.device)
-        self.average = AveragedModel(
-            self.teacher, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay)
-        )
+        self.average = average_of(self.teacher, settings.ema_decay)
         self.optimizers = build_optimizers(self.teacher, settings.learning_rate, workers)
 
     def checkpoint(self) -> dict[str, Any]:

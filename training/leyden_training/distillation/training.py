@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from leyden_training.averaging import average_of
 from leyden_training.distillation.adversarial import AdversarialLosses
 from leyden_training.distillation.discriminator import Discriminator
 from leyden_training.distillation.lesson import Lesson, draw_lesson, load_text_encoders
@@ -144,9 +144,7 @@ class TrainingState:
         self.stage = stage
         self.iteration = 0
         self.student = copy.deepcopy(teacher).requires_grad_(True)
-        self.average = AveragedModel(
-            self.student, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay)
-        )
+        self.average = average_of(self.student, stage.ema_decay)
         self.discriminator = on_device(Discriminator(teacher), device)
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), stage.learning_rate, betas=(0.5, 0.98), weight_decay=0.0

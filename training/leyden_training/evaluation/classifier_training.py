@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderKL
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from leyden_training.averaging import average_of
 from leyden_training.data.dataset import Bucket, Dataset, load_dataset
 from leyden_training.data.scene import ATTRIBUTES
 from leyden_training.evaluation.classifier import (
@@ -81,7 +81,7 @@ def train_classifier(
     folder, stop = RunFolder(run, workers), StopRequest()
     torch.manual_seed(settings.seed)
     classifier = on_device(AttributeClassifier(), workers.device)
-    average = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+    average = average_of(classifier, settings.ema_decay)
     optimizers = build_optimizers(classifier, settings.learning_rate, workers)
     parts: dict[str, Any] = {"classifier": classifier, "average": average}
     parts |= {f"optimizer_{i}": optimizer for i, optimizer in enumerate(optimizers)}
