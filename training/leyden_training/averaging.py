@@ -7,6 +7,9 @@ from torch.optim.swa_utils import AveragedModel
 __all__ = ["average_of", "decay_after"]
 
 
+Weights = tuple[Tensor, ...] | list[Tensor]
+
+
 def average_of(model: nn.Module, decay: float) -> AveragedModel:
     """Return an average to update with the model after each of its updates.
 
@@ -17,7 +20,7 @@ def average_of(model: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def update(average: list[Tensor], now: list[Tensor], updates: Tensor) -> None:
+    def update(average: Weights, now: Weights, updates: Tensor | int) -> None:
         torch._foreach_lerp_(average, now, 1 - decay_after(int(updates), decay))
 
     return AveragedModel(model, multi_avg_fn=update)
