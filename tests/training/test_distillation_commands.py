@@ -1,6 +1,7 @@
 """`leyden-train latents`, `distil` and `ablation` on a diffusers folder of any origin."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,39 @@ def test_a_stopped_student_says_so_and_goes_on_by_its_own_recipe_alone(
     assert "begun by another recipe" in capsys.readouterr().err
     assert leyden_train(monkeypatch, tmp_path, *distil, "--scale", 0.01) == 0
     assert (run / "unet").exists()
+
+
+def test_a_finished_student_of_another_recipe_is_not_taken_for_this_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = ("distil", folder / "other", "--scale", 0.1, "--batch", 2, "--down-to", 8)
+    assert leyden_train(monkeypatch, folder, *longer) == 2
+    assert "8step was begun by another recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("scheduler/scheduler_config.json", "prediction_type", "v_prediction"),
+        ("scheduler/scheduler_config.json", "beta_end", 0.02),
+        ("model_index.json", "force_zeros_for_empty_prompt", False),
+    ],
+)
+def test_a_teacher_that_predicts_otherwise_than_sdxl_is_refused(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    name: str,
+    value: object,
+) -> None:
+    (tmp_path / "latents").symlink_to(folder / "latents")
+    other = shutil.copytree(folder / "other", tmp_path / "other")
+    config = json.loads((other / file).read_text())
+    (other / file).write_text(json.dumps(config | {name: value}))
+    assert leyden_train(monkeypatch, tmp_path, "distil", other, *SHORT) == 2
+    assert f"{name} is {value!r}; only" in capsys.readouterr().err
 
 
 def test_what_is_no_diffusers_folder_is_named(

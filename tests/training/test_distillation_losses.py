@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import UNet2DConditionModel
 from support.tiny_training import ALONE
+from torch import nn
 
+from leyden_training.distillation import training
 from leyden_training.distillation.adversarial import AdversarialLosses
 from leyden_training.distillation.discriminator import Discriminator
 from leyden_training.distillation.lesson import Lesson, draw_lesson, load_text_encoders
 from leyden_training.distillation.stage import PARTS, Part, Stage
-from leyden_training.distillation.steps import NoiseLevels
+from leyden_training.distillation.steps import NoiseLevels, step
 from leyden_training.distillation.training import TrainingState, distil, train_on
 from leyden_training.latents import load_latents
+from leyden_training.precision import mixed_precision
 from leyden_training.run_folder import read_checkpoint
+from leyden_training.teacher import predict
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -82,17 +87,17 @@ JUDGED = {"generator", "discriminator", "accuracy"}
     ("without", "iteration", "measured", "heads"),
     [
         ((), 5, DISTANCE, (False, False)),
-        ((), 15, DISTANCE | JUDGED | {"features"}, (True, False)),
+        ((), 15, DISTANCE | JUDGED | {"features"}, (True, True)),
         ((), 25, DISTANCE | JUDGED | {"features"}, (False, True)),
         (("conditional",), 15, DISTANCE | JUDGED | {"features"}, (False, True)),
         (("unconditional",), 25, DISTANCE | JUDGED | {"features"}, (True, False)),
-        (("feature-matching",), 15, DISTANCE | JUDGED, (True, False)),
+        (("feature-matching",), 15, DISTANCE | JUDGED, (True, True)),
         (("feature-matching",), 25, DISTANCE | JUDGED, (False, True)),
         (BOTH, 15, DISTANCE | {"features"}, (False, False)),
         (BOTH, 25, DISTANCE | {"features"}, (False, False)),
         (("adversarial",), 15, DISTANCE, (False, False)),
         (("adversarial",), 25, DISTANCE, (False, False)),
-        (("distillation",), 5, DISTANCE | JUDGED | {"features"}, (True, False)),
+        (("distillation",), 5, DISTANCE | JUDGED | {"features"}, (True, True)),
     ],
 )
 def test_what_is_off_is_neither_measured_nor_trained_by(
@@ -122,6 +127,76 @@ def test_each_loss_moves_the_student(
     )
     torch.testing.assert_close(full, again, rtol=0, atol=0)
     assert (full != without).float().mean() > 0.01
+
+
+def gradient_of(
+    teacher: UNet2DConditionModel,
+    lesson: Lesson,
+    stage: Stage,
+    iteration: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> torch.Tensor:
+    """What the student's end is given as its gradient in one iteration."""
+    torch.manual_seed(0)
+    state = TrainingState(teacher, stage, CPU)
+    state.iteration = iteration
+    given: list[torch.Tensor] = []
+    update = training._update
+
+    def seen(module: nn.Module, *more: Any) -> None:
+        if module is state.student:
+            given.append(more[-1])
+        update(module, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_update", seen)
+        train_on(state, lesson, LEVELS, np.random.default_rng(1), ALONE)
+    return given[0]
+
+
+@pytest.mark.parametrize(("iteration", "risen"), [(10, 0.05), (19, 0.5), (29, 1), (45, 1)])
+def test_the_adversarial_pull_rises_to_its_share_of_the_distillation_loss(
+    teacher: UNet2DConditionModel,
+    lesson: Lesson,
+    monkeypatch: pytest.MonkeyPatch,
+    iteration: int,
+    risen: float,
+) -> None:
+    stage = replace(STAGE, conditional_iterations=30, adversarial_share=3.0)
+    both, alone = (
+        gradient_of(teacher, lesson, s, iteration, monkeypatch)
+        for s in (stage, replace(stage, adversarial_share=0.0))
+    )
+    assert ((both - alone).norm() / alone.norm()).item() == pytest.approx(3 * risen, rel=1e-3)
+
+
+def test_ends_that_are_the_same_pull_nowhere(
+    teacher: UNet2DConditionModel, lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mixed_precision(CPU), torch.no_grad():
+        prediction = predict(teacher, lesson.start, lesson.timesteps, lesson.condition).float()
+    end = step(
+        lesson.start,
+        prediction,
+        levels=LEVELS,
+        timesteps=lesson.timesteps,
+        next_timesteps=lesson.next_timesteps,
+    )
+    same = replace(lesson, teacher_end=end)
+    assert gradient_of(teacher, same, STAGE, 15, monkeypatch).abs().max() == 0
+    off = STAGE.without(["distillation"])
+    assert gradient_of(teacher, lesson, off, 25, monkeypatch).norm().item() == pytest.approx(1)
+
+
+def test_both_ends_are_seen_under_the_same_noise_at_no_less_than_their_own(
+    teacher: UNet2DConditionModel, lesson: Lesson
+) -> None:
+    losses = AdversarialLosses(Discriminator(teacher), LEVELS, STAGE, conditional=True)
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        views = losses.views(lesson, lesson.teacher_end, random)
+        torch.testing.assert_close(views.student, views.teacher, rtol=0, atol=0)
+        assert (views.timesteps >= lesson.next_timesteps).all()
 
 
 @pytest.mark.parametrize("conditional", [True, False])

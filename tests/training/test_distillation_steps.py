@@ -11,7 +11,13 @@ from torch import Tensor
 
 from leyden_training.distillation.lesson import Lesson, draw_lesson, load_text_encoders
 from leyden_training.distillation.stage import Stage
-from leyden_training.distillation.steps import NoiseLevels, Prediction, knots, step
+from leyden_training.distillation.steps import (
+    NoiseLevels,
+    Prediction,
+    add_more_noise,
+    knots,
+    step,
+)
 from leyden_training.latents import LatentDataset, load_latents
 from leyden_training.parts import embedded_tokenizers, noise_schedule
 from leyden_training.precision import mixed_precision
@@ -54,6 +60,23 @@ def test_a_step_is_eulers(kind: Prediction, steps: int) -> None:
         row = slice(index, index + 1)
         wanted = euler(latents[row], prediction[row], steps, index, kind)
         torch.testing.assert_close(moved[row], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("now", "later"), [(-1, 10), (249, 750), (500, 500)])
+def test_more_noise_gives_what_noising_at_once_would(now: int, later: int) -> None:
+    """A picture of √ᾱ keeps that share; the variances of old and fresh noise add up to 1 - ᾱ."""
+    at, to = torch.tensor([now]), torch.tensor([later])
+
+    def moved(latents: float, noise: float) -> float:
+        ones = torch.ones(1, 4, 2, 2)
+        found = add_more_noise(latents * ones, noise * ones, levels=LEVELS, timesteps=at, later=to)
+        assert found.min() == found.max()
+        return found.max().item()
+
+    before, after = LEVELS.at(at).item(), LEVELS.at(to).item()
+    assert moved(before**0.5, 0) == pytest.approx(after**0.5, rel=1e-5)
+    variance = moved((1 - before) ** 0.5, 0) ** 2 + moved(0, 1) ** 2
+    assert variance == pytest.approx(1 - after, rel=1e-4)
 
 
 def load_teacher(folder: Path) -> UNet2DConditionModel:

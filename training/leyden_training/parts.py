@@ -39,6 +39,7 @@ __all__ = [
     "noise_schedule",
     "parameters_of",
     "require_pipeline",
+    "require_sdxl_noise",
     "save_pipeline",
 ]
 
@@ -238,6 +239,27 @@ def require_pipeline(folder: Path) -> Path:
             f"{folder} is no diffusers folder (no model_index.json): `leyden-train export` "
             "writes the teacher's"
         )
+    return folder
+
+
+def require_sdxl_noise(folder: Path) -> Path:
+    """Return the diffusers folder if its model predicts as SDXL does: what distillation walks by.
+
+    Raises:
+        FileNotFoundError: it is no diffusers folder.
+        ValueError: it predicts something else than epsilon, at other noise levels, or takes an
+            empty prompt for no prompt.
+
+    """
+    require_pipeline(folder)
+    found = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    found |= json.loads((folder / "model_index.json").read_text())
+    schedule = noise_schedule().config
+    names = ("prediction_type", "num_train_timesteps", "beta_schedule", "beta_start", "beta_end")
+    wanted = {name: schedule[name] for name in names} | {"force_zeros_for_empty_prompt": True}
+    for name, value in wanted.items():
+        if found.get(name, value) != value:
+            raise ValueError(f"{folder}: {name} is {found[name]!r}; only {value!r} is distilled")
     return folder
 
 

@@ -9,7 +9,7 @@ from leyden_training.distillation.lora import write_lora
 from leyden_training.distillation.stage import PARTS, Part, Stage, usual_stages
 from leyden_training.distillation.training import check_recipe, distil, is_of_recipe
 from leyden_training.packaging import package
-from leyden_training.parts import require_pipeline
+from leyden_training.parts import require_pipeline, require_sdxl_noise
 from leyden_training.workers import run_workers, worker_count
 
 __all__ = [
@@ -66,8 +66,8 @@ def distil_all(arguments: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError: the teacher or the latents are missing.
         KeyboardInterrupt: it was stopped.
-        ValueError: no loss is left, the teacher's steps are no multiple of 8, or a run in the
-            folder was begun by another recipe.
+        ValueError: no loss is left, the teacher's steps are no multiple of 8, it has other noise
+            than SDXL, or a run in the folder was begun by another recipe.
 
     """
     pipeline: Path = arguments.teacher
@@ -117,7 +117,8 @@ def ablation(arguments: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError: the teacher, the latents or the 4-step student are missing.
         KeyboardInterrupt: it was stopped.
-        ValueError: a run in the folder was begun by another recipe.
+        ValueError: the teacher has other noise than SDXL, or a run in the folder was begun by
+            another recipe.
 
     """
     folder: Path = arguments.folder
@@ -150,10 +151,10 @@ def _lengthened(stage: Stage, arguments: argparse.Namespace) -> Stage:
 
 def _train(arguments: argparse.Namespace, stage: Stage, teacher_unet: Path, run: Path) -> None:
     """Train one student unless it is finished."""
+    check_recipe(run, stage, arguments.seed)
     if is_finished(run):
         return
-    check_recipe(run, stage, arguments.seed)
-    pipeline, latents = require_pipeline(arguments.teacher), arguments.folder / "latents"
+    pipeline, latents = require_sdxl_noise(arguments.teacher), arguments.folder / "latents"
     if not (latents / "buckets.json").exists():
         raise FileNotFoundError(f"{latents} holds no latents: run `leyden-train latents`")
     run_workers(

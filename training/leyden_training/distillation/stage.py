@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from leyden_training.distillation.steps import Prediction
 
-__all__ = ["GUIDANCE_SCALE", "PARTS", "TEACHER_STEPS", "LossWeights", "Part", "Stage"]
-__all__ += ["usual_stages"]
+__all__ = ["GUIDANCE_SCALE", "HEAD_START", "PARTS", "TEACHER_STEPS", "LossWeights", "Part"]
+__all__ += ["Stage", "usual_stages"]
 
 TEACHER_STEPS = 32
 """Of the many-step teacher, in the first stage."""
@@ -22,9 +22,15 @@ PARTS: tuple[Part, ...] = get_args(Part)
 ADVERSARIAL: frozenset[Part] = frozenset({"conditional", "unconditional", "feature-matching"})
 
 
+HEAD_START = 20
+"""Iterations of the adversarial pull's rise to its share: the discriminator's heads begin random,
+and at first know nothing that a student should follow. (VQGAN's trainer keeps its discriminator's
+loss from the model for a number of steps; to the same end.)"""
+
+
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts; zero switches it off and costs nothing.
+    """What each term counts; zero switches it off.
 
     Those of the adversarial terms are among themselves: how hard they pull together is the
     stage's `adversarial_share`.
@@ -76,8 +82,8 @@ class Stage:
     discriminator_learning_rate: float = 3e-4
     adversarial_share: float = 1.0
     """Size of the adversarial terms' gradient at the step's end, as a multiple of the distillation
-    loss's there. By themselves the gradients differ by a factor of 4,000 at 4 steps and of 50 at 1:
-    the squared distance is 5e-4 there, and 0.07 here."""
+    loss's there, or of 1 where that loss is off. By themselves the gradients differ by a factor of
+    4,000 at 4 steps and of 50 at 1: the squared distance is 5e-4 there, and 0.07 here."""
 
     ema_decay: float = 0.99
     weights: LossWeights = LossWeights()
@@ -153,6 +159,11 @@ class Stage:
     def unconditional_at(self, iteration: int) -> bool:
         """Whether the unconditional objective is on."""
         return iteration >= self.distillation_iterations + self.conditional_iterations
+
+    def adversarial_share_at(self, iteration: int) -> float:
+        """Return `adversarial_share`, or what of it has risen by then."""
+        risen = (iteration + 1 - self.distillation_iterations) / HEAD_START
+        return self.adversarial_share * min(1.0, max(0.0, risen))
 
 
 def usual_stages(

@@ -209,15 +209,11 @@ def train_on(
         adversarial = AdversarialLosses(state.discriminator, levels, stage, conditional)
         views = adversarial.views(lesson, seen, random)
         (judged,) = torch.autograd.grad(adversarial.of_student(lesson, views, values), seen)
+        beside = gradient.norm() if stage.weights.distillation else 1.0
         # Nothing to divide by where both ends are the same: there is no pull then either.
-        size = of_distance.norm() / judged.norm().clamp(min=torch.finfo(judged.dtype).tiny)
-        _update(
-            student,
-            state.optimizer,
-            end,
-            workers,
-            gradient + stage.adversarial_share * size * judged,
-        )
+        size = beside / judged.norm().clamp(min=torch.finfo(judged.dtype).tiny)
+        pull = stage.adversarial_share_at(iteration) * size * judged
+        _update(student, state.optimizer, end, workers, gradient + pull)
         if adversarial.weight:
             loss = adversarial.of_discriminator(lesson, views, values)
             _update(state.discriminator, state.discriminator_optimizer, loss, workers)
