@@ -20,7 +20,7 @@ from leyden_training.data.scene import ATTRIBUTES
 from leyden_training.vae_training import as_model_input
 from leyden_training.workers import on_device
 
-__all__ = ["FEATURES", "AttributeClassifier", "Judgement", "as_classifier_input", "judge"]
+__all__ = ["FEATURES", "AttributeClassifier", "Judgement", "judge"]
 __all__ += ["load_classifier", "reduced"]
 
 INPUT_PX = 128
@@ -130,11 +130,6 @@ class Judgement:
     """(N, len(ATTRIBUTES)): the likeliest class of each attribute."""
 
 
-def as_classifier_input(pictures: npt.NDArray[np.uint8]) -> Tensor:
-    """Pictures of one size, (B, H, W, 3) uint8 → (B, 3, h, w) float32 in [-1, 1], reduced."""
-    return reduced(as_model_input(pictures))
-
-
 def reduced(pictures: Tensor) -> Tensor:
     """Reduce (B, 3, H, W) by the whole number that brings it nearest to `INPUT_PX`, if any."""
     factor = max(1, round((pictures.shape[2] * pictures.shape[3]) ** 0.5 / INPUT_PX))
@@ -147,7 +142,7 @@ def judge(classifier: AttributeClassifier, pictures: npt.NDArray[np.uint8]) -> J
     device = next(classifier.parameters()).device
     features, classes = [], []
     for start in range(0, len(pictures), BATCH):
-        batch = as_classifier_input(np.ascontiguousarray(pictures[start : start + BATCH]))
+        batch = reduced(as_model_input(np.ascontiguousarray(pictures[start : start + BATCH])))
         found = classifier.features(batch.to(device))
         features.append(found.double().cpu().numpy())
         classes.append(_likeliest(classifier.logits(found)))

@@ -21,17 +21,14 @@ from torch import Tensor
 from leyden_training.averaging import average_of
 from leyden_training.data.dataset import Bucket, Dataset, load_dataset
 from leyden_training.data.scene import ATTRIBUTES
-from leyden_training.evaluation.classifier import (
-    AttributeClassifier,
-    as_classifier_input,
-    judge,
-)
+from leyden_training.evaluation.classifier import AttributeClassifier, judge, reduced
 from leyden_training.evaluation.intervals import wilson
 from leyden_training.optimizer import build_optimizers, set_learning_rate
 from leyden_training.precision import mixed_precision
 from leyden_training.progress import training_progress
 from leyden_training.run_folder import RunFolder, StopRequest
 from leyden_training.schedule import learning_rate_at
+from leyden_training.vae_training import as_model_input
 from leyden_training.workers import Workers, on_device
 
 __all__ = ["ClassifierSettings", "train_classifier"]
@@ -107,7 +104,7 @@ def train_classifier(
             set_learning_rate(optimizers, rate)
             random = np.random.default_rng([settings.seed, iteration, workers.rank])
             pictures, attributes = draw_pictures(dataset, settings.batch, random)
-            shown = augmentation(as_classifier_input(pictures).to(workers.device), random)
+            shown = augmentation(as_model_input(pictures).to(workers.device), random)
             truth = torch.from_numpy(attributes).to(workers.device)
             with mixed_precision(workers.device):
                 logits = classifier(shown.contiguous(memory_format=torch.channels_last))
@@ -149,14 +146,14 @@ def _load(vae: Path | None, workers: Workers) -> AutoencoderKL | None:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to pictures (B, 3, H, W) in [-1, 1] before the classifier sees them."""
+    """What is done to pictures (B, 3, H, W) in [-1, 1] before the classifier sees them reduced."""
 
     settings: ClassifierSettings
     vae: AutoencoderKL | None
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, random: np.random.Generator) -> Tensor:
-        """Mirror, blur, tint and contrast each picture by chance; reconstruct some."""
+        """Reconstruct some and reduce all; then mirror, blur, tint and contrast each by chance."""
         count, device = len(pictures), pictures.device
 
         def drawn(low: float, high: float, channels: int = 1) -> Tensor:
@@ -169,6 +166,7 @@ class Augmentation:
                 decoded = self.vae.decode(latents).sample.float()
             pictures = pictures.clone()
             pictures[:some] = F.interpolate(decoded, size=pictures.shape[2:], mode="bilinear")
+        pictures = reduced(pictures)
         pictures = torch.where(drawn(0, 1) < 0.5, pictures, pictures.flip(-1))
         blurred = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         pictures = pictures.lerp(blurred, drawn(-0.3, 0.9).clamp(min=0))
