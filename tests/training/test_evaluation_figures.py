@@ -76,8 +76,17 @@ def test_ratio_uses_the_same_draws() -> None:
 
 
 def test_ratio_to_nothing_is_unknown() -> None:
-    interval = Estimate(1.0, np.ones(10)).over(Estimate(0.0, np.zeros(10))).interval()
-    assert interval.as_json() == {"estimate": None, "low": None, "high": None}
+    for above in (np.ones(10), np.zeros(10)):
+        interval = Estimate(1.0, above).over(Estimate(0.0, np.zeros(10))).interval()
+        assert interval.as_json() == {"estimate": None, "low": None, "high": None}
+
+
+def test_ratio_to_what_may_be_nothing_has_no_upper_bound() -> None:
+    below = np.linspace(-0.04, 1, 1000)  # 3.8% of the draws are not above 0
+    interval = Estimate(1.0, np.ones(1000)).over(Estimate(0.5, below)).interval()
+    assert (interval.estimate, interval.high) == (2, np.inf)
+    assert interval.low == pytest.approx(1, rel=0.05)
+    assert interval.as_json()["high"] is None
 
 
 def test_wilson_against_a_published_example() -> None:
@@ -142,6 +151,18 @@ def test_repeats_are_averaged_for_each_prompt() -> None:
     right, wrong = [-1.0, 1.0], [1.0, -1.0]
     logits = np.array([[right, right], [right, wrong]])
     for measure in (singly, side_by_side):
-        found = measure(logits, np.array([[0, 0], [1, 1]]))
+        found = measure(logits, np.array([[0, 0]] * 10 + [[1, 1]] * 200))
         assert found.value == 0.75
-        assert found.draws.tolist() == [1.0, 0.5]
+        assert set(found.draws[:10]) == {1.0}
+        assert found.draws[10:].mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_intervals_are_over_prompts_and_ways_of_parting_them() -> None:
+    """Answers whose chance is the way's alone: the variance of the mean of all ways is drawn."""
+    rng = np.random.default_rng(0)
+    logits = np.where(rng.random((4, 1, 1)) < 0.5, 1.0, -1.0) * np.array([-1.0, 1.0])
+    logits = np.repeat(logits, 30, axis=1)
+    logits[0], logits[1] = [-1.0, 1.0], [1.0, -1.0]
+    found = side_by_side(logits, resamples(30, 4000))
+    share = np.sign(logits[:, 0, 1] - logits[:, 0, 0]) / 2 + 0.5
+    assert found.draws.var() == pytest.approx(share.var(ddof=1) / 4, rel=0.1)

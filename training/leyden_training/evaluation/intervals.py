@@ -44,19 +44,28 @@ class Estimate:
     """(R,)."""
 
     def over(self, other: "Estimate") -> "Estimate":
-        """Divide by another one from the same draws; not a number where that is not above 0."""
+        """Divide by another one from the same draws.
+
+        Where that is not above 0, a draw is infinite, since there it is where the ratio grows
+        without bound; or not a number, where nothing is divided.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
-            draws = np.where(other.draws > 0, self.draws / other.draws, np.nan)
+            without_bound = np.where(self.draws > 0, np.inf, np.nan)
+            draws = np.where(other.draws > 0, self.draws / other.draws, without_bound)
         value = self.value / other.value if other.value > 0 else math.nan
         return Estimate(value, draws)
 
     def interval(self) -> Interval:
-        """Return the percentile interval, unknown where a draw in twenty is not a number."""
-        finite = self.draws[np.isfinite(self.draws)]
-        if len(finite) <= COVERAGE * len(self.draws):
+        """Return the percentile interval, unknown where a draw in twenty is not a number.
+
+        A bound is infinite where that many draws are.
+        """
+        known = self.draws[~np.isnan(self.draws)]
+        if len(known) <= COVERAGE * len(self.draws):
             return Interval(self.value, math.nan, math.nan)
         tail = (1 - COVERAGE) / 2
-        low, high = np.quantile(finite, [tail, 1 - tail])
+        # A quantile between two infinite draws would not be a number.
+        low, high = np.quantile(known, [tail, 1 - tail], method="inverted_cdf")
         return Interval(self.value, float(low), float(high))
 
 

@@ -111,7 +111,8 @@ def singly(logits: Floats, draws: npt.NDArray[np.int64]) -> Estimate:
     """Share of pictures told right, each looked at alone.
 
     Prompts and not pictures are drawn: a prompt's two pictures were asked of one classifier,
-    and one that leans to one answer is right of one and wrong of the other.
+    and one that leans to one answer is right of one and wrong of the other. Ways of parting the
+    prompts are drawn beside them.
 
     Args:
         logits: (N, 2) or (REPEATS, N, 2), of the first and of the second system's picture of each
@@ -132,5 +133,15 @@ def side_by_side(logits: Floats, draws: npt.NDArray[np.int64]) -> Estimate:
 
 
 def _share(right: Floats, draws: npt.NDArray[np.int64]) -> Estimate:
-    of_prompt = right.reshape(-1, right.shape[-1]).mean(axis=0)
-    return Estimate(float(of_prompt.mean()), of_prompt[draws].mean(axis=1))
+    """Return the mean of (N,) or (REPEATS, N), and in each draw that of other ways too.
+
+    One fewer of the ways is drawn than there are: of n values, n - 1 with replacement have a mean
+    that varies as that of the n does (Rao and Wu, J. Am. Stat. Assoc. 83, 1988).
+    """
+    right = right.reshape(-1, right.shape[-1])
+    ways = np.random.default_rng(SEED).integers(
+        len(right), size=(len(draws), max(1, len(right) - 1))
+    )
+    of_prompt = right[ways].mean(axis=1)
+    found = np.take_along_axis(of_prompt, draws, axis=1).mean(axis=1)
+    return Estimate(float(right.mean()), found)
