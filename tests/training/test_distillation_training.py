@@ -1,17 +1,15 @@
 """Students learn, can be stopped, and are sampled by the stock pipeline as they were trained."""
 
 import csv
-import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from support.tiny_training import ALONE, SIDE
+from support.tiny_training import ALONE, SIDE, assert_same_weights, checkpoint_of, stopped_in
 from torch import Tensor, nn
 
 from leyden_training.distillation.discriminator import Discriminator
@@ -21,7 +19,6 @@ from leyden_training.distillation.steps import NoiseLevels, step
 from leyden_training.distillation.training import distil
 from leyden_training.latents import load_latents
 from leyden_training.precision import mixed_precision
-from leyden_training.run_folder import read_checkpoint
 from leyden_training.teacher import Conditioning, predict
 from leyden_training.workers import Workers
 
@@ -101,39 +98,18 @@ def test_a_short_distillation_brings_the_ends_nearer(tiny_folder: Path, tmp_path
     assert {row["generator"] for row in rows} == {"nan"}
 
 
-class Stopping(Workers):
-    """Gets SIGTERM in the middle of its fourth update, in the conditional part."""
-
-    def average_gradients(self, parameters: Any) -> None:
-        updates.append(1)
-        if len(updates) == 4:
-            signal.raise_signal(signal.SIGTERM)
-        super().average_gradients(parameters)
-
-
-updates: list[int] = []
-
-
-def checkpoint(run: Path) -> dict[str, Any]:
-    found = read_checkpoint(run)
-    assert found is not None
-    return found
-
-
 def test_stopped_and_resumed_is_the_same_as_uninterrupted(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
     train(tiny_folder, tmp_path / "whole", SHORT)
-    updates.clear()
-    train(tiny_folder, tmp_path / "parts", SHORT, Stopping(0, 1, CPU))
-    assert checkpoint(tmp_path / "parts")["iteration"] == 3
+    train(tiny_folder, tmp_path / "parts", SHORT, stopped_in(update=4))  # in the conditional part
+    assert checkpoint_of(tmp_path / "parts")["iteration"] == 3
     assert not (tmp_path / "parts" / "unet").exists()
     train(tiny_folder, tmp_path / "parts", SHORT)
-    whole, parts = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    whole, parts = checkpoint_of(tmp_path / "whole"), checkpoint_of(tmp_path / "parts")
     assert whole["iteration"] == parts["iteration"] == SHORT.iterations
     for part in ("student", "average", "discriminator"):
-        for name, value in whole[part].items():
-            torch.testing.assert_close(parts[part][name], value, rtol=0, atol=0)
+        assert_same_weights(parts[part], whole[part])
     students = [load_unet(tmp_path / run / "unet").conv_out.weight for run in ("whole", "parts")]
     torch.testing.assert_close(*students, rtol=0, atol=0)
 

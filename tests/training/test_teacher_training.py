@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,21 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
-from support.tiny_training import ALONE, SHAPE, SIDE, signals_given_back, write_latents
+from support.tiny_training import (
+    ALONE,
+    SHAPE,
+    SIDE,
+    checkpoint_of,
+    signals_given_back,
+    stopped_in,
+    write_latents,
+)
 from support.training_command import leyden_train
 
 from leyden_training.kept_weights import keep_teacher, kept_state, read_kept
 from leyden_training.latents import load_latents
 from leyden_training.parts import ModelShape, alphas_cumprod, build_vae, embedded_tokenizers
-from leyden_training.run_folder import RunFolder, read_checkpoint
+from leyden_training.run_folder import RunFolder
 from leyden_training.schedule import learning_rate_at
 from leyden_training.teacher import Teacher
 from leyden_training.teacher_training import (
@@ -63,12 +70,6 @@ def train(latents: Path, run: Path, settings: TeacherSettings = SETTINGS, **more
     )
 
 
-def checkpoint(run: Path) -> dict[str, Any]:
-    found = read_checkpoint(run)
-    assert found is not None
-    return found
-
-
 def measured_loss(teacher: Teacher, latents: Path) -> float:
     """On the same batches for every teacher."""
     with torch.no_grad():
@@ -97,26 +98,12 @@ def test_training_lowers_the_loss(latents: Path, tmp_path: Path) -> None:
         assert [int(row["iteration"]) for row in csv.DictReader(file)] == [10, 20, 30, 40, 50, 60]
 
 
-class Stopping(Workers):
-    """Gets SIGTERM in the middle of its fifth iteration."""
-
-    def average_gradients(self, parameters: Any) -> None:
-        global_calls.append(1)
-        if len(global_calls) == 5:
-            signal.raise_signal(signal.SIGTERM)
-        super().average_gradients(parameters)
-
-
-global_calls: list[int] = []
-
-
 def test_stopped_and_resumed_is_the_same_as_uninterrupted(latents: Path, tmp_path: Path) -> None:
     train(latents, tmp_path / "whole")
-    global_calls.clear()
-    train(latents, tmp_path / "parts", workers=Stopping(0, 1, torch.device("cpu")))
-    assert checkpoint(tmp_path / "parts")["iteration"] == 5
+    train(latents, tmp_path / "parts", workers=stopped_in(update=5))
+    assert checkpoint_of(tmp_path / "parts")["iteration"] == 5
     train(latents, tmp_path / "parts")
-    whole, parts = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    whole, parts = checkpoint_of(tmp_path / "whole"), checkpoint_of(tmp_path / "parts")
     assert whole["iteration"] == parts["iteration"] == SETTINGS.iterations
     for part in ("teacher", "average"):
         for name, value in whole[part].items():
@@ -137,7 +124,7 @@ def test_kept_weights_alone_are_gone_on_from(latents: Path, tmp_path: Path) -> N
     # Nothing is trained yet: model and average are the kept weights.
     goes_on = replace(SETTINGS, whole_iterations=2)
     train(latents, tmp_path / "second", goes_on, start=kept)
-    first, second = checkpoint(tmp_path / "first"), checkpoint(tmp_path / "second")
+    first, second = checkpoint_of(tmp_path / "first"), checkpoint_of(tmp_path / "second")
     assert second["iteration"] == second["warmed_from"] == 6
     for name, value in first["average"].items():
         if name.startswith("module."):
@@ -146,8 +133,8 @@ def test_kept_weights_alone_are_gone_on_from(latents: Path, tmp_path: Path) -> N
 
     # It goes on at iteration 6, and from its own checkpoint whatever `start` says.
     train(latents, tmp_path / "second", SETTINGS, start=tmp_path / "nowhere")
-    assert checkpoint(tmp_path / "second")["iteration"] == SETTINGS.iterations
-    assert checkpoint(tmp_path / "second")["average"]["n_averaged"] == SETTINGS.iterations
+    assert checkpoint_of(tmp_path / "second")["iteration"] == SETTINGS.iterations
+    assert checkpoint_of(tmp_path / "second")["average"]["n_averaged"] == SETTINGS.iterations
     assert (tmp_path / "second" / "curve.csv").read_text().splitlines()[1].startswith("10,")
 
 
@@ -183,8 +170,8 @@ def test_a_checkpoint_without_settings_still_loads(latents: Path, tmp_path: Path
         {name: old[name] for name in ("iteration", "teacher", "average", "optimizers")}
     )
     train(latents, tmp_path)
-    assert checkpoint(tmp_path)["iteration"] == SETTINGS.iterations
-    assert checkpoint(tmp_path)["warmed_from"] == 0
+    assert checkpoint_of(tmp_path)["iteration"] == SETTINGS.iterations
+    assert checkpoint_of(tmp_path)["warmed_from"] == 0
 
 
 def test_learning_rate_rises_anew_after_a_start_from_weights() -> None:

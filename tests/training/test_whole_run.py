@@ -66,7 +66,7 @@ def test_all_runs_through_once(
 
 def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGINT in the teacher's training, as Ctrl-C sends it; then that stage as `all` resumes it."""
-    write_latents(tmp_path, count=96)
+    write_latents(tmp_path, pictures=96)
     SHAPE.write(tmp_path / "shape.json")
     command = [
         *(sys.executable, "-m", "leyden_training.cli", "--folder", str(tmp_path)),

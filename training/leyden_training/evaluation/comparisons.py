@@ -62,12 +62,11 @@ class Comparison:
 
 
 def compare(workers: Workers, comparisons: Sequence[Comparison]) -> None:
-    """Make every test that is missing, each worker its share, until done or told to stop."""
-    stop = StopRequest()
-    jobs = [comparison for comparison in comparisons if comparison.missing()]
-    with training_progress("two-sample tests", len(jobs), 0, workers) as progress:
-        for done, comparison in enumerate(jobs[workers.rank :: workers.count], 1):
+    """Make these tests, each worker its share, until done or told to stop."""
+    stop, count = StopRequest(), len(comparisons)
+    with training_progress("two-sample tests", count, 0, workers) as progress:
+        for done, comparison in enumerate(comparisons[workers.rank :: workers.count], 1):
             comparison.ask()
-            progress(min(len(jobs), done * workers.count), {})
+            progress(min(count, done * workers.count), {})
             if stop.asked:
                 return

@@ -31,6 +31,7 @@ from leyden_training.evaluation.pictures import (
     Sampling,
     Source,
     fill,
+    missing_chunks,
 )
 from leyden_training.evaluation.prompts import (
     HELD_OUT_SEED,
@@ -113,19 +114,19 @@ def evaluate(
     for name, picture_set in sets.items():
         if picture_set.prepare(prompts):
             print(f"{name}: made anew, its weights, renderer or prompts have changed")
-    if any(s.missing(settings.pictures) for s in sets.values()):
-        run_workers(fill, {"sets": list(sets.values()), "prompts": prompts}, workers)
-    if any(s.missing(settings.pictures) for s in sets.values()):
+    if chunks := missing_chunks(sets.values(), settings.pictures):
+        run_workers(fill, {"jobs": chunks, "prompts": prompts}, workers)
+    if missing_chunks(sets.values(), settings.pictures):
         raise KeyboardInterrupt
 
     comparisons = _comparisons(systems, prompts, sets, folder, classifier)
     described = {d.file: d for c in comparisons.values() for d in (c.first, c.second)}
-    if any(d.missing() for d in described.values()):
-        run_workers(describe, {"descriptions": list(described.values())}, workers)
+    if descriptions := [d for d in described.values() if d.missing()]:
+        run_workers(describe, {"descriptions": descriptions}, workers)
     if any(d.missing() for d in described.values()):
         raise KeyboardInterrupt
-    if any(c.missing() for c in comparisons.values()):
-        run_workers(compare, {"comparisons": list(comparisons.values())}, workers)
+    if unanswered := [c for c in comparisons.values() if c.missing()]:
+        run_workers(compare, {"comparisons": unanswered}, workers)
     if any(c.missing() for c in comparisons.values()):
         raise KeyboardInterrupt
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from leyden_training.vae_training import as_model_input
 from leyden_training.workers import Workers, on_device
 
 __all__ = ["CHUNK", "Paint", "PictureSet", "Pixels", "Reconstruction", "Rendering", "Sampling"]
-__all__ += ["fill"]
+__all__ += ["fill", "missing_chunks"]
 
 CHUNK = 8
 """Pictures of one file, and rows of one batch of the pipeline."""
@@ -73,10 +74,10 @@ class Sampling:
         return paint
 
     def fingerprint(self, prompts: Sequence[Prompt]) -> str:
-        """Of the weights and of how they are sampled."""
+        """Of the weights and configs and of how they are sampled."""
         del prompts
         digest = hashlib.sha256()
-        for file in self.system.weight_files():
+        for file in self.system.files():
             digest.update(file.read_bytes())
         s = self.system
         how = [s.num_inference_steps, s.guidance_scale, s.timestep_spacing, s.prediction_type]
@@ -101,8 +102,9 @@ class Rendering:
         return paint
 
     def fingerprint(self, prompts: Sequence[Prompt]) -> str:
-        """Of the first picture, which changes with the renderer."""
-        return hashlib.sha256(self._one(prompts[0]).tobytes()).hexdigest()
+        """Of the first pictures, which change with the renderer."""
+        first = [self._one(prompt).tobytes() for prompt in prompts[:CHUNK]]
+        return hashlib.sha256(b"".join(first)).hexdigest()
 
     def _one(self, prompt: Prompt) -> Pixels:
         item = prompt.item
@@ -161,18 +163,20 @@ class PictureSet:
             Whether pictures were thrown away.
 
         """
-        digest = hashlib.sha256(self.source.fingerprint(prompts).encode())
-        # Prompts are the same however many are asked for, so the first tell them all.
-        digest.update(as_text(prompts[:CHUNK]).encode())
-        described = json.dumps({"fingerprint": digest.hexdigest()})
-        file = self.folder / "set.json"
+        file, fingerprint = self.folder / "set.json", self.source.fingerprint(prompts)
+        chunks = [prompts[first : first + CHUNK] for first in range(0, len(prompts), CHUNK)]
+        asked = [hashlib.sha256(as_text(chunk).encode()).hexdigest() for chunk in chunks]
         # Pictures without a description are what an interrupted removal has left.
-        current = file.exists() and file.read_text() == described
-        stale = self.folder.exists() and not current
+        before: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        made_of: list[str] = before.get("prompts", [])
+        same = all(a == b for a, b in zip(asked, made_of, strict=False))
+        stale = self.folder.exists() and not (before.get("fingerprint") == fingerprint and same)
         if stale:
             shutil.rmtree(self.folder)
+            made_of = []
         self.folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(described)
+        described = {"fingerprint": fingerprint, "prompts": asked + made_of[len(asked) :]}
+        file.write_text(json.dumps(described))
         return stale
 
     def missing(self, count: int) -> list[int]:
@@ -191,10 +195,16 @@ class PictureSet:
         part.replace(self.chunk(number))
 
 
-def fill(workers: Workers, sets: Sequence[PictureSet], prompts: tuple[Prompt, ...]) -> None:
-    """Make the chunks that are missing, each worker its share, until done or told to stop."""
+def missing_chunks(sets: Iterable[PictureSet], count: int) -> list[tuple[PictureSet, int]]:
+    """List what is to be made until every set has `count` pictures."""
+    return [(picture_set, n) for picture_set in sets for n in picture_set.missing(count)]
+
+
+def fill(
+    workers: Workers, jobs: Sequence[tuple[PictureSet, int]], prompts: tuple[Prompt, ...]
+) -> None:
+    """Make these chunks, each worker its share, until done or told to stop."""
     stop = StopRequest()
-    jobs = _jobs(sets, len(prompts))
     mine = jobs[workers.rank :: workers.count]
     with training_progress("chunks of 8 pictures", len(jobs), 0, workers) as progress:
         for picture_set, numbers in groupby(mine, key=lambda job: job[0]):
@@ -203,10 +213,6 @@ def fill(workers: Workers, sets: Sequence[PictureSet], prompts: tuple[Prompt, ..
                 first = number * CHUNK
                 pictures = paint(first, prompts[first : first + CHUNK])
                 picture_set.write(number, pictures)
-                progress(len(jobs) - len(_jobs(sets, len(prompts))), {})
+                progress(sum(made.chunk(n).exists() for made, n in jobs), {})
                 if stop.asked:
                     return
-
-
-def _jobs(sets: Iterable[PictureSet], count: int) -> list[tuple[PictureSet, int]]:
-    return [(picture_set, n) for picture_set in sets for n in picture_set.missing(count)]

@@ -1,4 +1,4 @@
-"""Held-out prompts: of scenes that no training picture shows, in words that no caption has."""
+"""Held-out prompts: in words that no training caption has, of scenes drawn anew."""
 
 import json
 from dataclasses import dataclass

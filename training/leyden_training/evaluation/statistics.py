@@ -132,12 +132,11 @@ class Description:
 
 
 def describe(workers: Workers, descriptions: Sequence[Description]) -> None:
-    """Make what is missing, each worker its share, until done or told to stop."""
-    stop = StopRequest()
-    jobs = [description for description in descriptions if description.missing()]
-    with training_progress("statistics of pictures", len(jobs), 0, workers) as progress:
-        for done, description in enumerate(jobs[workers.rank :: workers.count], 1):
+    """Make these, each worker its share, until done or told to stop."""
+    stop, count = StopRequest(), len(descriptions)
+    with training_progress("statistics of pictures", count, 0, workers) as progress:
+        for done, description in enumerate(descriptions[workers.rank :: workers.count], 1):
             description.make(workers.device)
-            progress(min(len(jobs), done * workers.count), {})
+            progress(min(count, done * workers.count), {})
             if stop.asked:
                 return

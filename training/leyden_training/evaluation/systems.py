@@ -83,11 +83,14 @@ class System:
         )
         return pipeline
 
-    def weight_files(self) -> list[Path]:
-        """List the files whose change makes other pictures."""
-        folders = [self.pipeline / part for part in ("text_encoder", "text_encoder_2", "vae")]
+    def files(self) -> list[Path]:
+        """List the files whose change makes other pictures: weights, configs, vocabularies."""
+        parts = ("text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2", "scheduler")
+        folders = [self.pipeline / part for part in parts]
         folders.append(self.unet or self.pipeline / "unet")
-        return [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
+        return [self.pipeline / "model_index.json"] + [
+            file for folder in folders for file in sorted(folder.iterdir())
+        ]
 
 
 def usual_systems(
