@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from leyden_training.data import dataset as dataset_module
-from leyden_training.data.contact_sheet import contact_sheet, dataset_sheet
 from leyden_training.data.dataset import SHARD_PICTURES, Dataset, load_dataset, render_dataset
 from leyden_training.data.items import SIZE_BUCKETS, describe, size_buckets
 from leyden_training.data.render import MAX_SIZE_PX, MIN_SIZE_PX, render
@@ -30,7 +28,6 @@ from leyden_training.data.scene import (
     Time,
     attribute_indices,
     sample_scene,
-    scene_from_indices,
 )
 
 SMALL_BUCKETS = {(64, 64): 0.7, (80, 64): 0.2, (64, 80): 0.1}
@@ -135,7 +132,6 @@ def test_attribute_indices_name_the_scene() -> None:
                 assert classes[index] == "yes"
             else:
                 assert (classes[index] == "yes") == (Extra(name) in scene.extras)
-        assert scene_from_indices(indices) == scene
     assert all(len(seen[name]) == len(classes) for name, classes in ATTRIBUTES.items())
 
 
@@ -213,10 +209,10 @@ def test_another_recipe_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_the_workers_and_leaves_no_half_shards(tmp_path: Path) -> None:
     """The command is interrupted while its worker renders; its next run could go on."""
-    command = [sys.executable, "-m", "leyden_training.data.dataset", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "leyden_training.cli", "--folder", str(tmp_path)]
     source = Path(dataset_module.__file__).parents[2]
     process = subprocess.Popen(
-        [*command, "--count", "4000", "--seed", "0", "--workers", "1"],
+        [*command, "--workers", "1", "render", "--count", "4000"],
         env=os.environ | {"PYTHONPATH": str(source)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -224,7 +220,10 @@ def test_ctrl_c_ends_the_workers_and_leaves_no_half_shards(tmp_path: Path) -> No
     )
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        while not (tmp_path / "captions.jsonl").exists() or len(children.read_text().split()) < 2:
+        while (
+            not (tmp_path / "data" / "captions.jsonl").exists()
+            or len(children.read_text().split()) < 2
+        ):
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.02)
         workers = children.read_text().split()
@@ -233,24 +232,14 @@ def test_ctrl_c_ends_the_workers_and_leaves_no_half_shards(tmp_path: Path) -> No
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "run the same command again to go on" in errors
+    assert "the same command goes on" in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.rglob("*.part"))
-    assert json.loads((tmp_path / "recipe.json").read_text())["count"] == 4000
+    assert json.loads((tmp_path / "data" / "recipe.json").read_text())["count"] == 4000
     deadline = time.monotonic() + 20  # the resource tracker goes just after its parent
     while left := [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.02)
-
-
-def test_contact_sheet_shows_every_picture() -> None:
-    pictures = [np.full((64, 96, 3), shade, np.uint8) for shade in (40, 90, 140)]
-    sheet = contact_sheet(pictures, ["one", "two", "three"], columns=2)
-    colours = {colour for _, colour in sheet.getcolors(2**16) or []}
-    assert {(40, 40, 40), (90, 90, 90), (140, 140, 140)} <= colours
-    with pytest.raises(ValueError, match="captions: 1 for 3 pictures"):
-        contact_sheet(pictures, ["one"])
-    assert isinstance(dataset_sheet(0, count=1), Image.Image)
 
 
 def test_sizes_of_any_native_side_can_be_rendered_and_halved() -> None:

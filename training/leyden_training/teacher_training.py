@@ -244,11 +244,14 @@ def loss_weight(alpha_bar: Tensor) -> Tensor:
     return (1 + 1 / snr).clamp(max=8) * (6 / (snr + 1)).clamp(max=1)
 
 
-def load_teacher(
-    run: Path, shape: ModelShape, tokenizer: CLIPTokenizer, *, averaged: bool = True
-) -> Teacher:
-    """Load the teacher of a run's checkpoint, its averaged weights by default."""
+def load_teacher(run: Path, shape: ModelShape, tokenizer: CLIPTokenizer) -> Teacher:
+    """Load the averaged weights of a run's checkpoint.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+
+    """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     teacher = Teacher(shape, tokenizer)
-    teacher.load_state_dict(averaged_weights(state) if averaged else state["teacher"])
+    teacher.load_state_dict(averaged_weights(state))
     return teacher.eval()

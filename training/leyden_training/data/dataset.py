@@ -12,9 +12,7 @@ Picture i depends on (seed, i) alone, so neither the number of workers nor a pau
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from leyden_training.data.items import SIZE_BUCKETS, Item, describe
 from leyden_training.data.render_workers import render_shards
 from leyden_training.data.scene import ATTRIBUTES, attribute_indices
 
-__all__ = ["SHARD_PICTURES", "Bucket", "Dataset", "load_dataset", "main", "render_dataset"]
+__all__ = ["SHARD_PICTURES", "Bucket", "Dataset", "load_dataset", "render_dataset"]
 
 SHARD_PICTURES = 512
 _FORMAT = 1
@@ -213,30 +211,3 @@ def _open_shards(folder: Path, name: str, count: int) -> tuple[npt.NDArray[np.ui
             raise FileNotFoundError(f"{path} is missing: render the dataset again to finish it")
         shards.append(np.load(path, mmap_mode="r"))
     return tuple(shards)
-
-
-def main() -> None:
-    """Render a dataset from the command line."""
-    parser = argparse.ArgumentParser(description="Render a dataset of captioned landscapes.")
-    parser.add_argument("--folder", type=Path, required=True, help="where the dataset goes")
-    parser.add_argument("--count", type=int, default=20_000, help="pictures (default: 20000)")
-    parser.add_argument("--seed", type=int, default=0, help="0 or more (default: 0)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
-    arguments = parser.parse_args()
-    try:
-        render_dataset(
-            arguments.folder,
-            count=arguments.count,
-            seed=arguments.seed,
-            workers=arguments.workers,
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, "stopped; run the same command again to go on\n")
-
-
-if __name__ == "__main__":
-    main()

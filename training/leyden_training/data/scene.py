@@ -158,26 +158,6 @@ def attribute_indices(scene: Scene) -> tuple[int, ...]:
     return tuple(classes.index(values[name]) for name, classes in ATTRIBUTES.items())
 
 
-def scene_from_indices(indices: tuple[int, ...]) -> Scene:
-    """Return the scene whose `attribute_indices` these are.
-
-    Raises:
-        ValueError: if the number of indices is not that of ATTRIBUTES.
-
-    """
-    pairs = zip(ATTRIBUTES.items(), indices, strict=True)
-    values = {name: classes[index] for (name, classes), index in pairs}
-    terrain = Terrain(values["terrain"])
-    extras = {extra for extra in EXTRAS[terrain] if values[extra.value] == "yes"}
-    return Scene(
-        time=Time(values["time"]),
-        terrain=terrain,
-        sky=Sky(values["sky"]),
-        extras=frozenset(extras),
-        style=Style(values["style"]),
-    )
-
-
 def sample_scene(rng: np.random.Generator) -> Scene:
     """Draw a scene: times and styles alike often, the rest by the shares of this module."""
     times = tuple(Time)

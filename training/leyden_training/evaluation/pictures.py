@@ -81,7 +81,7 @@ class Sampling:
             digest.update(file.read_bytes())
         s = self.system
         how = [s.num_inference_steps, s.guidance_scale, s.timestep_spacing, s.prediction_type]
-        digest.update(json.dumps([*how, s.solver, self.block, NOISE_SEED]).encode())
+        digest.update(json.dumps([*how, self.block, NOISE_SEED]).encode())
         return digest.hexdigest()
 
 

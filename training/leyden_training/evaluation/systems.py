@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from diffusers import (
-    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -31,10 +30,8 @@ __all__ = [
 ]
 
 Grid = Literal["trailing", "leading", "linspace"]
-Solver = Literal["euler", "euler_ancestral"]
 
 GRIDS: tuple[Grid, ...] = ("trailing", "leading", "linspace")
-SOLVERS = {"euler": EulerDiscreteScheduler, "euler_ancestral": EulerAncestralDiscreteScheduler}
 STUDENT_STEPS = (8, 4, 2, 1)
 ABLATION = "ablation: "
 GRID_STEPS = 4
@@ -59,11 +56,6 @@ class System:
     guidance_scale: float = 0.0
     timestep_spacing: Grid = "trailing"
     prediction_type: Prediction = "epsilon"
-    solver: Solver = "euler"
-
-    def __post_init__(self) -> None:
-        if self.solver == "euler_ancestral" and self.prediction_type == "sample":
-            raise ValueError(f"{self.name}: euler_ancestral has no prediction_type sample")
 
     @property
     def unet_calls(self) -> int:
@@ -76,7 +68,7 @@ class System:
         if self.unet is not None:
             unet = UNet2DConditionModel.from_pretrained(self.unet, dtype=torch.float32)
             pipeline.unet = unet.to(pipeline.device)
-        pipeline.scheduler = SOLVERS[self.solver].from_config(
+        pipeline.scheduler = EulerDiscreteScheduler.from_config(
             pipeline.scheduler.config,
             timestep_spacing=self.timestep_spacing,
             prediction_type=self.prediction_type,
