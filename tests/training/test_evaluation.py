@@ -10,6 +10,8 @@ import pytest
 from support.tiny_evaluation import random_unet
 
 from leyden_training import cli
+from leyden_training.distillation.stage import usual_stages
+from leyden_training.distillation.training import recipe_of
 from leyden_training.evaluation.adherence import OVERALL
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -36,7 +38,14 @@ def test_whole_evaluation(
         *("--pictures", 16, "--draws", 50, "--speed-rounds", 1),
         *("--report", out, "--ablation", f"none={folder / 'students' / '2step'}"),
     ]
-    random_unet(2).half().save_pretrained(folder / "ablation" / "without-conditional" / "unet")
+    variant = folder / "ablation" / "without-conditional"
+    random_unet(2).half().save_pretrained(variant / "unet")
+    stage = usual_stages()[2]
+    for run, recipe in (
+        (folder / "students" / "2step", stage),
+        (variant, stage.without(["conditional"])),
+    ):
+        (run / "stage.json").write_text(json.dumps(recipe_of(recipe, 0, 2)))
     assert run_cli(monkeypatch, *arguments) == 0
     assert "student, 8 steps: left out" in capsys.readouterr().out
 

@@ -1,5 +1,6 @@
 """Sets of pictures: what draws them, what is kept, and what makes them anew."""
 
+import json
 import shutil
 import signal
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import torch
 from support.tiny_evaluation import random_unet, rendered
 from support.tiny_training import ALONE
 
+from leyden_training.distillation.stage import usual_stages
+from leyden_training.distillation.training import recipe_of
 from leyden_training.evaluation.pictures import (
     CHUNK,
     Paint,
@@ -22,7 +25,12 @@ from leyden_training.evaluation.pictures import (
     missing_chunks,
 )
 from leyden_training.evaluation.prompts import Prompt
-from leyden_training.evaluation.systems import System, available, usual_systems
+from leyden_training.evaluation.systems import (
+    System,
+    available,
+    full_student,
+    usual_systems,
+)
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -108,6 +116,28 @@ def test_pictures_are_kept_for_more_prompts_and_not_for_others(
     assert made.missing(CHUNK) == []
     assert made.prepare(other), "its last prompts are not those that were asked for before"
     assert made.missing(CHUNK) == [0]
+
+
+def test_students_of_other_losses_are_compared_with_one_of_the_same_recipe_alone(
+    tiny_evaluation: Path, tmp_path: Path
+) -> None:
+    usual, variant = tmp_path / "2step", tmp_path / "without-conditional"
+    for run in (usual, variant):
+        random_unet(1).save_pretrained(run / "unet")
+    systems = usual_systems(
+        tiny_evaluation / "pipeline", tmp_path, guidance_scale=2, ablation={"without": variant}
+    )
+    stage = usual_stages()[2]
+    recipes = {usual: stage, variant: stage.without(["conditional"])}
+    for run, recipe in recipes.items():
+        assert full_student(systems) is None
+        (run / "stage.json").write_text(json.dumps(recipe_of(recipe, 0, 2)))
+    found = full_student(systems)
+    assert found is not None
+    assert found.name == "student, 2 steps"
+    shorter = json.dumps(recipe_of(recipes[variant].scaled(0.3), 0, 2))
+    (variant / "stage.json").write_text(shorter)
+    assert full_student(systems) is None
 
 
 def test_what_does_not_exist_is_left_out_with_its_reason(tiny_evaluation: Path) -> None:

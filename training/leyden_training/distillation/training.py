@@ -30,7 +30,8 @@ from leyden_training.schedule import learning_rate_at
 from leyden_training.teacher import predict
 from leyden_training.workers import Workers, on_device
 
-__all__ = ["check_recipe", "distil", "is_of_recipe"]
+__all__ = ["check_recipe", "differ_in_losses_alone", "distil", "is_of_recipe"]
+__all__ += ["recipe_of"]
 
 RECIPE = "stage.json"
 CURVE = ("distillation", "generator", "discriminator", "accuracy", "features", "s")
@@ -127,6 +128,19 @@ def check_recipe(run: Path, stage: Stage, seed: int) -> None:
             f"{run} was begun by another recipe, which {RECIPE} there has: "
             "go on by that, or remove the folder"
         )
+
+
+def differ_in_losses_alone(run: Path, other: Path) -> bool:
+    """Whether two runs were as long and by the same recipe otherwise; not if one's is unknown."""
+    recipes = [_begun_with(run), _begun_with(other)]
+    found = []
+    for recipe in recipes:
+        if recipe is None:
+            return False
+        stage = {name: v for name, v in recipe["stage"].items() if name != "weights"}
+        iterations = sum(stage.pop(name) for name in list(stage) if name.endswith("_iterations"))
+        found.append({**recipe, "stage": stage, "iterations": iterations})
+    return bool(found[0] == found[1])
 
 
 def _begun_with(run: Path) -> dict[str, Any] | None:

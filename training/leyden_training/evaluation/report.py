@@ -79,8 +79,7 @@ def page(result: Mapping[str, Any], *, curves: bool, left_out: Sequence[str]) ->
     ]
     if ablated:
         parts.append(
-            "## What each loss is worth\n\nThe first row has all losses; the others were trained "
-            f"by the same recipe, as long, without some.\n\n{_ablation_table(ablated)}\n\n"
+            f"## What each loss is worth\n\n{_ablation_table(ablated)}\n\n"
             "![students of other losses](images/distillation-ablation.png)"
         )
     parts.append(
@@ -139,7 +138,12 @@ def _ablation(systems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _ablation_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Tabulate them beside the one of all losses, or alone where there is none."""
-    return ablation_table(rows) if rows[0].get("over_full") else systems_table(rows)
+    if not rows[0].get("over_full"):
+        return systems_table(rows)
+    return (
+        "The first row has all losses; the others were trained by the same recipe, as long, "
+        f"without some.\n\n{ablation_table(rows)}"
+    )
 
 
 def _kind(row: Mapping[str, Any]) -> str:

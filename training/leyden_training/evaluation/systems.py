@@ -15,6 +15,7 @@ from diffusers import (
 from leyden_training.distillation.command import ABLATION_STEPS, FULL
 from leyden_training.distillation.stage import usual_stages
 from leyden_training.distillation.steps import Prediction
+from leyden_training.distillation.training import differ_in_losses_alone
 from leyden_training.parts import require_pipeline
 from leyden_training.sampling import load_pipeline
 
@@ -148,14 +149,20 @@ def is_ablation(system: System) -> bool:
 def full_student(systems: Sequence[System]) -> System | None:
     """Find the student that those of other losses are compared with, if both are there.
 
-    It is the one trained beside them, or else the usual one of as many steps.
+    It is the one trained beside them, or else the usual one of as many steps if it was trained by
+    the same recipe but for the losses.
     """
     by_name = {system.name: system for system in systems}
     ablated = [system for system in systems if is_ablation(system)]
     if not ablated:
         return None
-    usual = student_name(ablated[0].num_inference_steps)
-    return by_name.get(f"{ABLATION}{FULL}", by_name.get(usual))
+    if beside := by_name.get(f"{ABLATION}{FULL}"):
+        return beside
+    usual = by_name.get(student_name(ablated[0].num_inference_steps))
+    if usual is None or usual.unet is None:
+        return None
+    runs = [system.unet.parent for system in ablated if system.unet is not None]
+    return usual if all(differ_in_losses_alone(usual.unet.parent, run) for run in runs) else None
 
 
 def available(systems: Sequence[System]) -> tuple[tuple[System, ...], dict[str, str]]:
