@@ -1,7 +1,7 @@
 """What a stage's callers wait for, on deployments whose start and answers the tests hold up."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from ray import serve
 from support.running_server import RunningServer, eventually
 
 from leyden_server.errors import UnavailableError
-from leyden_server.stages.handles import Patience, StageHandle
+from leyden_server.stages.handles import MAX_BY_VALUE_BYTES, Patience, StageHandle
 from leyden_server.stages.replica_counts import ReplicaCounts
 
 APPLICATION = "held-up"
@@ -41,6 +41,17 @@ def let_it_start(server: RunningServer, tmp_path: Path) -> Iterator[Callable[[],
             import asyncio
 
             await asyncio.Event().wait()
+
+        async def cancelled(self) -> None:
+            import asyncio
+
+            raise asyncio.CancelledError
+
+        async def broken_off(self) -> AsyncIterator[int]:
+            import asyncio
+
+            yield 1
+            raise asyncio.CancelledError
 
     deployment: Any = serve.deployment(
         HeldUp,
@@ -87,3 +98,25 @@ async def test_a_stage_that_gets_no_replica_is_given_up() -> None:
     with pytest.raises(UnavailableError) as caught:
         await asyncio.wait_for(held_up.call("answer"), 60)
     assert caught.value.reason == "STAGE_NOT_STARTED"
+
+
+async def test_an_answer_that_the_replica_cancels_is_a_death(
+    let_it_start: Callable[[], None],
+) -> None:
+    """A replica that goes down cancels what it runs: the caller must not take it for its own."""
+    let_it_start()
+    held_up = stage(start_timeout_s=120)
+
+    async def by_value() -> None:
+        await held_up.call("cancelled")
+
+    async def by_reference() -> None:
+        await held_up.call("cancelled", result_bytes=MAX_BY_VALUE_BYTES + 1)
+
+    async def stream() -> None:
+        assert [item async for item in held_up.stream("broken_off")] == [1]
+
+    for run in (by_value, by_reference, stream):
+        with pytest.raises(UnavailableError) as caught:
+            await asyncio.wait_for(run(), 60)
+        assert caught.value.reason == "STAGE_DIED"

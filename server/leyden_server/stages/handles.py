@@ -13,8 +13,8 @@ from typing import Any
 
 import grpc
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
-from ray.serve.exceptions import RayServeException, RequestCancelledError
+from ray.exceptions import ObjectRefStreamEndOfStreamError, RayActorError, RayTaskError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from leyden_server.errors import RequestError, UnavailableError
@@ -153,11 +153,13 @@ class StageHandle:
         try:
             while not answer.done():
                 await self._watch(answer, asked_s)
+            if answer.cancelled():
+                # By the replica, as it went down: our caller's cancel arrives in `_watch`.
+                # Passed on, it would end the caller's task as if that had been cancelled.
+                raise self._died()
             result = answer.result()
         except _DEAD as error:
-            raise UnavailableError(
-                "STAGE_DIED", f"a replica of {self.application} died", RETRY_AFTER_S
-            ) from error
+            raise self._died() from error
         except RayTaskError as error:
             cause = error.as_instanceof_cause()
             raise (cause.cause if isinstance(cause.cause, RequestError) else cause) from error
@@ -166,6 +168,11 @@ class StageHandle:
             answer.cancel()
         self._last_use_s = self._last_answer_s = time.monotonic()
         return result
+
+    def _died(self) -> UnavailableError:
+        return UnavailableError(
+            "STAGE_DIED", f"a replica of {self.application} died", RETRY_AFTER_S
+        )
 
     async def _watch(self, answer: "asyncio.Future[Any]", asked_s: float) -> None:
         """Wait for an answer, for a while; raise UnavailableError where it is overdue."""
@@ -214,13 +221,12 @@ class StageHandle:
 
 
 # RayActorError covers ActorDiedError and ActorUnavailableError; a by-value call can also
-# surface a bare gRPC error or find the replica cancelling what it ran while it went down.
+# surface a bare gRPC error, and one by reference that its replica cancelled just ends.
 _DEAD = (
     RayActorError,
+    ObjectRefStreamEndOfStreamError,
     grpc.aio.AioRpcError,
     RayServeException,
-    RequestCancelledError,
-    TaskCancelledError,
 )
 
 
