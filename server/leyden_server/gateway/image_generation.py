@@ -101,11 +101,12 @@ class ImageGeneration:
         record.model = served.model.name
         parameters = validate(request, served.model, self._config)
         _note_parameters(record, parameters)
-        # Before it can be refused: who has no time for a start has the next one find it done.
-        await served.wake()
-        ticket = served.admission.admit(parameters.image_count, context.time_remaining())
-        try:
-            with self._claim(parameters.request_id):
+        # Before anything is waited for: a drain waits for those that it knows.
+        with self._claim(parameters.request_id):
+            # Before it can be refused: who has no time for a start has the next one find it done.
+            await served.wake()
+            ticket = served.admission.admit(parameters.image_count, context.time_remaining())
+            try:
                 events = EventStream(parameters.request_id)
                 generation = Generation(
                     parameters,
@@ -120,8 +121,8 @@ class ImageGeneration:
                     await _run_and_send(generation, events, context, record)
                 finally:
                     _note_bill(record, generation)
-        finally:
-            ticket.leave()
+            finally:
+                ticket.leave()
 
     @contextmanager
     def _claim(self, request_id: str) -> Iterator[None]:
