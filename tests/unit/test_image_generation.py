@@ -1,4 +1,4 @@
-"""One Gateway's handler on a gRPC server of its own, without the stages behind it."""
+"""One Gateway's handler on a gRPC server of its own; what stands behind it is the tests'."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,6 +10,7 @@ import pytest
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import GatewayConfig
+from leyden_server.errors import UnavailableError
 from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog, StageApplications
 from leyden_server.gateway.image_generation import ImageGeneration
 from leyden_server.gateway.request_log import RequestLog
@@ -68,3 +69,43 @@ async def test_a_drain_knows_a_request_whose_stages_are_still_woken(
     with pytest.raises(grpc.aio.AioRpcError, match="shutting down") as raised:
         await first
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class OneSidedEncoder:
+    """Stands for a TextEncoder that stalls on the negative prompt and is slow on the other."""
+
+    def __init__(self) -> None:
+        self.left = False
+        """Whether the call for the prompt has ended."""
+        self._under_way = asyncio.Event()
+
+    async def wake(self) -> None:
+        """It does not rest."""
+
+    def expected_start_s(self) -> float:
+        return 0.0
+
+    async def call(self, method: str, text: str) -> None:
+        assert method == "encode"
+        if text == "blurry":
+            await self._under_way.wait()
+            raise UnavailableError("STAGE_STALLED", "text has answered nobody", 1.0)
+        self._under_way.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left = True
+
+
+async def test_a_prompt_that_fails_takes_the_other_with_it(
+    stub: "pb_grpc.ImageGenerationServiceAsyncStub",
+    catalog: ModelCatalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = OneSidedEncoder()
+    monkeypatch.setattr(catalog.get(""), "text_encoder", encoder)
+    request = pb.GenerateImageRequest(prompt="x", negative_prompt="blurry", guidance_scale=2)
+    with pytest.raises(grpc.aio.AioRpcError, match="has answered nobody"):
+        async for _ in stub.GenerateImage(request, timeout=20):
+            pass
+    assert encoder.left

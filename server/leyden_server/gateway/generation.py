@@ -103,9 +103,11 @@ class Generation:
         texts = [parameters.prompt]
         if guided and not zeroed:
             texts.append(parameters.negative_prompt)
-        prompt, *negative = await asyncio.gather(
-            *(self._retrying(partial(self._encode, text)) for text in texts)
-        )
+        async with asyncio.TaskGroup() as encodings:
+            tasks = [
+                encodings.create_task(self._retrying(partial(self._encode, text))) for text in texts
+            ]
+        prompt, *negative = (task.result() for task in tasks)
         self.bill.text_encode_duration.CopyFrom(build.duration(time.monotonic() - started_s))
         self.bill.text_encoder_replica = prompt.replica
         self._warn_of_truncation("prompt", prompt)
