@@ -71,19 +71,23 @@ async def test_a_drain_knows_a_request_whose_stages_are_still_woken(
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-class OneSidedEncoder:
+class Awake:
+    """A stage that does not rest."""
+
+    async def wake(self) -> None:
+        """Nothing to do."""
+
+    def expected_start_s(self) -> float:
+        return 0.0
+
+
+class OneSidedEncoder(Awake):
     """Stands for a TextEncoder that stalls on the negative prompt and is slow on the other."""
 
     def __init__(self) -> None:
         self.left = False
         """Whether the call for the prompt has ended."""
         self._under_way = asyncio.Event()
-
-    async def wake(self) -> None:
-        """It does not rest."""
-
-    def expected_start_s(self) -> float:
-        return 0.0
 
     async def call(self, method: str, text: str) -> None:
         assert method == "encode"
@@ -109,3 +113,29 @@ async def test_a_prompt_that_fails_takes_the_other_with_it(
         async for _ in stub.GenerateImage(request, timeout=20):
             pass
     assert encoder.left
+
+
+class FailingEncoder(Awake):
+    """Stands for a TextEncoder that fails after so many turns of the event loop."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+
+    async def call(self, method: str, text: str) -> None:
+        assert (method, text) == ("encode", "x")
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
+        raise UnavailableError("STAGE_STALLED", "text has answered nobody", 1.0)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_an_error_is_told_though_the_first_event_is_on_its_way(
+    stub: "pb_grpc.ImageGenerationServiceAsyncStub",
+    catalog: ModelCatalog,
+    monkeypatch: pytest.MonkeyPatch,
+    turns: int,
+) -> None:
+    monkeypatch.setattr(catalog.get(""), "text_encoder", FailingEncoder(turns))
+    with pytest.raises(grpc.aio.AioRpcError, match="has answered nobody"):
+        async for _ in stub.GenerateImage(pb.GenerateImageRequest(prompt="x"), timeout=5):
+            pass

@@ -152,6 +152,9 @@ class ImageGeneration:
 async def _run_and_send(
     generation: Generation, events: EventStream, context: Context, record: RequestRecord
 ) -> None:
+    # By themselves: they would go with the first event, and gRPC takes no status, an error's
+    # say, while they are on their way.
+    await context.send_initial_metadata(())
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(generation.run())
         async for event in events:
