@@ -90,3 +90,23 @@ def test_models_are_described_with_their_limits(catalog: ModelCatalog) -> None:
 
 def test_a_model_is_loading_until_its_stages_answered(catalog: ModelCatalog) -> None:
     assert catalog.describe("leyden-tiny-lightning-4step").state == pb.MODEL_STATE_LOADING
+
+
+def test_models_of_one_base_share_what_is_known_of_its_stages(
+    lightning: ResolvedModel, base: ResolvedModel
+) -> None:
+    """An answer to one of them tells the other that the stage lives."""
+    entries = tuple(
+        CatalogEntry(
+            model.name, "", "MIT", model, StageApplications("text", model.name, "decode"), ""
+        )
+        for model in (lightning, base)
+    )
+    catalog = ModelCatalog(entries, GatewayConfig())
+    for entry in entries:
+        loaded(catalog, entry.name)
+    one, other = (catalog.get(entry.name) for entry in entries)
+
+    assert one.text_encoder is other.text_encoder
+    assert one.image_decoder is other.image_decoder
+    assert one.denoiser is not other.denoiser

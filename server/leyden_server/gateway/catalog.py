@@ -46,6 +46,25 @@ class CatalogEntry:
     unavailable_reason: str
 
 
+class _StageHandles:
+    """One handle for each application: models that share a stage share what is known of it."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._patience = Patience(config.stage_stall_timeout_s, config.stage_start_timeout_s)
+        self._replicas = ReplicaCounts()
+        self._handles: dict[str, StageHandle] = {}
+
+    def get(self, application: str, deployment: str, rest_after_s: float | None) -> StageHandle:
+        """Return the application's handle; the first call makes it."""
+        handle = self._handles.get(application)
+        if handle is None:
+            handle = StageHandle(
+                application, deployment, self._patience, self._replicas, rest_after_s
+            )
+            self._handles[application] = handle
+        return handle
+
+
 class ServedModel:
     """A model that this server loads."""
 
@@ -54,13 +73,10 @@ class ServedModel:
         model: ResolvedModel,
         applications: StageApplications,
         config: GatewayConfig,
-        replicas: ReplicaCounts,
+        handles: _StageHandles,
     ) -> None:
-        patience = Patience(config.stage_stall_timeout_s, config.stage_start_timeout_s)
-
         def handle(application: str, deployment: str) -> StageHandle:
-            rest_after_s = applications.rest_after_s.get(application)
-            return StageHandle(application, deployment, patience, replicas, rest_after_s)
+            return handles.get(application, deployment, applications.rest_after_s.get(application))
 
         self.model = model
         self.admission = Admission(
@@ -97,9 +113,9 @@ class ModelCatalog:
 
     def __init__(self, entries: tuple[CatalogEntry, ...], config: GatewayConfig) -> None:
         self._entries = {entry.name: entry for entry in entries}
-        replicas = ReplicaCounts()
+        handles = _StageHandles(config)
         self._served = {
-            entry.name: ServedModel(entry.model, entry.applications, config, replicas)
+            entry.name: ServedModel(entry.model, entry.applications, config, handles)
             for entry in entries
             if entry.model is not None and entry.applications is not None
         }
