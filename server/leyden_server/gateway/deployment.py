@@ -58,7 +58,7 @@ class Gateway:
 
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         self._server.add_generic_rpc_handlers(
-            (self._generation.handler(), ModelListing(catalog).handler())
+            (self._generation.handler(), ModelListing(catalog, log).handler())
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
