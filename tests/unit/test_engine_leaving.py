@@ -6,10 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.stages import PATIENCE_S, Gate, batch_rows, events_of, latents_of, submitted
+from support.stages import (
+    PATIENCE_S,
+    Gate,
+    batch_rows,
+    events_of,
+    latents_of,
+    load_denoiser,
+    plain_request,
+    random_prompt,
+    submitted,
+)
 
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.errors import DeadlineExceededError, UnavailableError
+from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.messages import DenoiseRequest, EngineStats, StepDone
 
 
@@ -168,6 +179,25 @@ async def test_stopping_fails_what_is_left_and_what_comes_later(
     assert gate.rows == [1]
     with pytest.raises(RuntimeError, match="loop has ended"):
         service.check_health(stall_timeout_s=60)
+
+
+async def test_what_ends_the_loop_is_logged(
+    random_model: ResolvedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    service = load_denoiser(random_model)
+
+    def schedule() -> None:
+        raise RuntimeError("no batch of this kind")
+
+    monkeypatch.setattr(service._engine._scheduler, "schedule", schedule)
+    with pytest.raises(UnavailableError):
+        await events_of(service, plain_request(random_model, random_prompt(service)))
+    with pytest.raises(RuntimeError, match="no batch of this kind"):
+        service.stop()
+    assert "the denoise loop has ended" in caplog.text
+    assert "RuntimeError: no batch of this kind" in caplog.text
 
 
 async def test_a_step_that_hangs_is_seen(

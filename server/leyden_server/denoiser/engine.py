@@ -135,6 +135,10 @@ class DenoiseEngine:
     def _loop(self) -> None:
         try:
             self._step_until_stopped()
+        except Exception:
+            # Its images are told that the replica stops: only the log has the cause.
+            logger.exception("the denoise loop has ended")
+            raise
         finally:
             # However it ended: who was accepted is answered, and nobody else is accepted.
             with self._changed:
