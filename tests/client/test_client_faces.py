@@ -261,6 +261,13 @@ def test_ctrl_c_cancels_on_the_server_and_leaves_the_client_usable(
     assert client.generate_image("a prompt").images[0].data == b"pixels"
 
 
+def test_a_client_that_only_its_stream_holds_stays_open(server: ScriptedServer) -> None:
+    server.script = whole_script()
+    events = Client(server.target).stream_image("a prompt")
+    gc.collect()
+    assert [type(event) for event in events] == WHOLE
+
+
 def test_a_client_that_is_dropped_ends_its_thread(server: ScriptedServer) -> None:
     client = Client(server.target)
     client.list_models()

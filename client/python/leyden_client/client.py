@@ -1,7 +1,7 @@
 """The blocking client: the asyncio client behind a portal."""
 
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -90,9 +90,7 @@ class Client:
         `ValueError` for an option that cannot be put on the wire.
         """
         self._check_open()
-        return self._portal.iterate(
-            self._client.stream_image(prompt, timeout_s=timeout_s, **options)
-        )
+        return self._iterate(self._client.stream_image(prompt, timeout_s=timeout_s, **options))
 
     def generate_image(
         self,
@@ -141,6 +139,10 @@ class Client:
         """
         self._check_open()
         self._portal.run(self._client.wait_until_ready(timeout_s))
+
+    def _iterate(self, events: AsyncGenerator[Event, None]) -> Generator[Event, None, None]:
+        # A method, so that the iteration keeps a client open that nobody else holds.
+        yield from self._portal.iterate(events)
 
     def _check_open(self) -> None:
         if not self._closer.alive:
