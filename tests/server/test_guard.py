@@ -17,6 +17,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": ""}, "prompt", "empty"),
     ({"prompt": "x" * 4097}, "prompt", "4096"),
     ({"prompt": "a\0b"}, "prompt", "control characters"),
+    ({"prompt": "a\x9b2Jb"}, "prompt", "control characters"),
+    ({"negative_prompt": "a\x7fb"}, "negative_prompt", "control characters"),
     ({"negative_prompt": "x" * 4097}, "negative_prompt", "4096"),
     ({"num_inference_steps": 5}, "num_inference_steps", "4 for model"),
     ({"num_inference_steps": -1}, "num_inference_steps", "4 for model"),

@@ -34,6 +34,17 @@ def test_each_request_is_one_line_of_json(tmp_path: Path) -> None:
     assert "started" not in first
 
 
+def test_a_line_cannot_command_the_terminal_that_shows_it(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    clear_screen = "\x1b[2J \x9b2J"
+    with opened(path) as log:
+        log.write(RequestRecord(peer="ipv4:1", request_id=clear_screen, model=clear_screen))
+    text = path.read_text(encoding="utf-8")
+
+    assert not {"\x1b", "\x9b"} & set(text)
+    assert json.loads(text)["request_id"] == clear_screen
+
+
 def test_no_prompt_is_logged() -> None:
     assert not {"prompt", "negative_prompt"} & set(RequestRecord.__dataclass_fields__)
 

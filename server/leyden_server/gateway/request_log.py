@@ -58,7 +58,8 @@ class RequestLog:
             **fields,
             "duration_s": round(time.time() - started, 4),
         }
-        self._logger.info(json.dumps(line, ensure_ascii=False))
+        # In ASCII: a request_id that is refused may hold anything, and `leyden serve` shows it.
+        self._logger.info(json.dumps(line))
 
     def write_defect(self, error_id: str, error: BaseException) -> None:
         """Append a traceback under the id that the client was given."""

@@ -21,7 +21,7 @@ MAX_SEED = 2**53
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
 MAX_PREVIEW_PX = 1024
-CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 SOLVERS: dict[pb.Solver.ValueType, SolverName] = {
