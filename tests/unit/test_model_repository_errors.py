@@ -146,6 +146,31 @@ def test_a_wrong_entry_names_its_file_and_key(tmp_path: Path, text: str, said: s
     refused(folder, str(folder / "model.yaml"), said)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "size: {default_width_px: 100}",
+            "size.default_width_px: a multiple of 8 from 32 to 200; got 100",
+        ),
+        (
+            "size: {default_height_px: 32, min_px: 48}",
+            "size.default_height_px: a multiple of 8 from 48 to 128; got 32",
+        ),
+        ("size: {max_px: 56}", "size.default_width_px: a multiple of 8 from 32 to 56; got 64"),
+        ("size: {min_px: 80, max_px: 72}", "size.max_px: at least size.min_px, 80; got 72"),
+        (
+            "preview: {factors: [[0, 0, 0], [0, 0, 0], [0, 0, 0]], bias: [0, 0, 0]}",
+            "preview.factors: a row for each of the 4 latent channels; got 3",
+        ),
+    ],
+)
+def test_an_entry_that_does_not_fit_its_base_says_what_would(
+    folder: Path, text: str, said: str
+) -> None:
+    refused(entry(folder, text), "model 'my-sdxl'", said)
+
+
 def test_a_model_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(ModelRepositoryError, match="mean 'leyden-tiny-base'") as caught:
         ModelRepository().resolve("leyden-tiny-bass")

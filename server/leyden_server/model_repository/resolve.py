@@ -65,7 +65,7 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
     native_width, native_height = base.native_size_px
     width = entry.size.default_width_px or native_width
     height = entry.size.default_height_px or native_height
-    return ResolvedModel(
+    model = ResolvedModel(
         name=item.name,
         description=entry.description,
         license=entry.license,
@@ -93,6 +93,9 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         ),
         preview=entry.preview,
     )
+    _check_sizes(model)
+    _check_preview(model)
+    return model
 
 
 def _base_folder(item: RepositoryItem) -> Path:
@@ -121,6 +124,27 @@ def _base_unet_files(item: RepositoryItem, base: DiffusersFolder) -> tuple[Path,
         return ()
     weights = needed.weights("unet", files_in(base.path))
     return tuple(base.path / name for name in weights if name.endswith(".safetensors"))
+
+
+def _check_sizes(model: ResolvedModel) -> None:
+    """Hold the entry, and what follows where it is silent, to what a request's sides must be."""
+    least, most, multiple = model.min_size_px, model.max_size_px, model.vae_scale_factor
+    if least > most:
+        raise ModelRepositoryError(f"size.max_px: at least size.min_px, {least}; got {most}")
+    for field, side in (("width", model.width_px), ("height", model.height_px)):
+        if not least <= side <= most or side % multiple:
+            raise ModelRepositoryError(
+                f"size.default_{field}_px: a multiple of {multiple} from {least} to {most}; "
+                f"got {side}"
+            )
+
+
+def _check_preview(model: ResolvedModel) -> None:
+    if model.preview is not None and len(model.preview.factors) != model.latent_channels:
+        raise ModelRepositoryError(
+            f"preview.factors: a row for each of the {model.latent_channels} latent channels; "
+            f"got {len(model.preview.factors)}"
+        )
 
 
 def _scale(entry: ModelEntry) -> float:
