@@ -183,7 +183,7 @@ class Summary(_EventBase):
     model: str
     """Name of the model that ran."""
     model_revision: str
-    """What identifies the model's weights."""
+    """What identifies the model's UNet: a digest of its weight files, LoRA and scale."""
     retries: int
     """How many times a stage was run again because a replica died."""
     width_px: int

@@ -34,7 +34,7 @@ class Model:
     is_default: bool
     """Whether a request that names no model gets this one."""
     revision: str
-    """What identifies its weights; empty unless it is loaded."""
+    """What identifies its UNet, as `Summary.model_revision`; empty unless it is loaded."""
     license: str
     """Licence of the weights: an SPDX id where there is one."""
     default_width_px: int

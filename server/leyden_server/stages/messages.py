@@ -44,7 +44,7 @@ class DenoiserInfo:
 
     replica: str
     revision: str
-    """The entry's pinned revision, else a digest of the UNet's weight files."""
+    """A digest of the UNet's weight files, and of a LoRA and its scale: `weights_digest`."""
     batch_row_caps: dict[int, int]
     """Most rows that pay, by latent pixels (height times width), as the warm-up measured."""
 

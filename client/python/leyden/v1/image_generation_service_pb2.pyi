@@ -554,8 +554,8 @@ class Summary(_message.Message):
     model: _builtins.str
     """OUTPUT_ONLY. Name of the model that ran."""
     model_revision: _builtins.str
-    """OUTPUT_ONLY. What identifies the model's weights: the hub revision that its
-    entry pins, else a digest of its UNet's weight files.
+    """OUTPUT_ONLY. What identifies the model's UNet: "sha256:" and 16 hex digits, a
+    digest of its weight files, and of a LoRA that is fused into them and its scale.
     """
     retries: _builtins.int
     """OUTPUT_ONLY. How many times a stage was run again because a replica died."""

@@ -197,7 +197,7 @@ class Model(_message.Message):
     is_default: _builtins.bool
     """OUTPUT_ONLY. Whether a request that names no model gets this one."""
     revision: _builtins.str
-    """OUTPUT_ONLY. What identifies its weights; the same text as in
+    """OUTPUT_ONLY. What identifies its UNet; the same text as in
     Summary.model_revision. Empty unless it is loaded.
     """
     license: _builtins.str
