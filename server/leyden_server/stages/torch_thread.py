@@ -3,7 +3,7 @@
 libgomp, torch's OpenMP on Linux, lets idle threads spin between two parallel regions, but
 only while a process has no more of them than there are cores. A second Python thread that
 enters a parallel region brings threads of its own, the spinning stops, and each of a UNet's
-thousand regions then waits for a wake-up: on two cores a step of the embedded model takes
+thousand regions then waits for a wake-up: on two cores a step of an early embedded model took
 29 ms in place of 16. So models are loaded, warmed up and run in one thread, and every other
 thread of the process has torch to itself with one core.
 """
