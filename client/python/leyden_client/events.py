@@ -32,7 +32,10 @@ class Queued(_EventBase):
     """The request was accepted and waits for the denoiser."""
 
     position: int
-    """Number of images of other requests that will start first; 0: this request is next."""
+    """Number of images of earlier requests that wait too; 0: none.
+
+    One with an earlier deadline may start before its turn.
+    """
     expected_wait_s: float | None
     """Expected time until the first denoise step. None: nothing is known yet."""
 

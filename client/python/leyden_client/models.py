@@ -66,6 +66,6 @@ class Model:
     max_image_count: int
     """Most images of one request."""
     max_prompt_tokens: int
-    """Length in tokens at which a prompt is cut. 0 until it is loaded."""
+    """Length in tokens at which a prompt is cut; 0 where files of it are missing."""
     previews: bool
     """Whether it can send previews."""
