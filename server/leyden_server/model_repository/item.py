@@ -9,7 +9,7 @@ from leyden_server.model_repository.sources import FileSource
 
 __all__ = ["SHIPPED_MODELS", "RepositoryItem"]
 
-SHIPPED_MODELS = Path(__file__).parent.parent / "models"
+SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 @dataclass(frozen=True, slots=True)
