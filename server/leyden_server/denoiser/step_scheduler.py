@@ -16,7 +16,6 @@ class BatchKey:
     dtype: str
     conditioning: tuple[int, int, int]
     """Tokens and width of prompt_embeds, width of pooled_prompt_embeds."""
-    adapters: tuple[str, ...] = ()
 
     @property
     def latent_pixels(self) -> int:
