@@ -1,11 +1,14 @@
 """One Gateway's handler on a gRPC server of its own; what stands behind it is the tests'."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
+from support.running_server import eventually
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
@@ -15,7 +18,15 @@ from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog, StageAppli
 from leyden_server.gateway.image_generation import ImageGeneration
 from leyden_server.gateway.request_log import RequestLog
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import DenoiserInfo
+from leyden_server.stages.messages import (
+    DecodedImage,
+    DecodeRequest,
+    Denoised,
+    DenoiseRequest,
+    DenoiserInfo,
+    DenoiseStarted,
+    EncodedPrompt,
+)
 
 
 @pytest.fixture
@@ -139,3 +150,57 @@ async def test_an_error_is_told_though_the_first_event_is_on_its_way(
     with pytest.raises(grpc.aio.AioRpcError, match="has answered nobody"):
         async for _ in stub.GenerateImage(pb.GenerateImageRequest(prompt="x"), timeout=5):
             pass
+
+
+class Encoder(Awake):
+    """Stands for a TextEncoder."""
+
+    async def call(self, method: str, text: str) -> EncodedPrompt:
+        assert (method, text) == ("encode", "x")
+        nothing = np.zeros((77, 1), np.float32)
+        return EncodedPrompt(nothing, nothing[0], 3, truncated=False, replica="text#1")
+
+
+class Denoiser(Awake):
+    """Stands for a Denoiser without steps."""
+
+    async def stream(
+        self, method: str, request: DenoiseRequest
+    ) -> AsyncIterator[DenoiseStarted | Denoised]:
+        assert (method, request.image_index) == ("denoise", 0)
+        yield DenoiseStarted("denoise#1")
+        yield Denoised(np.zeros((4, 32, 32), np.float32))
+
+
+class Decoder(Awake):
+    """Stands for an ImageDecoder whose images go in chunks, and are more than gRPC buffers."""
+
+    async def call(self, method: str, request: DecodeRequest, *, result_bytes: int) -> DecodedImage:
+        assert (method, request.format) == ("decode", "PNG")
+        return DecodedImage(bytes(64 * 2**20), 256, 256, 0.0, 0.0, "decode#1")
+
+
+@pytest.mark.parametrize(("leaves_after", "sent"), [("image", 0), ("summary", 1)])
+async def test_an_image_in_chunks_is_sent_with_its_last(
+    stub: "pb_grpc.ImageGenerationServiceAsyncStub",
+    catalog: ModelCatalog,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    leaves_after: str,
+    sent: int,
+) -> None:
+    stages = {"text_encoder": Encoder(), "denoiser": Denoiser(), "image_decoder": Decoder()}
+    for name, stage in stages.items():
+        monkeypatch.setattr(catalog.get(""), name, stage)
+    call = stub.GenerateImage(pb.GenerateImageRequest(prompt="x"), timeout=20)
+    async for event in call:
+        if event.WhichOneof("event") == leaves_after:
+            break
+    call.cancel()
+    (line,) = await asyncio.to_thread(logged, tmp_path / "requests.jsonl")
+    assert line["images_sent"] == sent
+
+
+def logged(path: Path) -> list[dict[str, object]]:
+    eventually(path.read_text)
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -159,7 +159,8 @@ async def _run_and_send(
         tasks.create_task(generation.run())
         async for event in events:
             await context.write(event)
-            record.images_sent += event.HasField("image")
+            # Of an image in chunks the `image` event is but the announcement.
+            record.images_sent += bool(event.image.data) or event.image_chunk.last
 
 
 def _draining() -> UnavailableError:
