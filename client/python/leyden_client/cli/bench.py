@@ -199,7 +199,6 @@ def _run(args: argparse.Namespace) -> int:
     if args.requests is None and duration_s is None:
         duration_s = _DEFAULT_DURATION_S
     limit = Limit(requests=args.requests, duration_s=duration_s)
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # as `connect` says
     samples: list[Sample] = []
     interrupted = False
     try:

@@ -11,7 +11,6 @@ from typing import NoReturn
 from leyden_client._assemble import GenerationCollector
 from leyden_client._files import check_writable
 from leyden_client.cli.arguments import Subparsers
-from leyden_client.cli.connect import connect
 from leyden_client.cli.from_file import Recipe, read_recipe
 from leyden_client.cli.generate_arguments import (
     EPILOG,
@@ -28,6 +27,7 @@ from leyden_client.cli.terminal.detect import (
     forced,
     preview_size_px,
 )
+from leyden_client.client import Client
 from leyden_client.events import DenoiseProgress, Event, Image, Summary
 
 
@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
     files.check()
     collector = GenerationCollector()
     with (
-        connect(args.server) as client,
+        Client(args.server) as client,
         open_progress(as_json=args.json, image_count=args.count, terminal=terminal) as progress,
         closing(client.stream_image(prompt or "", timeout_s=args.timeout, **options)) as events,
     ):

@@ -6,7 +6,7 @@ import json
 import sys
 
 from leyden_client.cli.arguments import Subparsers, add_server_argument, positive_seconds
-from leyden_client.cli.connect import connect
+from leyden_client.client import Client
 from leyden_client.models import Model
 
 _DEFAULT_TIMEOUT_S = 30.0
@@ -49,7 +49,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    with connect(args.server) as client:
+    with Client(args.server) as client:
         if args.name is None:
             found = client.list_models(timeout_s=args.timeout)
         else:
