@@ -10,7 +10,7 @@ as the server works (`stream_image`) or wait for the whole (`generate_image`).
 What can go wrong is drawn in `leyden_client.errors`.
 """
 
-from leyden_client import _grpc_import  # noqa: F401 - before anything else imports it
+import leyden_client._grpc_import  # noqa: F401 - before anything else imports gRPC
 from leyden_client._version import __version__
 from leyden_client.aio import DEFAULT_TARGET, AsyncClient
 from leyden_client.client import Client
