@@ -69,8 +69,9 @@ class GatewayConfig(StrictModel):
 
     stage_stall_timeout_s: float = Field(default=60.0, gt=0)
     """A stage that owes answers and gives none at all for this many seconds is
-    UNAVAILABLE to those who wait. Longer than the slowest denoise step. Time in which
-    the stage has no replica running is not counted."""
+    UNAVAILABLE to those who wait. Longer than the slowest of a prompt, a denoise step and
+    the decoding of a whole image. Time in which the stage has no replica running is not
+    counted."""
 
     stage_start_timeout_s: float = Field(default=600.0, gt=0)
     """A stage without a running replica, at rest or after a death, gets this many seconds

@@ -60,6 +60,7 @@ def test_what_is_accepted_and_not_yet_sent_is_bounded_too() -> None:
     with pytest.raises(OverloadedError) as caught:
         admission.admit(1)
     assert caught.value.limits == {"max_open_images": "6"}
+    assert caught.value.retry_after_s == 1.0  # the denoiser's line, which is empty, tells nothing
     done.leave()
     admission.admit(1)
 
@@ -79,7 +80,7 @@ def test_who_would_not_even_start_in_time_is_refused_at_once(clock: Clock) -> No
 
 def test_a_batch_with_room_keeps_nobody_waiting(clock: Clock) -> None:
     admission = Admission(20, 100)
-    admission.capacity = 4
+    admission.row_cap = 4
     first = admission.admit(3)
     run_loop(first, clock, 2.0)
     first.started(1)
@@ -89,10 +90,30 @@ def test_a_batch_with_room_keeps_nobody_waiting(clock: Clock) -> None:
     assert third.place() == (2, 1.0)  # two places are free, two images are ahead for them
 
 
+def test_a_guided_image_takes_the_room_of_two(clock: Clock) -> None:
+    admission = Admission(20, 100)
+    admission.row_cap = 4
+    first = admission.admit(3, rows_per_image=2)
+    run_loop(first, clock, 2.0)
+    first.started(1)
+    first.started(2)
+    plain, guided = admission.admit(1), admission.admit(1, rows_per_image=2)
+    assert plain.place() == (0, 0.5)  # four rows run for 2 s each: one leaves every half second
+    assert guided.place() == (1, 1.5)
+    clock.now += 2.0
+    first.finished(2)
+    assert plain.place() == (0, 0.0)
+    assert guided.place() == (1, 1.0)  # of the two rows that are free the plain image has one
+
+
+def test_a_guided_image_alone_starts_at_once_whatever_the_cap() -> None:
+    assert Admission(20, 100).admit(1, rows_per_image=2).place() == (0, 0.0)
+
+
 def test_stages_that_rest_have_to_start_before_the_line_moves(clock: Clock) -> None:
     left_s: list[float | None] = [None]
     admission = Admission(10, 100, lambda: left_s[0])
-    admission.capacity = 2
+    admission.row_cap = 2
     first = admission.admit(1, timeout_s=0.1)  # nothing is known yet: it may be in time
     assert first.place() == (0, None)
     left_s[0] = 8.0
@@ -102,9 +123,11 @@ def test_stages_that_rest_have_to_start_before_the_line_moves(clock: Clock) -> N
     assert caught.value.reason == "DEADLINE_CANNOT_BE_MET"
     assert caught.value.retry_after_s == 8.0
     run_loop(first, clock, 2.0)
-    assert admission.expected_wait_s(ahead=3) == 8.0 + 2 * 2.0  # the third that has no room
+    assert (
+        admission.expected_wait_s(rows_ahead=3, rows=1) == 8.0 + 2 * 2.0
+    )  # the third that has no room
     left_s[0] = None
-    assert admission.expected_wait_s(ahead=3) is None
+    assert admission.expected_wait_s(rows_ahead=3, rows=1) is None
 
 
 def test_leaving_gives_back_every_place_once() -> None:

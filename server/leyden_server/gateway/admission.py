@@ -25,9 +25,10 @@ SMOOTHING = 0.2
 class Ticket:
     """One admitted request's places."""
 
-    def __init__(self, admission: "Admission", images: int) -> None:
+    def __init__(self, admission: "Admission", images: int, rows_per_image: int) -> None:
         self._admission = admission
         self.images = images
+        self.rows_per_image = rows_per_image
         self._waiting = images
         self._running: dict[int, float] = {}
         self._moved = asyncio.Event()
@@ -44,8 +45,10 @@ class Ticket:
 
     def place(self) -> tuple[int, float | None]:
         """Return the images ahead, and the expected wait in seconds where it is known."""
-        ahead = self._admission.ahead_of(self)
-        return ahead, self._admission.expected_wait_s(ahead)
+        earlier = self._admission.earlier_than(self)
+        rows_ahead = sum(other.waiting * other.rows_per_image for other in earlier)
+        wait_s = self._admission.expected_wait_s(rows_ahead, self.rows_per_image)
+        return sum(other.waiting for other in earlier), wait_s
 
     async def places(self) -> AsyncIterator[tuple[int, float | None]]:
         """Yield `place()` now and whenever fewer are ahead, until none is."""
@@ -94,16 +97,23 @@ class Admission:
         expected_start_s: Callable[[], float | None] = lambda: 0.0,
     ) -> None:
         """`expected_start_s`: in how many seconds the stages run; None where not known."""
-        self.capacity = 1
-        """Images that one replica denoises side by side; set once the model is loaded."""
+        self.row_cap = 1
+        """UNet rows that one replica computes side by side; set once the model is loaded."""
         self._max_waiting_images = max_waiting_images
         self._max_open_images = max_open_images
         self._expected_start_s = expected_start_s
         self._tickets: list[Ticket] = []
         self._mean_loop_s: float | None = None
 
-    def admit(self, images: int, timeout_s: float | None = None) -> Ticket:
+    def admit(
+        self, images: int, timeout_s: float | None = None, *, rows_per_image: int = 1
+    ) -> Ticket:
         """Take places for so many images, whose client waits for `timeout_s` seconds.
+
+        Args:
+            images: of the request.
+            timeout_s: how long its client waits; None: for ever.
+            rows_per_image: of the UNet in each denoise step; guidance makes it two.
 
         Raises:
             OverloadedError: they would be more than may wait or be open, or would not even
@@ -112,7 +122,8 @@ class Admission:
         """
         waiting = sum(ticket.waiting for ticket in self._tickets)
         open_images = sum(ticket.images for ticket in self._tickets)
-        wait_s = self.expected_wait_s(waiting)
+        rows_ahead = sum(ticket.waiting * ticket.rows_per_image for ticket in self._tickets)
+        wait_s = self.expected_wait_s(rows_ahead, rows_per_image)
         refuse = partial(_overloaded, retry_after_s=UNKNOWN_WAIT_S if wait_s is None else wait_s)
         if waiting + images > self._max_waiting_images:
             most = self._max_waiting_images
@@ -121,11 +132,13 @@ class Admission:
             )
         if open_images + images > self._max_open_images:
             most = self._max_open_images
-            raise refuse(
+            # The denoiser may well have room: it is the decoder or the readers that are slow.
+            raise _overloaded(
                 "QUEUE_FULL",
                 f"{open_images} of at most {most} images are being made or sent",
                 "max_open_images",
                 most,
+                retry_after_s=max(UNKNOWN_WAIT_S, wait_s or 0),
             )
         if timeout_s is not None and wait_s is not None and wait_s > timeout_s:
             raise refuse(
@@ -134,31 +147,31 @@ class Admission:
                 "timeout_s",
                 round(timeout_s, 3),
             )
-        ticket = Ticket(self, images)
+        ticket = Ticket(self, images, rows_per_image)
         self._tickets.append(ticket)
         return ticket
 
-    def ahead_of(self, ticket: Ticket) -> int:
-        """Return how many images of earlier requests wait."""
-        earlier = self._tickets[: self._tickets.index(ticket)]
-        return sum(other.waiting for other in earlier)
+    def earlier_than(self, ticket: Ticket) -> list[Ticket]:
+        """Return the requests that were admitted before this one."""
+        return self._tickets[: self._tickets.index(ticket)]
 
-    def expected_wait_s(self, ahead: int) -> float | None:
-        """Return how long so many images take to start, at the pace of recent loops.
+    def expected_wait_s(self, rows_ahead: int, rows: int) -> float | None:
+        """Return how long an image of so many rows takes to start, at the pace of recent loops.
 
-        Where the batch has room they start at the next step, which is at once. Beyond
-        that, by Little's law: with r images in their loops, which take d seconds each,
-        one leaves and lets another start every d / r seconds. Stages that rest have to
-        start before all that.
+        Where the batch has room for it behind those ahead, it starts at the next step, which
+        is at once. Beyond that, by Little's law: with r rows in their loops, which take d
+        seconds each, one leaves and lets another start every d / r seconds. Stages that rest
+        have to start before all that.
         """
         start_s = self._expected_start_s()
-        running = sum(ticket.running for ticket in self._tickets)
-        room = max(0, self.capacity - running)
-        if ahead < room or start_s is None:
+        running = sum(ticket.running * ticket.rows_per_image for ticket in self._tickets)
+        # Where none runs, one image does, however many rows it has.
+        room = max(self.row_cap - running, 0 if running else rows)
+        if rows_ahead + rows <= room or start_s is None:
             return start_s
         if self._mean_loop_s is None:
             return None
-        return start_s + (ahead - room + 1) * self._mean_loop_s / max(1, running)
+        return start_s + (rows_ahead + rows - room) * self._mean_loop_s / max(1, running)
 
     def learn(self, loop_s: float) -> None:
         """Note how long one image's denoising loop took."""

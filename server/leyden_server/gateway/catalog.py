@@ -93,7 +93,7 @@ class ServedModel:
         self.info, *_ = await asyncio.gather(*(stage.ready() for stage in stages))
         factor = self.model.vae_scale_factor
         native = (self.model.width_px // factor) * (self.model.height_px // factor)
-        self.admission.capacity = self.info.batch_row_caps[native]
+        self.admission.row_cap = self.info.batch_row_caps[native]
 
     async def wake(self) -> None:
         """Have every stage started that rests, side by side; return once they are asked."""

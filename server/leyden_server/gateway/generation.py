@@ -98,10 +98,9 @@ class Generation:
     async def _encode_text(self) -> tuple[EncodedPrompt, EncodedPrompt | None]:
         started_s = time.monotonic()
         parameters = self._parameters
-        guided = parameters.guidance_scale > 1
         zeroed = not parameters.negative_prompt and parameters.model.zeroes_empty_negative_prompt
         texts = [parameters.prompt]
-        if guided and not zeroed:
+        if parameters.guided and not zeroed:
             texts.append(parameters.negative_prompt)
         async with asyncio.TaskGroup() as encodings:
             tasks = [

@@ -105,7 +105,11 @@ class ImageGeneration:
         with self._claim(parameters.request_id):
             # Before it can be refused: who has no time for a start has the next one find it done.
             await served.wake()
-            ticket = served.admission.admit(parameters.image_count, context.time_remaining())
+            ticket = served.admission.admit(
+                parameters.image_count,
+                context.time_remaining(),
+                rows_per_image=2 if parameters.guided else 1,
+            )
             try:
                 events = EventStream(parameters.request_id)
                 generation = Generation(

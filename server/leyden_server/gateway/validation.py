@@ -66,6 +66,11 @@ class GenerationParameters:
     preview: PreviewRequest | None
     warnings: tuple[RequestWarning, ...]
 
+    @property
+    def guided(self) -> bool:
+        """Whether each step predicts with the prompt and without: two rows of the UNet."""
+        return self.guidance_scale > 1
+
 
 def validate(
     request: pb.GenerateImageRequest, model: ResolvedModel, config: GatewayConfig
