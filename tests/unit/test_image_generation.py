@@ -15,8 +15,8 @@ from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnavailableError
 from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog, StageApplications
-from leyden_server.gateway.image_generation import ImageGeneration
-from leyden_server.gateway.request_log import RequestLog
+from leyden_server.gateway.image_generation import ImageGeneration, _note_departure
+from leyden_server.gateway.request_log import RequestLog, RequestRecord
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.messages import (
     DecodedImage,
@@ -204,3 +204,25 @@ async def test_an_image_in_chunks_is_sent_with_its_last(
 def logged(path: Path) -> list[dict[str, object]]:
     eventually(path.read_text)
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "left_s", "code"),
+    [
+        (0.39, 0.0, "DEADLINE_EXCEEDED"),
+        (12.40, 0.061, "DEADLINE_EXCEEDED"),  # of 12.34 s, measured, as the next
+        (25.10, 0.095, "DEADLINE_EXCEEDED"),  # of 25.01 s
+        (25.10, 1.0, "CANCELLED"),
+        (None, None, "CANCELLED"),
+    ],
+)
+def test_who_leaves_at_the_deadline_is_not_logged_as_cancelled(
+    timeout_s: float | None, left_s: float | None, code: str
+) -> None:
+    class Left:
+        def time_remaining(self) -> float | None:
+            return left_s
+
+    record = RequestRecord(peer="", timeout_s=timeout_s)
+    _note_departure(Left(), record)  # type: ignore[arg-type]
+    assert record.code == code

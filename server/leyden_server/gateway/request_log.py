@@ -16,6 +16,8 @@ class RequestRecord:
     """One request. The handler fills it as it learns; `code` last."""
 
     peer: str
+    timeout_s: float | None = None
+    """What was left until the client's deadline as the request came; None: it has none."""
     request_id: str = ""
     model: str = ""
     image_count: int = 0
