@@ -115,7 +115,7 @@ class ImageGeneration:
             ticket = served.admission.admit(
                 parameters.image_count,
                 context.time_remaining(),
-                rows_per_image=2 if parameters.guided else 1,
+                rows_per_image=parameters.rows_per_image,
             )
             try:
                 events = EventStream(parameters.request_id)
@@ -131,7 +131,7 @@ class ImageGeneration:
                 try:
                     await _run_and_send(generation, events, context, record)
                 finally:
-                    _note_bill(record, generation)
+                    _note_bill(record, generation, parameters.rows_per_image)
             finally:
                 ticket.leave()
 
@@ -201,10 +201,9 @@ def _note_parameters(record: RequestRecord, parameters: GenerationParameters) ->
     record.seed = parameters.seed
 
 
-def _note_bill(record: RequestRecord, generation: Generation) -> None:
+def _note_bill(record: RequestRecord, generation: Generation, rows_per_image: int) -> None:
     bill = generation.bill
     record.queue_s = bill.queue_duration.ToTimedelta().total_seconds()
     record.text_encode_s = bill.text_encode_duration.ToTimedelta().total_seconds()
-    rows_a_step = 2 if record.guidance_scale > 1 else 1
-    record.unet_rows = rows_a_step * sum(len(image.steps) for image in bill.images)
+    record.unet_rows = rows_per_image * sum(len(image.steps) for image in bill.images)
     record.retries = generation.retries

@@ -71,6 +71,11 @@ class GenerationParameters:
         """Whether each step predicts with the prompt and without: two rows of the UNet."""
         return self.guidance_scale > 1
 
+    @property
+    def rows_per_image(self) -> int:
+        """Rows of the UNet that each step of an image takes."""
+        return 2 if self.guided else 1
+
 
 def validate(
     request: pb.GenerateImageRequest, model: ResolvedModel, config: GatewayConfig
