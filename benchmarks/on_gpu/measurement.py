@@ -17,6 +17,7 @@ from benchmarks.on_gpu.architecture import SDXL, TINY, Costs
 from benchmarks.on_gpu.denoiser_stage import denoiser_rows
 from benchmarks.on_gpu.machine import machine, matmul_tflops
 from benchmarks.on_gpu.other_stages import (
+    encoder_execution,
     image_decoder_rows,
     text_encoder_rows,
     vae_execution,
@@ -120,7 +121,9 @@ def _rows(run: Run, asked: argparse.Namespace, profile: list[dict[str, Any]]) ->
 def _whole_images(rows: list[Row]) -> list[Row]:
     """Add up what one image's share of each stage's batch takes; PNG encoding is not in it."""
     measured = [row for row in rows if "not_measured" not in row]
-    text = {row["rows"]: row for row in measured if row["stage"] == "text_encoders"}
+    text = {
+        (row["execution"], row["rows"]): row for row in measured if row["stage"] == "text_encoders"
+    }
     decode = {
         (row["execution"], row["size_px"], row["rows"]): row
         for row in measured
@@ -132,10 +135,11 @@ def _whole_images(rows: list[Row]) -> list[Row]:
             continue
         number = row["rows"]
         key = (vae_execution(row["execution"]), row["size_px"], number)
-        if number not in text or key not in decode:
+        text_key = (encoder_execution(row["execution"]), number)
+        if text_key not in text or key not in decode:
             continue
         parts = {
-            "text_ms": text[number]["wall_ms"]["median"] / number,
+            "text_ms": text[text_key]["wall_ms"]["median"] / number,
             "denoise_ms": 1000 / row["images_per_s"],
             "decode_ms": decode[key]["wall_ms"]["median"] / number,
         }

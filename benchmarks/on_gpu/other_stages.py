@@ -4,23 +4,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks.on_gpu.comparison import compare
 from benchmarks.on_gpu.machine import free_memory, reset_memory
 from benchmarks.on_gpu.random_weights import resolved, write_text_encoders, write_vae
 from benchmarks.on_gpu.run import Row, Run, gave_up
-from benchmarks.on_gpu.timing import DeviceClock, timed_modules
-from leyden_server.config import UNetExecution, VaeExecution
+from benchmarks.on_gpu.timing import DeviceClock
+from leyden_server.config import EncoderExecution, UNetExecution, VaeExecution
 from leyden_server.errors import ConfigError
 from leyden_server.image_decoder.decoder import VaeDecoder
 from leyden_server.stages.messages import EncodedPrompt, FloatArray
 from leyden_server.text_encoder.encoder import PromptEncoder
 
-__all__ = ["image_decoder_rows", "text_encoder_rows", "vae_execution"]
+__all__ = ["encoder_execution", "image_decoder_rows", "text_encoder_rows", "vae_execution"]
 
 PROMPT = "A serene mountain lake at sunrise, soft lighting, peaceful atmosphere"
 WARM_CALLS = 3
@@ -38,38 +38,49 @@ def text_encoder_rows(run: Run) -> Iterator[Row]:
         seed=run.seed,
     )
 
-    def load(dtype: torch.dtype) -> PromptEncoder:
+    def load(dtype: torch.dtype, execution: EncoderExecution) -> PromptEncoder:
         return run.thread.run(
             PromptEncoder,
             resolved(run.folder),
             dtype=dtype,
             device=run.device,
             replica="benchmark",
+            execution=execution,
         )
 
     prompts = [f"{PROMPT}, {number}" for number in range(max(run.rows))]
     run.say("text encoders: reference in float32")
-    reference = load(torch.float32)
+    reference = load(torch.float32, "eager")
     expected = [_flat(run.thread.run(reference.encode, [prompt])) for prompt in prompts]
     del reference
     free_memory(run.device)
-    encoder = load(run.dtype)
-    models: list[nn.Module] = encoder._text_encoders
-    for rows in run.rows:
-        run.say(f"text encoders: {rows} prompts")
-        some = prompts[:rows]
-        what = {"stage": "text_encoders", "rows": rows}
-        reset_memory(run.device)
-        result = _flat(run.thread.run(encoder.encode, some))
-        marked = partial(timed_modules, models)
-        device_ms, wall_ms = _time(run, partial(encoder.encode, some), marked)
-        yield run.row(
-            what,
-            compare(result, torch.cat(expected[:rows]), tolerance=run.tolerance),
-            device_ms=device_ms,
-            wall_ms=wall_ms,
-            flop=rows * run.costs.text_encoders_flop,
-        )
+    for execution in dict.fromkeys(map(encoder_execution, run.executions)):
+        encoder = load(run.dtype, execution)
+        started_s = time.perf_counter()
+        run.thread.run(encoder.warm_up, max(run.rows))
+        warm_up_s = time.perf_counter() - started_s
+        marked = partial(_timed_executor, encoder)
+        for rows in run.rows:
+            run.say(f"text encoders: {execution}, {rows} prompts")
+            some = prompts[:rows]
+            what = {"stage": "text_encoders", "execution": execution, "rows": rows}
+            reset_memory(run.device)
+            result = _flat(run.thread.run(encoder.encode, some))
+            device_ms, wall_ms = _time(run, partial(encoder.encode, some), marked)
+            yield run.row(
+                what,
+                compare(result, torch.cat(expected[:rows]), tolerance=run.tolerance),
+                device_ms=device_ms,
+                wall_ms=wall_ms,
+                flop=rows * run.costs.text_encoders_flop,
+            ) | {"warm_up_s": warm_up_s}
+        del encoder, marked
+        free_memory(run.device)
+
+
+def encoder_execution(unet_execution: UNetExecution) -> EncoderExecution:
+    """Return how the text encoders run where the UNet does so; they are not compiled."""
+    return "cuda_graphs" if unet_execution.endswith("cuda_graphs") else "eager"
 
 
 def image_decoder_rows(run: Run) -> Iterator[Row]:
@@ -166,19 +177,19 @@ def _decoder_rows(
 
 
 @contextmanager
-def _timed_executor(decoder: VaeDecoder, clock: DeviceClock) -> Iterator[None]:
-    """Mark the VAE's runs: a hook on a compiled module would have it compiled again."""
-    executor = decoder._executor
+def _timed_executor(stage: PromptEncoder | VaeDecoder, clock: DeviceClock) -> Iterator[None]:
+    """Mark the models' runs: a hook would not see a graph, and compiled code anew."""
+    executor: Any = stage._executor
 
-    def timed(latents: torch.Tensor) -> torch.Tensor:
+    def timed(inputs: Any) -> Any:
         with clock.region():
-            return executor(latents)
+            return executor(inputs)
 
-    decoder._executor = timed  # type: ignore[assignment]
+    stage._executor = timed  # type: ignore[assignment]
     try:
         yield
     finally:
-        decoder._executor = executor
+        stage._executor = executor
 
 
 def _time(

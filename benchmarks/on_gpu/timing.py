@@ -4,12 +4,10 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import nn
 
-__all__ = ["DeviceClock", "spread", "synchronize", "timed_modules"]
+__all__ = ["DeviceClock", "spread", "synchronize"]
 
 
 class DeviceClock:
@@ -54,33 +52,6 @@ def synchronize(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def timed_modules(modules: Sequence[nn.Module], clock: DeviceClock) -> Iterator[None]:
-    """Mark every forward of `modules` while the block runs."""
-    regions: list[Any] = []
-
-    def before(*_: object) -> None:
-        regions.append(clock.region())
-        regions[-1].__enter__()
-
-    def after(*_: object) -> None:
-        regions.pop().__exit__(None, None, None)
-
-    hooks = [
-        hook
-        for module in modules
-        for hook in (
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after),
-        )
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def spread(milliseconds: Sequence[float]) -> dict[str, float | int]:

@@ -27,6 +27,7 @@ DEFAULT_MODEL = "leyden-tiny-lightning-4step"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 UNetExecution = Literal["auto", "eager", "cuda_graphs", "compile", "compile_cuda_graphs"]
 VaeExecution = Literal["eager", "compile"]
+EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
 
 
 class GatewayConfig(StrictModel):
@@ -148,6 +149,11 @@ class TextEncoderConfig(StageConfig):
 
     max_batch_prompts: int = Field(default=16, ge=1)
     """Most prompts in one run of the encoders."""
+
+    encoder_execution: EncoderExecution = "auto"
+    """How the encoders run. cuda_graphs captures them as CUDA graphs, one for each power of
+    two of prompts up to max_batch_prompts; on a GPU only, where auto chooses it; on a CPU auto
+    is eager."""
 
     cache_prompts: int = Field(default=256, ge=0)
     """Encoded prompts kept in a replica (0.6 MB each at SDXL's size in float32)."""

@@ -9,6 +9,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from support.stages import write_model
 
+from leyden_server.config import EncoderExecution
+from leyden_server.errors import ConfigError
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.text_encoder.encoder import PromptEncoder
 
@@ -22,9 +24,18 @@ PROMPTS = [
 TOLERANCE = 1e-5
 
 
-def load_encoder(model: ResolvedModel) -> PromptEncoder:
+def load_encoder(
+    model: ResolvedModel,
+    *,
+    execution: EncoderExecution = "auto",
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
+) -> PromptEncoder:
     return PromptEncoder(
-        model, dtype=torch.float32, device=torch.device("cpu"), replica="text_encoder#1"
+        model,
+        dtype=torch.float32,
+        device=device,
+        replica="text_encoder#1",
+        execution=execution,
     )
 
 
@@ -133,3 +144,27 @@ def test_float16_weights_are_loaded_in_the_asked_precision(
 
     assert half.prompt_embeds.dtype == np.float32
     np.testing.assert_allclose(half.prompt_embeds, full.prompt_embeds, rtol=0, atol=0.05)
+
+
+def test_graphs_on_a_cpu_are_refused(random_model: ResolvedModel) -> None:
+    message = r"text_encoder\.encoder_execution: cuda_graphs needs a CUDA device.* on cpu; auto"
+    with pytest.raises(ConfigError, match=message):
+        load_encoder(random_model, execution="cuda_graphs")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_captured_encoders_encode_as_eager_ones(random_model: ResolvedModel) -> None:
+    captured, eager = (
+        load_encoder(random_model, execution=execution, device=torch.device("cuda"))
+        for execution in ("cuda_graphs", "eager")
+    )
+    captured.warm_up(4)
+    # Padded to two, and four; five are more than was prepared.
+    for number in (1, 2, 3, 5):
+        results = captured.encode(PROMPTS[:number]), eager.encode(PROMPTS[:number])
+        for found, expected in zip(*results, strict=True):
+            assert found.token_count == expected.token_count
+            np.testing.assert_allclose(found.prompt_embeds, expected.prompt_embeds, atol=1e-3)
+            np.testing.assert_allclose(
+                found.pooled_prompt_embeds, expected.pooled_prompt_embeds, atol=1e-3
+            )

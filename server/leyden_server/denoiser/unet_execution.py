@@ -4,10 +4,6 @@ A graph is captured for one shape of inputs, called a bucket here: so many rows 
 size. Code is compiled for one size, once for a single row and once for all numbers above. The
 warm-up prepares buckets; inputs of any other shape run eagerly, so that no request ever waits
 for a compiler.
-
-The graphs are captured here rather than by `torch.compile(mode="reduce-overhead")`, whose
-graphs belong to the thread that made them, share their outputs' memory with the next replay,
-and are left out without an error where torch finds a reason to.
 """
 
 import logging
@@ -21,14 +17,16 @@ from diffusers import UNet2DConditionModel
 from leyden_server.config import UNetExecution
 from leyden_server.errors import ConfigError
 from leyden_server.stages.compiler import any_number_of_rows, compiled, explained
+from leyden_server.stages.cuda_graphs import (
+    BufferedForward,
+    CapturedForward,
+    Forward,
+    GraphMemory,
+)
 
 __all__ = ["Bucket", "UNetExecutor", "UNetInputs"]
 
 logger = logging.getLogger(__name__)
-
-RUNS_BEFORE_CAPTURE = 3
-"""The first run compiles and tunes, which no capture allows; the others are for what cuDNN,
-cuBLAS and Triton still do lazily after it."""
 
 Bucket = tuple[torch.Size, ...]
 
@@ -53,9 +51,6 @@ class UNetInputs(NamedTuple):
         return tuple(tensor.shape for tensor in self)
 
 
-Forward = Callable[[UNetInputs], torch.Tensor]
-
-
 class UNetExecutor:
     """Runs a UNet. One thread warms it up and uses it: graphs replay on its stream."""
 
@@ -67,14 +62,14 @@ class UNetExecutor:
         """What `auto` has come to."""
         self._unet = unet
         self._prepared: dict[Bucket, Forward] = {}
-        self._graph_memory: _GraphMemory | None = None
+        self._graph_memory: GraphMemory | None = None
         if execution in ("cuda_graphs", "compile_cuda_graphs"):
             if unet.device.type != "cuda":
                 raise ConfigError(
                     f"denoiser.unet_execution: {execution} needs a CUDA device and the UNet is "
                     f"on {unet.device.type}; auto, eager and compile run there"
                 )
-            self._graph_memory = _GraphMemory(unet.device)
+            self._graph_memory = GraphMemory(unet.device)
         self._compiles = execution in ("compile", "compile_cuda_graphs")
         if self._compiles:
             self._compiled = compiled(unet)
@@ -88,7 +83,8 @@ class UNetExecutor:
     def __call__(self, inputs: UNetInputs) -> torch.Tensor:
         """Return the prediction (P, C, H, W), contiguous, in memory that is the caller's."""
         forward = self._prepared.get(inputs.bucket, self._run_eagerly)
-        return forward(inputs).contiguous()
+        (prediction,) = forward(*inputs)
+        return prediction.contiguous()
 
     @torch.inference_mode()
     def prepare(self, inputs: UNetInputs) -> None:
@@ -118,92 +114,24 @@ class UNetExecutor:
     def _ready(self, forward: Forward, inputs: UNetInputs) -> Forward:
         """Return `forward` once it has run for the bucket, captured where graphs are asked for."""
         if self._graph_memory is not None:
-            return _CapturedForward(forward, inputs, self._graph_memory)
-        buffered = _BufferedForward(forward, inputs)
-        buffered(inputs)
+            return CapturedForward(forward, inputs, self._graph_memory)
+        buffered = BufferedForward(forward, inputs)
+        buffered(*inputs)
         return buffered
 
-    def _run_eagerly(self, inputs: UNetInputs) -> torch.Tensor:
-        return _forward(self._unet, inputs)
+    def _run_eagerly(self, *inputs: torch.Tensor) -> tuple[torch.Tensor]:
+        return _forward(self._unet, UNetInputs(*inputs))
 
-    def _run_compiled(self, inputs: UNetInputs) -> torch.Tensor:
+    def _run_compiled(self, *inputs: torch.Tensor) -> tuple[torch.Tensor]:
         any_number_of_rows(*inputs)
-        return _forward(self._compiled, inputs)
+        return _forward(self._compiled, UNetInputs(*inputs))
 
 
-class _BufferedForward:
-    """A forward with input buffers of its own, which each run's inputs are copied into.
-
-    Compiled code is bound to the strides of its inputs too, and would be compiled again in
-    the middle of serving where a batch's happen to differ; a graph is bound to addresses.
-    """
-
-    def __init__(self, forward: Forward, inputs: UNetInputs) -> None:
-        self._forward = forward
-        self._buffers = UNetInputs(*(_buffer_like(tensor) for tensor in inputs))
-        self._fill(inputs)
-
-    def __call__(self, inputs: UNetInputs) -> torch.Tensor:
-        self._fill(inputs)
-        return self._forward(self._buffers)
-
-    def _fill(self, inputs: UNetInputs) -> None:
-        for buffer, tensor in zip(self._buffers, inputs, strict=True):
-            buffer.copy_(tensor)
-
-
-class _GraphMemory:
-    """What the graphs of one UNet share: the stream they are captured on, and their memory.
-
-    They may share memory because they never run at once and each output is copied out before
-    the next replay. One graph's memory is then reused by all others, which for the largest
-    batch is several GB.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch's own
-        self.pool = torch.cuda.graph_pool_handle()
-
-
-class _CapturedForward(_BufferedForward):
-    """A forward that is captured once and replayed from then on."""
-
-    def __init__(self, forward: Forward, inputs: UNetInputs, memory: _GraphMemory) -> None:
-        super().__init__(forward, inputs)
-        caller = torch.cuda.current_stream(memory.stream.device)
-        memory.stream.wait_stream(caller)
-        with torch.cuda.stream(memory.stream):
-            for _ in range(RUNS_BEFORE_CAPTURE):
-                forward(self._buffers)
-        self._graph = torch.cuda.CUDAGraph()
-        # thread_local: what other threads of the process do with CUDA meanwhile is no error.
-        with torch.cuda.graph(
-            self._graph,
-            pool=memory.pool,
-            stream=memory.stream,
-            capture_error_mode="thread_local",
-        ):
-            # Kept: a capture that comes later must not put its own tensors in this place.
-            self._output = forward(self._buffers)
-        caller.wait_stream(memory.stream)
-
-    def __call__(self, inputs: UNetInputs) -> torch.Tensor:
-        self._fill(inputs)
-        self._graph.replay()
-        return self._output.clone(memory_format=torch.contiguous_format)
-
-
-def _buffer_like(tensor: torch.Tensor) -> torch.Tensor:
-    # As the UNet's weights are laid.
-    layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
-    return torch.empty_like(tensor, memory_format=layout)
-
-
-def _forward(unet: Callable[..., tuple[torch.Tensor]], inputs: UNetInputs) -> torch.Tensor:
+def _forward(unet: Callable[..., tuple[torch.Tensor]], inputs: UNetInputs) -> tuple[torch.Tensor]:
     return unet(
         inputs.sample,
         inputs.timestep,
         encoder_hidden_states=inputs.encoder_hidden_states,
         added_cond_kwargs={"text_embeds": inputs.text_embeds, "time_ids": inputs.time_ids},
         return_dict=False,
-    )[0]
+    )

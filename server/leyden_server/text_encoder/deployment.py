@@ -25,9 +25,14 @@ class TextEncoder:
         device, dtype = device_and_dtype(config)
         self._thread = TorchThread("text-encoder", torch_threads(config))
         self._encoder = self._thread.run(
-            PromptEncoder, model, dtype=dtype, device=device, replica=replica_name()
+            PromptEncoder,
+            model,
+            dtype=dtype,
+            device=device,
+            replica=replica_name(),
+            execution=config.encoder_execution,
         )
-        self._thread.run(self._encoder.encode, ["warm-up"])
+        self._thread.run(self._encoder.warm_up, config.max_batch_prompts)
         self._cache: OrderedDict[str, EncodedPrompt] = OrderedDict()
         self._cache_prompts = config.cache_prompts
         self._encode_batch.set_max_batch_size(config.max_batch_prompts)

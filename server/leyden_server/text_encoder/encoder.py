@@ -1,28 +1,45 @@
 """Tokenizers and both CLIP encoders, batched, as SDXL conditions its UNet."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from leyden_server.config import EncoderExecution
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.messages import EncodedPrompt
 from leyden_server.stages.single_file import load_text_encoders
+from leyden_server.text_encoder.encoder_execution import EncoderExecutor
 
 __all__ = ["PromptEncoder"]
+
+
+class _Tokenized(NamedTuple):
+    token_ids: torch.Tensor
+    """(P, 77), cut or padded."""
+    counts: list[int]
+    """Tokens of each prompt before the cut."""
+    limit: int
 
 
 class PromptEncoder:
     """Encodes prompts. Not thread-safe: one call at a time."""
 
     def __init__(
-        self, model: ResolvedModel, *, dtype: torch.dtype, device: torch.device, replica: str
+        self,
+        model: ResolvedModel,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        replica: str,
+        execution: EncoderExecution = "auto",
     ) -> None:
         """Load tokenizers and encoders.
 
         Raises:
             ModelRepositoryError: an all-in-one file does not fit the base's configs.
+            ConfigError: the device cannot run them as `execution` says.
 
         """
         base = model.base_folder
@@ -30,48 +47,40 @@ class PromptEncoder:
             _load_tokenizer(base / "tokenizer"),
             _load_tokenizer(base / "tokenizer_2"),
         ]
-        self._text_encoders = [
-            encoder.to(device).eval() for encoder in _load_text_encoders(model, dtype)
-        ]
-        self._device = device
+        text_encoders = [encoder.to(device).eval() for encoder in _load_text_encoders(model, dtype)]
+        self._executor = EncoderExecutor(text_encoders, device, execution)
         self._replica = replica
+
+    def warm_up(self, max_prompts: int) -> None:
+        """Encode for the first time, and prepare for up to `max_prompts` prompts at once."""
+        tokenized = [_tokenize(tokenizer, ["warm-up"]) for tokenizer in self._tokenizers]
+        self._executor.prepare([one.token_ids for one in tokenized], max_prompts)
 
     @torch.inference_mode()
     def encode(self, prompts: list[str]) -> list[EncodedPrompt]:
-        """Encode each prompt; the results are in the order of `prompts`.
-
-        SDXL conditions on both encoders' penultimate hidden states and on the second
-        one's pooled output (diffusers `StableDiffusionXLPipeline.encode_prompt`).
-        """
-        token_counts = [0] * len(prompts)
-        truncated = [False] * len(prompts)
-        hidden_states = []
-        for tokenizer, text_encoder in zip(self._tokenizers, self._text_encoders, strict=True):
-            for row, ids in enumerate(tokenizer(prompts).input_ids):
-                token_counts[row] = max(token_counts[row], len(ids))
-                truncated[row] |= len(ids) > tokenizer.model_max_length
-            tokens = tokenizer(
-                prompts,
-                padding="max_length",
-                max_length=tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            output = text_encoder(tokens.input_ids.to(self._device), output_hidden_states=True)
-            hidden_states.append(output.hidden_states[-2])
-        pooled = output.text_embeds.float().cpu().numpy()
-        prompt_embeds = torch.cat(hidden_states, dim=-1).float().cpu().numpy()
+        """Encode each prompt; the results are in the order of `prompts`."""
+        tokenized = [_tokenize(tokenizer, prompts) for tokenizer in self._tokenizers]
+        embeds, pooled_embeds = self._executor([one.token_ids for one in tokenized])
+        prompt_embeds, pooled = embeds.float().cpu().numpy(), pooled_embeds.float().cpu().numpy()
         return [
             EncodedPrompt(
                 # Copies, or a cached prompt would keep its whole batch in memory.
                 prompt_embeds=prompt_embeds[row].copy(),
                 pooled_prompt_embeds=pooled[row].copy(),
-                token_count=token_counts[row],
-                truncated=truncated[row],
+                token_count=max(one.counts[row] for one in tokenized),
+                truncated=any(one.counts[row] > one.limit for one in tokenized),
                 replica=self._replica,
             )
             for row in range(len(prompts))
         ]
+
+
+def _tokenize(tokenizer: CLIPTokenizer, prompts: list[str]) -> _Tokenized:
+    limit: int = tokenizer.model_max_length
+    cut = tokenizer(
+        prompts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
+    )
+    return _Tokenized(cut.input_ids, [len(ids) for ids in tokenizer(prompts).input_ids], limit)
 
 
 def _load_text_encoders(model: ResolvedModel, dtype: torch.dtype) -> tuple[Any, Any]:

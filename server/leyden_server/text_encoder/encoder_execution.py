@@ -1,0 +1,77 @@
+"""How the two CLIP encoders run: eagerly, or captured together as CUDA graphs.
+
+On a GPU the hundreds of kernels of one prompt each take less time than their launch does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from leyden_server.config import EncoderExecution
+from leyden_server.errors import ConfigError
+from leyden_server.stages.cuda_graphs import CapturedForward, Forward, GraphMemory
+
+__all__ = ["EncoderExecutor"]
+
+
+class EncoderExecutor:
+    """Runs both encoders. One thread warms it up and uses it: graphs replay on its stream."""
+
+    def __init__(
+        self, text_encoders: Sequence[Any], device: torch.device, execution: EncoderExecution
+    ) -> None:
+        """Raise ConfigError where the device cannot run so."""
+        if execution == "auto":
+            execution = "cuda_graphs" if device.type == "cuda" else "eager"
+        if execution == "cuda_graphs" and device.type != "cuda":
+            raise ConfigError(
+                f"text_encoder.encoder_execution: cuda_graphs needs a CUDA device and the "
+                f"encoders are on {device.type}; auto and eager run there"
+            )
+        self.execution: EncoderExecution = execution
+        """What `auto` has come to."""
+        self._text_encoders = text_encoders
+        self._device = device
+        self._captured: dict[int, Forward] = {}
+
+    @torch.inference_mode()
+    def __call__(self, token_ids: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return prompt_embeds (P, 77, D) and pooled_prompt_embeds (P, pooled width).
+
+        `token_ids` are one (P, 77) of each encoder. SDXL conditions on both encoders'
+        penultimate hidden states and on the second one's pooled output (diffusers
+        `StableDiffusionXLPipeline.encode_prompt`).
+        """
+        rows = len(token_ids[0])
+        padded_rows = 1 << (rows - 1).bit_length()
+        captured = self._captured.get(padded_rows)
+        if captured is None:
+            return self._run(*(ids.to(self._device) for ids in token_ids))
+        padding = (0, 0, 0, padded_rows - rows)
+        padded = (torch.nn.functional.pad(ids, padding) for ids in token_ids)
+        prompt_embeds, pooled = captured(*padded)
+        return prompt_embeds[:rows], pooled[:rows]
+
+    @torch.inference_mode()
+    def prepare(self, token_ids: Sequence[torch.Tensor], max_prompts: int) -> None:
+        """Make up to `max_prompts` prompts run as configured.
+
+        `token_ids` are those of some one prompt, (1, 77) of each encoder.
+        """
+        if self.execution == "eager":
+            self(token_ids)
+            return
+        memory = GraphMemory(self._device)
+        # The largest first, whose memory the others then share.
+        for power in reversed(range((max_prompts - 1).bit_length() + 1)):
+            rows = 1 << power
+            inputs = tuple(ids.to(self._device).repeat(rows, 1) for ids in token_ids)
+            self._captured[rows] = CapturedForward(self._run, inputs, memory)
+
+    def _run(self, *token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden_states = []
+        for text_encoder, ids in zip(self._text_encoders, token_ids, strict=True):
+            output = text_encoder(ids, output_hidden_states=True)
+            hidden_states.append(output.hidden_states[-2])
+        return torch.cat(hidden_states, dim=-1), output.text_embeds
