@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 
 # Before anything imports the hub's client: no test of this folder reaches for the network.
@@ -12,10 +13,12 @@ import torch
 from support.stages import Gate, load_denoiser, plain_request, random_prompt, write_model
 from torch._dynamo.utils import counters
 
+from leyden_server.denoiser import geglu
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages import compiler
+from leyden_server.stages import compiler, group_norm
 from leyden_server.stages.messages import DenoiseRequest
+from leyden_server.stages.triton_kernels import triton_kernels
 
 MODEL_YAML = """\
 noise_schedule: {solvers: [euler, euler_ancestral]}
@@ -87,3 +90,14 @@ def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     counters.clear()
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture
+def no_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No kernel in Triton can be loaded, as where it is not installed."""
+    for module in [group_norm.KERNELS, geglu.KERNELS]:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    triton_kernels.cache_clear()
+    yield
+    triton_kernels.cache_clear()

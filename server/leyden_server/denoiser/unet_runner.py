@@ -8,11 +8,13 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from leyden_server.config import UNetExecution
+from leyden_server.denoiser.geglu import replace_geglus
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.device import channels_last
+from leyden_server.stages.group_norm import replace_group_norms
 
 __all__ = ["UNetRunner"]
 
@@ -30,6 +32,8 @@ class UNetRunner:
         self.dtype: torch.dtype = unet.dtype
         self.device: torch.device = unet.device
         self.unet = channels_last(unet.eval())
+        replace_group_norms(self.unet)
+        replace_geglus(self.unet)
         self._executor = UNetExecutor(self.unet, execution)
 
     @classmethod

@@ -2,11 +2,6 @@
 
 A GroupNorm takes mean and variance from all that it is given. Given a tile, it takes the
 tile's own, and the tile comes out in other colours than it has in the whole image.
-
-The same formula, with an image's own statistics, is also what a GPU runs in half precision.
-torch's GroupNorm there copies an image that lies channels last twice, and sums it up with one
-thread block for each of 32 groups: on an H200, whose 132 multiprocessors wait meanwhile, that
-was three quarters of decoding SDXL's 1024 x 1024. Compiled code fuses torch's own.
 """
 
 import math
@@ -14,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from leyden_server.image_decoder.tile_grid import Patch
+from leyden_server.stages.group_norm import GroupNorm
 
 __all__ = ["ImageStatistics", "SharedGroupNorms"]
 
@@ -40,7 +35,7 @@ class ImageStatistics:
 
 
 class SharedGroupNorms:
-    """All GroupNorms of a module. Outside of the two contexts they are torch's own."""
+    """All GroupNorms of a module. Outside of the two contexts they are plain ones."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         """Put a norm of ours in the place of each one of `module`."""
@@ -76,20 +71,9 @@ class SharedGroupNorms:
                 norm.moments = None
 
 
-def is_slow_in_torch(x: torch.Tensor) -> bool:
-    """Tell whether x is an image on a GPU, in half precision and channels last."""
-    return (
-        x.is_cuda
-        and x.dim() == 4
-        and x.dtype in (torch.bfloat16, torch.float16)
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
-class _SharedGroupNorm(torch.nn.GroupNorm):
+class _SharedGroupNorm(GroupNorm):
     def __init__(self, norm: torch.nn.GroupNorm) -> None:
-        super().__init__(norm.num_groups, norm.num_channels, norm.eps, device="meta")
-        self.weight, self.bias = norm.weight, norm.bias
+        super().__init__(norm)
         self.patches: Sequence[Patch] = ()
         """What the rows of a batch are, where it is to be observed."""
         self.moments: torch.Tensor | None = None
@@ -104,37 +88,8 @@ class _SharedGroupNorm(torch.nn.GroupNorm):
         if self.patches:
             self.moments = self._moments_of(x)
         if self.moments is not None:
-            return self._normalize(x, self.moments)
-        if not torch.compiler.is_compiling() and is_slow_in_torch(x):
-            return self.one_by_one(x)
+            return self.normalize(x, self.moments)
         return super().forward(x)
-
-    def one_by_one(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalize each row of x (B, C, H, W) by its own statistics."""
-        rows = [self._normalize(row, self._own_moments(row)) for row in torch.split(x, 1)]
-        return rows[0] if len(rows) == 1 else torch.cat(rows)
-
-    def _own_moments(self, row: torch.Tensor) -> torch.Tensor:
-        """Return the moments (2, groups) of one row (1, C, H, W)."""
-        sums = row.sum((2, 3), dtype=torch.float32)
-        squares = torch.linalg.vector_norm(row, dim=(2, 3), dtype=torch.float32).square()
-        moments = torch.cat([sums, squares]).double() / row[0, 0].numel()
-        return moments.view(2, self.num_groups, -1).mean(2)
-
-    def _normalize(self, x: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
-        mean, mean_square = moments
-        variance = (mean_square - mean.square()).clamp(min=0)
-        channels = self.num_channels // self.num_groups
-        # A batch norm with given statistics is this same formula, in one kernel that takes
-        # statistics in float32 beside an x in bfloat16.
-        return F.batch_norm(
-            x,
-            mean.float().repeat_interleave(channels),
-            variance.float().repeat_interleave(channels),
-            self.weight.float(),
-            self.bias.float(),
-            eps=self.eps,
-        )
 
     def _moments_of(self, x: torch.Tensor) -> torch.Tensor:
         """Return the moments (2, groups) of the insides of all patches, in float64."""

@@ -1,0 +1,157 @@
+"""The Triton kernels of GroupNorm on images (B, C, H, W) that lie channels last.
+
+Three for a norm: each part of an image is summed up by channel, the parts' sums become a scale
+and a shift for each channel, and every pixel is scaled and shifted.
+"""
+
+# A kernel's arguments are pointers and numbers, without types; those in capitals are compiled in.
+# ruff: noqa: N803, PLR0917
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+
+import torch
+import triton
+import triton.language as tl
+
+__all__ = ["group_norm", "try_out"]
+
+BLOCK_PIXELS = 32
+BLOCK_CHANNELS = 64
+"""A block is 128 B of channels by 32 pixels: a few registers for each of four warps' threads."""
+BLOCKS_OF_PART = 4
+MOST_PARTS = 256
+
+
+@triton.jit
+def _sum_parts(
+    x,
+    sums,
+    pixels,
+    channels,
+    parts,
+    blocks_of_part,
+    BLOCK_PIXELS: tl.constexpr,
+    BLOCK_CHANNELS: tl.constexpr,
+):
+    part = tl.program_id(0)
+    channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
+    row = tl.program_id(2).to(tl.int64)
+    is_channel = channel < channels
+    first_pixel = part * blocks_of_part * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
+    total = tl.zeros([BLOCK_PIXELS, BLOCK_CHANNELS], tl.float32)
+    squares = tl.zeros([BLOCK_PIXELS, BLOCK_CHANNELS], tl.float32)
+    for block in range(blocks_of_part):
+        pixel = first_pixel + block * BLOCK_PIXELS
+        offset = (row * pixels + pixel)[:, None] * channels + channel[None, :]
+        mask = (pixel < pixels)[:, None] & is_channel[None, :]
+        value = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
+        total += value
+        squares += value * value
+    place = sums + (row * 2 * parts + part) * channels + channel
+    tl.store(place, tl.sum(total, axis=0), mask=is_channel)
+    tl.store(place + parts * channels, tl.sum(squares, axis=0), mask=is_channel)
+
+
+@triton.jit
+def _scale_and_shift(
+    sums,
+    weight,
+    bias,
+    affine,
+    count,
+    channels,
+    channels_of_group,
+    parts,
+    eps,
+    BLOCK_PARTS: tl.constexpr,
+    BLOCK_OF_GROUP: tl.constexpr,
+):
+    group = tl.program_id(0)
+    row = tl.program_id(1)
+    within = tl.arange(0, BLOCK_OF_GROUP)
+    channel = group * channels_of_group + within
+    part = tl.arange(0, BLOCK_PARTS)
+    is_channel = within < channels_of_group
+    mask = (part < parts)[:, None] & is_channel[None, :]
+    place = sums + (row * 2 * parts + part)[:, None] * channels + channel[None, :]
+    # In float64: a mean far from 0 leaves little of the variance in float32.
+    total = tl.load(place, mask=mask, other=0.0).to(tl.float64)
+    squares = tl.load(place + parts * channels, mask=mask, other=0.0).to(tl.float64)
+    mean = tl.sum(tl.sum(total, axis=1), axis=0) / count
+    variance = tl.sum(tl.sum(squares, axis=1), axis=0) / count - mean * mean
+    inverse = 1.0 / tl.sqrt(tl.maximum(variance, 0.0).to(tl.float32) + eps)
+    scale = tl.load(weight + channel, mask=is_channel, other=0.0).to(tl.float32) * inverse
+    shift = tl.load(bias + channel, mask=is_channel, other=0.0).to(tl.float32)
+    shift -= mean.to(tl.float32) * scale
+    tl.store(affine + row * 2 * channels + channel, scale, mask=is_channel)
+    tl.store(affine + (row * 2 + 1) * channels + channel, shift, mask=is_channel)
+
+
+@triton.jit
+def _apply(
+    x,
+    affine,
+    result,
+    pixels,
+    channels,
+    BLOCK_PIXELS: tl.constexpr,
+    BLOCK_CHANNELS: tl.constexpr,
+):
+    pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
+    channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
+    row = tl.program_id(2).to(tl.int64)
+    is_channel = channel < channels
+    scale = tl.load(affine + row * 2 * channels + channel, mask=is_channel, other=0.0)
+    shift = tl.load(affine + (row * 2 + 1) * channels + channel, mask=is_channel, other=0.0)
+    offset = (row * pixels + pixel)[:, None] * channels + channel[None, :]
+    mask = (pixel < pixels)[:, None] & is_channel[None, :]
+    value = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
+    value = value * scale[None, :] + shift[None, :]
+    tl.store(result + offset, value.to(result.dtype.element_ty), mask=mask)
+
+
+def group_norm(
+    x: torch.Tensor, num_groups: int, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> torch.Tensor:
+    """Normalize x (B, C, H, W), channels last, each row by its own statistics.
+
+    Sums are in float32 within a part of an image and in float64 over the parts; the result has
+    the dtype and layout of x. `weight` and `bias` (C,) may have another dtype.
+    """
+    rows, channels, height, width = x.shape
+    pixels = height * width
+    # Of the image alone: a row's sums do not depend on the rows beside it.
+    blocks = triton.cdiv(pixels, BLOCK_PIXELS)
+    blocks_of_part = max(BLOCKS_OF_PART, triton.cdiv(blocks, MOST_PARTS))
+    parts = triton.cdiv(blocks, blocks_of_part)
+    channel_blocks = triton.cdiv(channels, BLOCK_CHANNELS)
+    sums = torch.empty(rows, 2, parts, channels, dtype=torch.float32, device=x.device)
+    affine = torch.empty(rows, 2, channels, dtype=torch.float32, device=x.device)
+    result = torch.empty_like(x)
+    _sum_parts[parts, channel_blocks, rows](
+        x, sums, pixels, channels, parts, blocks_of_part, BLOCK_PIXELS, BLOCK_CHANNELS
+    )
+    _scale_and_shift[num_groups, rows](
+        sums,
+        weight,
+        bias,
+        affine,
+        float(pixels * (channels // num_groups)),
+        channels,
+        channels // num_groups,
+        parts,
+        eps,
+        triton.next_power_of_2(parts),
+        triton.next_power_of_2(channels // num_groups),
+    )
+    _apply[blocks, channel_blocks, rows](
+        x, affine, result, pixels, channels, BLOCK_PIXELS, BLOCK_CHANNELS
+    )
+    return result
+
+
+def try_out(device: torch.device) -> None:
+    """Run the kernels once on a small image; raises what Triton raises."""
+    channels = 32
+    x = torch.zeros(1, channels, 8, 8, dtype=torch.bfloat16, device=device)
+    weight = torch.ones(channels, dtype=torch.bfloat16, device=device)
+    group_norm(x.contiguous(memory_format=torch.channels_last), 8, weight, weight, 1e-5)

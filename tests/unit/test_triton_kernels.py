@@ -1,0 +1,22 @@
+"""What happens where kernels in Triton do not run."""
+
+import logging
+
+import pytest
+import torch
+
+from leyden_server.denoiser import geglu
+from leyden_server.stages import group_norm
+from leyden_server.stages.triton_kernels import triton_kernels
+
+
+@pytest.mark.parametrize("module", [group_norm.KERNELS, geglu.KERNELS])
+def test_where_triton_is_missing_the_log_says_so_once(
+    module: str, no_triton: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert triton_kernels(module, torch.device("cpu")) is None
+        assert triton_kernels(module, torch.device("cpu")) is None
+    assert caplog.text.count("torch's operators stand in") == 1
+    assert module.rpartition(".")[2] in caplog.text
+    assert "triton" in caplog.text
