@@ -20,9 +20,9 @@ KERNELS = "leyden_server.stages.group_norm_kernels"
 
 
 def replace_group_norms(module: torch.nn.Module) -> None:
-    """Put a norm of ours, with the same weights, in the place of each one of `module`."""
+    """Put a norm of ours, with the same weights, in the place of each one that has weights."""
     for name, norm in list(module.named_modules()):
-        if type(norm) is torch.nn.GroupNorm:
+        if type(norm) is torch.nn.GroupNorm and norm.affine:
             module.set_submodule(name, GroupNorm(norm))
 
 
