@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "dtype": str(dtype),
         "diffusers": [],
         "leyden": [],
+        "complete": False,
     }
     with tempfile.TemporaryDirectory(prefix="leyden-gpu-server-") as folder:
         said.print("writing random weights")
@@ -100,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 requests = max(asked.requests, 6 * clients)
                 figures["leyden"].append(load_server(server.address, clients, requests))
                 write(asked.json, figures)
+    figures["complete"] = True
+    write(asked.json, figures)
     print(json.dumps({key: figures[key] for key in figures if key != "machine"}, indent=1))
     return 0
 

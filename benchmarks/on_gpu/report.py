@@ -57,7 +57,7 @@ def _stage_table(title: str, rows: list[Row]) -> Table:
     for name in names:
         table.add_column(name, justify="left" if name == "what" else "right")
     for row in rows:
-        what = f"{row.get('execution', '')} {_size(row)}".strip() or "both"
+        what = f"{row.get('execution', '')} {_size(row)}".strip()
         if "not_measured" in row:
             table.add_row(what, str(row.get("rows", "")), row["not_measured"])
             continue

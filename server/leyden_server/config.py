@@ -147,7 +147,7 @@ class StageConfig(StrictModel):
 class TextEncoderConfig(StageConfig):
     """Tokenizes and runs both CLIP encoders."""
 
-    max_batch_prompts: int = Field(default=16, ge=1)
+    max_batch_prompts: int = Field(default=16, ge=1, le=256)
     """Most prompts in one run of the encoders."""
 
     encoder_execution: EncoderExecution = "auto"

@@ -21,13 +21,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 # Inputs reach a prepared forward when it is made and never again: the mistake that captured
 # graphs invite.
 STALE_INPUTS = """
-from leyden_server.stages.cuda_graphs import BufferedForward
-fill = BufferedForward._fill
+from leyden_server.stages.cuda_graphs import InputBuffers
+fill = InputBuffers.fill
 def fill_once(self, inputs):
     if not hasattr(self, "filled"):
         self.filled = True
         fill(self, inputs)
-BufferedForward._fill = fill_once
+InputBuffers.fill = fill_once
 """
 
 # dynamo traces and guards as ever; its `eager` backend needs no C++ compiler.

@@ -12,10 +12,10 @@ from leyden_server.stages.triton_kernels import triton_kernels
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def random_unit(dtype: torch.dtype) -> tuple[Any, torch.Tensor]:
+def random_unit(dtype: torch.dtype, width: int = 40) -> tuple[Any, torch.Tensor]:
     """Return diffusers' unit and what it is given, (2, 7, 24)."""
     torch.manual_seed(0)
-    return activations.GEGLU(24, 40).to(dtype), torch.randn(2, 7, 24).to(dtype)
+    return activations.GEGLU(24, width).to(dtype), torch.randn(2, 7, 24).to(dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -32,15 +32,16 @@ def test_a_replaced_unit_gives_what_diffusers_gives(dtype: torch.dtype) -> None:
 
 
 @on_a_gpu
+@pytest.mark.parametrize("width", [40, 1025, 2560])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_by_triton_it_is_nearer_to_float64_than_diffusers(dtype: torch.dtype) -> None:
-    unit, x = random_unit(dtype)
+def test_by_triton_it_is_nearer_to_float64_than_diffusers(dtype: torch.dtype, width: int) -> None:
+    unit, x = random_unit(dtype, width)
     unit, x = unit.cuda(), (4 * x).cuda()
     with torch.inference_mode():
         found, theirs = GEGLU(unit.proj)(x), unit(x)
         value, gate = unit.proj(x).double().chunk(2, dim=-1)
         expected = value * torch.nn.functional.gelu(gate)
-    assert triton_kernels(KERNELS, x.device) is not None
+    assert triton_kernels(KERNELS, x.device, dtype) is not None
     assert found.dtype == dtype
     error, their_error = (float((one.double() - expected).abs().mean()) for one in (found, theirs))
     assert error <= their_error

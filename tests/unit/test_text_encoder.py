@@ -1,6 +1,7 @@
 """Prompts are encoded as diffusers' pipeline does, batched or not."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from leyden_server.config import EncoderExecution
 from leyden_server.errors import ConfigError
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.text_encoder.encoder_execution import EncoderExecutor
 
 PROMPTS = [
     "a red mountain over a calm lake at dawn",
@@ -150,6 +152,30 @@ def test_graphs_on_a_cpu_are_refused(random_model: ResolvedModel) -> None:
     message = r"text_encoder\.encoder_execution: cuda_graphs needs a CUDA device.* on cpu; auto"
     with pytest.raises(ConfigError, match=message):
         load_encoder(random_model, execution="cuda_graphs")
+
+
+@pytest.mark.parametrize(("rows", "padded"), [(1, 1), (2, 2), (3, 4), (5, None)])
+def test_prompts_are_padded_to_a_number_that_is_captured(rows: int, padded: int | None) -> None:
+    seen: list[int] = []
+
+    def text_encoder(ids: torch.Tensor, *, output_hidden_states: bool) -> SimpleNamespace:
+        assert output_hidden_states
+        hidden_states = (ids[..., None].float(), ids[..., None].float())
+        return SimpleNamespace(hidden_states=hidden_states, text_embeds=ids[:, :1].float())
+
+    executor = EncoderExecutor([text_encoder, text_encoder], torch.device("cpu"), "eager")
+
+    def captured(*ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(len(ids[0]))
+        return executor._run(*ids)
+
+    # In the place of graphs, which a CPU has not.
+    executor._captured = dict.fromkeys((1, 2, 4), captured)
+    ids = torch.arange(rows * 77).view(rows, 77)
+    prompt_embeds, pooled = executor([ids, ids])
+    assert seen == ([] if padded is None else [padded])
+    assert torch.equal(prompt_embeds, ids[..., None].float().repeat(1, 1, 2))
+    assert torch.equal(pooled, ids[:, :1].float())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -196,14 +196,22 @@ def test_a_machine_without_a_compiler_is_told_so(random_model: ResolvedModel) ->
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("execution", ["cuda_graphs", "compile", "compile_cuda_graphs"])
+@pytest.mark.parametrize(
+    ("execution", "dtype"),
+    [
+        ("cuda_graphs", torch.float32),
+        ("cuda_graphs", torch.bfloat16),  # with the kernels in Triton
+        ("compile", torch.float32),
+        ("compile_cuda_graphs", torch.float32),
+    ],
+)
 def test_on_a_gpu_every_run_equals_eager(
-    random_model: ResolvedModel, execution: UNetExecution
+    random_model: ResolvedModel, execution: UNetExecution, dtype: torch.dtype
 ) -> None:
-    runner = UNetRunner.load(random_model, dtype=torch.float32, device=torch.device("cuda"))
+    runner = UNetRunner.load(random_model, dtype=dtype, device=torch.device("cuda"))
     executor = UNetExecutor(runner.unet, execution)
     inputs = {
-        (rows, seed): UNetInputs(*(one.cuda() for one in random_inputs(runner, rows, seed)))
+        (rows, seed): on_the_gpu(random_inputs(runner, rows, seed), dtype)
         for rows in (1, 2, 4)
         for seed in (0, 1)
     }
@@ -216,3 +224,8 @@ def test_on_a_gpu_every_run_equals_eager(
 
     for key, result in results.items():
         torch.testing.assert_close(result, eager(inputs[key]), rtol=1e-2, atol=1e-2)
+
+
+def on_the_gpu(inputs: UNetInputs, dtype: torch.dtype) -> UNetInputs:
+    moved = UNetInputs(*(one.to("cuda", dtype) for one in inputs))
+    return moved._replace(timestep=inputs.timestep.cuda())

@@ -40,6 +40,6 @@ def gate(projected: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def try_out(device: torch.device) -> None:
+def try_out(device: torch.device, dtype: torch.dtype) -> None:
     """Run the kernel once on a few numbers; raises what Triton raises."""
-    gate(torch.zeros(1, 64, dtype=torch.bfloat16, device=device))
+    gate(torch.zeros(1, 64, dtype=dtype, device=device))

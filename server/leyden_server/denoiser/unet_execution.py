@@ -15,13 +15,13 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from leyden_server.config import UNetExecution
-from leyden_server.errors import ConfigError
 from leyden_server.stages.compiler import any_number_of_rows, compiled, explained
 from leyden_server.stages.cuda_graphs import (
     BufferedForward,
     CapturedForward,
     Forward,
     GraphMemory,
+    chosen_execution,
 )
 
 __all__ = ["Bucket", "UNetExecutor", "UNetInputs"]
@@ -56,19 +56,17 @@ class UNetExecutor:
 
     def __init__(self, unet: UNet2DConditionModel, execution: UNetExecution) -> None:
         """Raise ConfigError where the device cannot run so."""
-        if execution == "auto":
-            execution = "cuda_graphs" if unet.device.type == "cuda" else "eager"
-        self.execution: UNetExecution = execution
+        self.execution = chosen_execution(
+            execution,
+            unet.device,
+            setting="denoiser.unet_execution",
+            without_graphs="auto, eager and compile",
+        )
         """What `auto` has come to."""
         self._unet = unet
         self._prepared: dict[Bucket, Forward] = {}
         self._graph_memory: GraphMemory | None = None
-        if execution in ("cuda_graphs", "compile_cuda_graphs"):
-            if unet.device.type != "cuda":
-                raise ConfigError(
-                    f"denoiser.unet_execution: {execution} needs a CUDA device and the UNet is "
-                    f"on {unet.device.type}; auto, eager and compile run there"
-                )
+        if self.execution in ("cuda_graphs", "compile_cuda_graphs"):
             self._graph_memory = GraphMemory(unet.device)
         self._compiles = execution in ("compile", "compile_cuda_graphs")
         if self._compiles:

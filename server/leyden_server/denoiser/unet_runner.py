@@ -13,6 +13,7 @@ from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.cuda_graphs import padded_rows
 from leyden_server.stages.device import channels_last
 from leyden_server.stages.group_norm import replace_group_norms
 
@@ -72,7 +73,7 @@ class UNetRunner:
         """
         if self.device.type == "cpu" and self._executor.execution == "eager":
             return rows
-        return 1 << (rows - 1).bit_length()
+        return padded_rows(rows)
 
     def buckets(self, max_rows: int) -> list[int]:
         """Return the rows to warm up where nothing is measured, up to `max_rows`, padded."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from leyden_server.image_decoder.tile_grid import Patch
 from leyden_server.stages.group_norm import GroupNorm
@@ -88,8 +89,44 @@ class _SharedGroupNorm(GroupNorm):
         if self.patches:
             self.moments = self._moments_of(x)
         if self.moments is not None:
-            return self.normalize(x, self.moments)
+            return self._normalize(x, self.moments)
         return super().forward(x)
+
+    def without_kernels(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize images as tiles are where that is faster: on a GPU in half precision.
+
+        On a decoder's large images it is, three times on an H200.
+        """
+        if x.is_cuda and x.dtype != torch.float32 and not torch.compiler.is_compiling():
+            return self.one_by_one(x)
+        return super().without_kernels(x)
+
+    def one_by_one(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize each row of x (B, C, H, W) by its own statistics."""
+        rows = [self._normalize(row, self._own_moments(row)) for row in torch.split(x, 1)]
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def _own_moments(self, row: torch.Tensor) -> torch.Tensor:
+        """Return the moments (2, groups) of one row (1, C, H, W)."""
+        sums = row.sum((2, 3), dtype=torch.float32)
+        squares = torch.linalg.vector_norm(row, dim=(2, 3), dtype=torch.float32).square()
+        moments = torch.cat([sums, squares]).double() / row[0, 0].numel()
+        return moments.view(2, self.num_groups, -1).mean(2)
+
+    def _normalize(self, x: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
+        mean, mean_square = moments
+        variance = (mean_square - mean.square()).clamp(min=0)
+        channels = self.num_channels // self.num_groups
+        # A batch norm with given statistics is this same formula, in one kernel that takes
+        # statistics in float32 beside an x in bfloat16.
+        return F.batch_norm(
+            x,
+            mean.float().repeat_interleave(channels),
+            variance.float().repeat_interleave(channels),
+            None if self.weight is None else self.weight.float(),
+            None if self.bias is None else self.bias.float(),
+            eps=self.eps,
+        )
 
     def _moments_of(self, x: torch.Tensor) -> torch.Tensor:
         """Return the moments (2, groups) of the insides of all patches, in float64."""

@@ -19,9 +19,12 @@ BLOCK_CHANNELS = 64
 """A block is 128 B of channels by 32 pixels: a few registers for each of four warps' threads."""
 BLOCKS_OF_PART = 4
 MOST_PARTS = 256
+BLOCK_PARTS = 16
+"""Parts that are added at once; with 128 channels in a group, 16 numbers a thread."""
 
 
-@triton.jit
+# What depends on an image's size is not compiled in: another size runs the same code.
+@triton.jit(do_not_specialize=["pixels", "parts", "blocks_of_part"])
 def _sum_parts(
     x,
     sums,
@@ -51,7 +54,7 @@ def _sum_parts(
     tl.store(place + parts * channels, tl.sum(squares, axis=0), mask=is_channel)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "channels_of_group", "parts"])
 def _scale_and_shift(
     sums,
     weight,
@@ -69,13 +72,16 @@ def _scale_and_shift(
     row = tl.program_id(1)
     within = tl.arange(0, BLOCK_OF_GROUP)
     channel = group * channels_of_group + within
-    part = tl.arange(0, BLOCK_PARTS)
     is_channel = within < channels_of_group
-    mask = (part < parts)[:, None] & is_channel[None, :]
-    place = sums + (row * 2 * parts + part)[:, None] * channels + channel[None, :]
     # In float64: a mean far from 0 leaves little of the variance in float32.
-    total = tl.load(place, mask=mask, other=0.0).to(tl.float64)
-    squares = tl.load(place + parts * channels, mask=mask, other=0.0).to(tl.float64)
+    total = tl.zeros([BLOCK_PARTS, BLOCK_OF_GROUP], tl.float64)
+    squares = tl.zeros([BLOCK_PARTS, BLOCK_OF_GROUP], tl.float64)
+    for first in range(0, parts, BLOCK_PARTS):
+        part = first + tl.arange(0, BLOCK_PARTS)
+        mask = (part < parts)[:, None] & is_channel[None, :]
+        place = sums + (row * 2 * parts + part)[:, None] * channels + channel[None, :]
+        total += tl.load(place, mask=mask, other=0.0).to(tl.float64)
+        squares += tl.load(place + parts * channels, mask=mask, other=0.0).to(tl.float64)
     mean = tl.sum(tl.sum(total, axis=1), axis=0) / count
     variance = tl.sum(tl.sum(squares, axis=1), axis=0) / count - mean * mean
     inverse = 1.0 / tl.sqrt(tl.maximum(variance, 0.0).to(tl.float32) + eps)
@@ -86,7 +92,7 @@ def _scale_and_shift(
     tl.store(affine + (row * 2 + 1) * channels + channel, shift, mask=is_channel)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels"])
 def _apply(
     x,
     affine,
@@ -140,7 +146,7 @@ def group_norm(
         channels // num_groups,
         parts,
         eps,
-        triton.next_power_of_2(parts),
+        BLOCK_PARTS,
         triton.next_power_of_2(channels // num_groups),
     )
     _apply[blocks, channel_blocks, rows](
@@ -149,9 +155,9 @@ def group_norm(
     return result
 
 
-def try_out(device: torch.device) -> None:
+def try_out(device: torch.device, dtype: torch.dtype) -> None:
     """Run the kernels once on a small image; raises what Triton raises."""
     channels = 32
-    x = torch.zeros(1, channels, 8, 8, dtype=torch.bfloat16, device=device)
-    weight = torch.ones(channels, dtype=torch.bfloat16, device=device)
+    x = torch.zeros(1, channels, 8, 8, dtype=dtype, device=device)
+    weight = torch.ones(channels, dtype=dtype, device=device)
     group_norm(x.contiguous(memory_format=torch.channels_last), 8, weight, weight, 1e-5)

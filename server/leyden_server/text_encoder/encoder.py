@@ -52,7 +52,12 @@ class PromptEncoder:
         self._replica = replica
 
     def warm_up(self, max_prompts: int) -> None:
-        """Encode for the first time, and prepare for up to `max_prompts` prompts at once."""
+        """Encode for the first time, and prepare for up to `max_prompts` prompts at once.
+
+        Raises:
+            ConfigError: the encoders cannot be captured as graphs.
+
+        """
         tokenized = [_tokenize(tokenizer, ["warm-up"]) for tokenizer in self._tokenizers]
         self._executor.prepare([one.token_ids for one in tokenized], max_prompts)
 

@@ -3,6 +3,8 @@
 On a GPU the hundreds of kernels of one prompt each take less time than their launch does.
 """
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +12,17 @@ import torch
 
 from leyden_server.config import EncoderExecution
 from leyden_server.errors import ConfigError
-from leyden_server.stages.cuda_graphs import CapturedForward, Forward, GraphMemory
+from leyden_server.stages.cuda_graphs import (
+    CapturedForward,
+    Forward,
+    GraphMemory,
+    chosen_execution,
+    padded_rows,
+)
 
 __all__ = ["EncoderExecutor"]
+
+logger = logging.getLogger(__name__)
 
 
 class EncoderExecutor:
@@ -22,14 +32,12 @@ class EncoderExecutor:
         self, text_encoders: Sequence[Any], device: torch.device, execution: EncoderExecution
     ) -> None:
         """Raise ConfigError where the device cannot run so."""
-        if execution == "auto":
-            execution = "cuda_graphs" if device.type == "cuda" else "eager"
-        if execution == "cuda_graphs" and device.type != "cuda":
-            raise ConfigError(
-                f"text_encoder.encoder_execution: cuda_graphs needs a CUDA device and the "
-                f"encoders are on {device.type}; auto and eager run there"
-            )
-        self.execution: EncoderExecution = execution
+        self.execution = chosen_execution(
+            execution,
+            device,
+            setting="text_encoder.encoder_execution",
+            without_graphs="auto and eager",
+        )
         """What `auto` has come to."""
         self._text_encoders = text_encoders
         self._device = device
@@ -44,11 +52,10 @@ class EncoderExecutor:
         `StableDiffusionXLPipeline.encode_prompt`).
         """
         rows = len(token_ids[0])
-        padded_rows = 1 << (rows - 1).bit_length()
-        captured = self._captured.get(padded_rows)
+        captured = self._captured.get(padded_rows(rows))
         if captured is None:
             return self._run(*(ids.to(self._device) for ids in token_ids))
-        padding = (0, 0, 0, padded_rows - rows)
+        padding = (0, 0, 0, padded_rows(rows) - rows)
         padded = (torch.nn.functional.pad(ids, padding) for ids in token_ids)
         prompt_embeds, pooled = captured(*padded)
         return prompt_embeds[:rows], pooled[:rows]
@@ -58,16 +65,35 @@ class EncoderExecutor:
         """Make up to `max_prompts` prompts run as configured.
 
         `token_ids` are those of some one prompt, (1, 77) of each encoder.
+
+        Raises:
+            ConfigError: the encoders cannot be captured, or the device has not enough memory.
+
         """
         if self.execution == "eager":
             self(token_ids)
             return
+        started_s = time.monotonic()
         memory = GraphMemory(self._device)
         # The largest first, whose memory the others then share.
-        for power in reversed(range((max_prompts - 1).bit_length() + 1)):
-            rows = 1 << power
-            inputs = tuple(ids.to(self._device).repeat(rows, 1) for ids in token_ids)
-            self._captured[rows] = CapturedForward(self._run, inputs, memory)
+        rows = padded_rows(max_prompts)
+        while rows > 0:
+            inputs = [ids.to(self._device).repeat(rows, 1) for ids in token_ids]
+            try:
+                self._captured[rows] = CapturedForward(self._run, inputs, memory)
+            except RuntimeError as error:  # torch's own of memory too
+                first_line = str(error).strip().partition("\n")[0]
+                raise ConfigError(
+                    "text_encoder.encoder_execution: the encoders cannot be captured as a CUDA "
+                    f"graph for {rows} prompts: {type(error).__name__}: {first_line}; eager needs "
+                    "no graph, and a lower text_encoder.max_batch_prompts less memory"
+                ) from error
+            rows //= 2
+        logger.info(
+            "text encoders: graphs of up to %d prompts ready in %.1f s",
+            max(self._captured),
+            time.monotonic() - started_s,
+        )
 
     def _run(self, *token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hidden_states = []
