@@ -27,9 +27,9 @@ class TiledDecoding:
     less the attention over all of it.
 
     Tolerance against the image decoded at once, with the embedded model in float32: in
-    tiles for 1024 pixels a side, two pictures of 2048 x 2048 differed by 1/255 at most and by
-    0.03 on average (63 dB; an earlier VAE). In tiles for 256 pixels, of which each sample sees
-    less, a picture may differ by 6/255, 1.5 on average (45 dB), and four pictures in one, night
+    tiles for 1024 pixels a side, three pictures of 2048 x 2048 differed by 3/255 at most and by
+    0.2 on average (55 dB). In tiles for 256 pixels, of which each sample sees less, the worst of
+    eight pictures differs by 19/255, 2.5 on average (38 dB), and four pictures in one, night
     beside noon, by 12/255, 2 on average (42 dB): `tests/unit/test_tiled_decoding.py`.
     """
 
