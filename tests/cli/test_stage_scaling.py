@@ -147,7 +147,10 @@ def grows_and_shrinks(
     assert all(generation.images for generation in load.done)
     assert {generation.summary.retries for generation in load.done} == {0}
     del peaks[UNASKED_DENOISER]
-    assert peaks == {TEXT_ENCODER: 1, DENOISER: 1, IMAGE_DECODER: 1, stage: most}
+    # Where the load dips, one that is given up may still be ending as its successor starts.
+    assert peaks.pop(stage) in {most, most + 1}
+    others = {TEXT_ENCODER, DENOISER, IMAGE_DECODER} - {stage}
+    assert peaks == dict.fromkeys(others, 1)
     assert server.replicas()[UNASKED_DENOISER] == 0, "nobody asks for it, so it rests"
 
 
