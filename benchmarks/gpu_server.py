@@ -250,19 +250,46 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a tiny architecture, on a CPU")
     parser.add_argument("--json", type=Path, help="write all figures to this file, as they come")
     parser.add_argument(
-        "--clients", nargs="+", type=int, default=[1, 4, 8, 16], help="closed loops (1 4 8 16)"
+        "--clients",
+        nargs="+",
+        type=_positive,
+        default=[1, 4, 8, 16],
+        help="closed loops (1 4 8 16)",
     )
     parser.add_argument(
-        "--batches", nargs="+", type=int, default=[1, 8], help="diffusers' batches (1 8)"
+        "--batches", nargs="+", type=_positive, default=[1, 8], help="diffusers' batches (1 8)"
     )
     parser.add_argument(
-        "--requests", type=int, default=24, help="requests of a loop at the least (24)"
+        "--requests", type=_positive, default=24, help="requests of a loop at the least (24)"
     )
     parser.add_argument(
-        "--config", type=json.loads, help="settings of the server, as JSON (its defaults)"
+        "--config", type=_settings, help="settings of the server, as JSON (its defaults)"
     )
-    return parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    if not asked.tiny and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here; --tiny runs on a CPU")
+    return asked
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return number
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise argparse.ArgumentTypeError('must be an object, as {"gateway": {"replicas": 2}}')
+    return settings
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # the server has stopped, and the temporary folder is gone
+        sys.exit(130)
