@@ -36,7 +36,7 @@ test: lint ## all checks, then the tests
 lint: install ## the checks alone: format, style, types, protos, stubs
 	$(call step,Python format (ruff format),$(BIN)/ruff format --check .)
 	$(call step,Python style (ruff check),$(BIN)/ruff check .)
-	$(call step,types (mypy),$(BIN)/mypy client/python/leyden_client server/leyden_server training/leyden_training tests)
+	$(call step,types (mypy),$(BIN)/mypy client/python/leyden_client client/python/leyden_cli server/leyden_server training/leyden_training tests)
 	$(call step,proto style (buf lint),cd protos && ../$(BIN)/buf lint)
 	$(call step,proto format (buf format),cd protos && ../$(BIN)/buf format --diff --exit-code)
 	$(call step,proto compatibility (buf breaking),cd protos && ../$(BIN)/buf breaking --against baseline.binpb)

@@ -35,7 +35,7 @@ def conditions() -> dict[str, Any]:
         "torch_threads": {
             "text_encoder": config.text_encoder.torch_threads,
             "denoiser": config.denoiser.torch_threads,
-            "image_decoder": config.image_decoder.torch_threads,
+            "vae": config.vae.torch_threads,
         },
         "dtype": "float32",
         "commit": _commit(),

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from benchmarks.policies import OneAtATime, WholeRequestBatching
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.request_state import RequestState
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import Denoised, DenoiseRequest, EncodedPrompt, StepDone
-from leyden_server.stages.torch_thread import TorchThread
+from leyden_server.stages.contract import Denoised, DenoiseRequest, EncodedPrompt, StepDone
 
 __all__ = ["POLICIES", "EngineUnderLoad", "Loop", "mixed_steps", "unet_seconds_by_rows"]
 

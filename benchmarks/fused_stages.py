@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leyden_server.accelerator.row_caps import measure_row_cap
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import ServerConfig
 from leyden_server.denoiser.service import DenoiseService
-from leyden_server.image_decoder.decoder import VaeDecoder
-from leyden_server.image_decoder.image_file import encode_image
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import DecodedImage, DecodeRequest, EncodedPrompt, FloatArray
-from leyden_server.stages.row_caps import measure_row_cap
-from leyden_server.stages.torch_thread import TorchThread
+from leyden_server.stages.contract import DecodedImage, DecodeRequest, EncodedPrompt, FloatArray
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.image_file import encode_image
 
 __all__ = ["FusedStages"]
 
@@ -80,7 +80,7 @@ class FusedStages:
         )
         self._encode_thread.run(self._encoder.encode, ["warm-up"])
         self.denoiser = DenoiseService(model, config.denoiser, "monolith")
-        self._vae_thread = TorchThread("vae", config.image_decoder.torch_threads)
+        self._vae_thread = TorchThread("vae", config.vae.torch_threads)
         self._decoder = self._vae_thread.run(VaeDecoder, model, dtype=dtype, device=CPU)
         factor = model.vae_scale_factor
         time_rows = partial(
@@ -88,10 +88,8 @@ class FusedStages:
             latent_height=model.height_px // factor,
             latent_width=model.width_px // factor,
         )
-        cap, _ = self._vae_thread.run(
-            measure_row_cap, time_rows, config.image_decoder.max_batch_images
-        )
-        self._encode_threads = ThreadPoolExecutor(config.image_decoder.encode_threads)
+        cap, _ = self._vae_thread.run(measure_row_cap, time_rows, config.vae.max_batch_images)
+        self._encode_threads = ThreadPoolExecutor(config.vae.encode_threads)
         self.encode: Batcher[str, EncodedPrompt] = Batcher(
             self._encode_batch, config.text_encoder.max_batch_prompts
         )

@@ -34,7 +34,7 @@ if not __package__:  # run by its path
     sys.path.insert(0, str(ROOT))
 sys.path.append(str(ROOT / "server"))  # where Leyden is not installed
 
-STAGES = ("text_encoders", "denoiser", "image_decoder")
+STAGES = ("text_encoders", "denoiser", "vae")
 EXECUTIONS = ("eager", "cuda_graphs", "compile", "compile_cuda_graphs")
 FULL_SIZES, FULL_ROWS, FULL_MEASURED = (1024, 512), (1, 2, 4, 8), 40
 TINY_SIZES, TINY_ROWS, TINY_MEASURED = (64,), (1, 2), 8

@@ -47,7 +47,7 @@ from benchmarks.on_gpu.random_weights import (
 from benchmarks.server_process import ServerProcess
 from leyden_client import Client
 from leyden_client.bench import Sample, Workload
-from leyden_server.image_decoder.image_file import encode_image
+from leyden_server.vae.image_file import encode_image
 
 MODEL = "random-sdxl"
 PROMPT = "A serene mountain lake at sunrise, soft lighting, peaceful atmosphere"

@@ -31,7 +31,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
-from leyden_server.image_decoder.image_file import encode_image
+from leyden_server.vae.image_file import encode_image
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[[Pixels], bytes]

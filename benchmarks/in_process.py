@@ -12,8 +12,8 @@ import transformers
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
-from leyden_server.image_decoder.image_file import encode_image
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.vae.image_file import encode_image
 
 __all__ = ["Pipeline"]
 

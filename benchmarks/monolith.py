@@ -22,7 +22,7 @@ from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import ServerConfig
 from leyden_server.model_repository import ModelRepository
-from leyden_server.stages.messages import (
+from leyden_server.stages.contract import (
     DecodeRequest,
     Denoised,
     DenoiseRequest,
@@ -55,6 +55,19 @@ class Monolith(pb_grpc.ImageGenerationServiceServicer):
             event.request_id, event.event_index = request.request_id, index
             index += 1
             yield event
+
+    async def WatchGeneration(  # noqa: N802 - the stub's name
+        self, request: pb.WatchGenerationRequest, context: Context
+    ) -> AsyncIterator[pb.GenerateImageResponse]:
+        """Refuse: nothing is kept here."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
+        yield pb.GenerateImageResponse()
+
+    async def CancelGeneration(  # noqa: N802 - the stub's name
+        self, request: pb.CancelGenerationRequest, context: Context
+    ) -> pb.CancelGenerationResponse:
+        """Refuse: nothing is kept here."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
 
     async def _events(
         self, request: pb.GenerateImageRequest

@@ -25,7 +25,7 @@ from ray.serve.schema import ReplicaState
 from benchmarks.conditions import REPOSITORY, conditions
 from leyden_client import Client, DenoiseProgress, Event, Image
 from leyden_server.config import ServerConfig
-from leyden_server.launcher import LeydenServer
+from leyden_server.controller.launcher import LeydenServer
 
 MODEL = "leyden-tiny-base"
 STEPS = 50
@@ -51,10 +51,10 @@ CONFIG = ServerConfig().replace(
     gateway={"port": 0},
     text_encoder=SCALING,
     denoiser=SCALING,
-    image_decoder=SCALING,
+    vae=SCALING,
 )
 
-STAGES = {"text-encoder": "TextEncoder", "denoiser": "Denoiser", "image-decoder": "ImageDecoder"}
+STAGES = {"text-encoder": "TextEncoder", "denoiser": "Denoiser", "image-decoder": "Vae"}
 STATES = ("waiting", "denoising", "decoding")
 COLORS = {
     "waiting": "#bbbbbb",
@@ -62,7 +62,7 @@ COLORS = {
     "decoding": "#ee6677",
     "TextEncoder": "#228833",
     "Denoiser": "#4477aa",
-    "ImageDecoder": "#ee6677",
+    "Vae": "#ee6677",
 }
 
 

@@ -45,7 +45,7 @@ class ServerProcess:
         config: Mapping[str, Any] | None = None,
     ) -> Self:
         """Return `leyden serve` with these models and, where given, settings of its config."""
-        command = ["leyden_client", "serve", "--port", "0"]
+        command = ["leyden_cli", "serve", "--port", "0"]
         for model in models:
             command += ["--model", model]
         if repository is not None:

@@ -2,7 +2,7 @@
 
 Both may use the whole machine. The pipeline has its best of several batch sizes with one
 thread and with one for each core; the server has the best of three configs: the default, a
-Denoiser for each core, and an ImageDecoder for each core too.
+Denoiser for each core, and an Vae for each core too.
 """
 
 import os
@@ -67,7 +67,7 @@ def _contest(
         configs[f"{cores} Denoisers"] = {"denoiser": replicas}
         configs[f"{cores} Denoisers, {cores} ImageDecoders"] = {
             "denoiser": replicas,
-            "image_decoder": replicas,
+            "vae": replicas,
         }
     served: dict[str, Any] = {}
     for name, config in configs.items():

@@ -2,7 +2,7 @@
 
 Both have the whole machine, one torch thread for each stage, and a gRPC server; one runs
 while the other does not. Split is Leyden as it is served: Gateway, TextEncoder, Denoiser and
-ImageDecoder are processes. The monolith has one, and a gRPC handler that checks nothing.
+Vae are processes. The monolith has one, and a gRPC handler that checks nothing.
 """
 
 import itertools

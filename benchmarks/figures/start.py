@@ -11,9 +11,9 @@ from benchmarks.load import Loader
 from benchmarks.section import Figure, Section, Settings
 from benchmarks.server_process import ServerProcess
 from leyden_client.bench import Sample, Workload, summarize
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DEFAULT_MODEL
 from leyden_server.model_repository import ModelRepository
-from leyden_server.stages.torch_thread import TorchThread
 from leyden_server.text_encoder.encoder import PromptEncoder
 
 __all__ = ["measure"]

@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 
 from benchmarks.on_gpu.architecture import TOKENS, Architecture
 from benchmarks.on_gpu.timing import DeviceClock
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import UNetExecution
 from leyden_server.denoiser.engine import DenoiseEngine
 from leyden_server.denoiser.input_batch import InputBatch
@@ -19,7 +20,6 @@ from leyden_server.denoiser.noise_schedule import NoiseSchedule
 from leyden_server.denoiser.request_state import Finished, ImageEvent, RequestState, Stepped
 from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.denoiser.unet_runner import UNetRunner
-from leyden_server.stages.torch_thread import TorchThread
 
 __all__ = ["Images", "Steps", "TimedRunner", "denoise_alone", "keep_full"]
 

@@ -18,16 +18,16 @@ from benchmarks.on_gpu.denoiser_stage import denoiser_rows
 from benchmarks.on_gpu.machine import machine, matmul_tflops
 from benchmarks.on_gpu.other_stages import (
     encoder_execution,
-    image_decoder_rows,
     text_encoder_rows,
     vae_execution,
+    vae_rows,
 )
 from benchmarks.on_gpu.published import published_dicts
 from benchmarks.on_gpu.run import Row, Run
+from leyden_server.accelerator.device import torch_threads
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.stages import compiler
-from leyden_server.stages.device import torch_threads
-from leyden_server.stages.torch_thread import TorchThread
 
 __all__ = ["count", "measure"]
 
@@ -111,8 +111,8 @@ def measure(asked: argparse.Namespace, said: Console) -> dict[str, Any]:
 def _rows(run: Run, asked: argparse.Namespace, profile: list[dict[str, Any]]) -> Iterator[Row]:
     if "text_encoders" in asked.stages:
         yield from text_encoder_rows(run)
-    if "image_decoder" in asked.stages:
-        yield from image_decoder_rows(run)
+    if "vae" in asked.stages:
+        yield from vae_rows(run)
     # Last, since compiling takes longest: whoever runs out of time has the others.
     if "denoiser" in asked.stages:
         yield from denoiser_rows(run, profile=profile if asked.profile else None)
@@ -127,7 +127,7 @@ def _whole_images(rows: list[Row]) -> list[Row]:
     decode = {
         (row["execution"], row["size_px"], row["rows"]): row
         for row in measured
-        if row["stage"] == "image_decoder"
+        if row["stage"] == "vae"
     }
     whole = []
     for row in measured:

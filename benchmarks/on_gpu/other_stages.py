@@ -16,11 +16,11 @@ from benchmarks.on_gpu.run import Row, Run, gave_up
 from benchmarks.on_gpu.timing import DeviceClock
 from leyden_server.config import EncoderExecution, UNetExecution, VaeExecution
 from leyden_server.errors import ConfigError
-from leyden_server.image_decoder.decoder import VaeDecoder
-from leyden_server.stages.messages import EncodedPrompt, FloatArray
+from leyden_server.stages.contract import EncodedPrompt, FloatArray
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.vae.decoder import VaeDecoder
 
-__all__ = ["encoder_execution", "image_decoder_rows", "text_encoder_rows", "vae_execution"]
+__all__ = ["encoder_execution", "text_encoder_rows", "vae_execution", "vae_rows"]
 
 PROMPT = "A serene mountain lake at sunrise, soft lighting, peaceful atmosphere"
 WARM_CALLS = 3
@@ -83,7 +83,7 @@ def encoder_execution(unet_execution: UNetExecution) -> EncoderExecution:
     return "cuda_graphs" if unet_execution.endswith("cuda_graphs") else "eager"
 
 
-def image_decoder_rows(run: Run) -> Iterator[Row]:
+def vae_rows(run: Run) -> Iterator[Row]:
     """Measure the VAE decoder for each size and number of images; pixels are compared."""
     run.say("image decoder: weights")
     run.thread.run(
@@ -119,7 +119,7 @@ def image_decoder_rows(run: Run) -> Iterator[Row]:
             yield from _decoder_rows(run, load(run.dtype, execution), execution, latents, expected)
         except ConfigError as error:  # it does not compile here
             run.failures.append(str(error))
-            yield {"stage": "image_decoder", "execution": execution, "not_measured": str(error)}
+            yield {"stage": "vae", "execution": execution, "not_measured": str(error)}
         free_memory(run.device)
 
 
@@ -142,7 +142,7 @@ def _decoder_rows(
             run.say(f"image decoder: {execution}, {rows} images, {size} px")
             some = latents[size][:rows]
             what = {
-                "stage": "image_decoder",
+                "stage": "vae",
                 "execution": execution,
                 "size_px": size,
                 "rows": rows,

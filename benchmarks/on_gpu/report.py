@@ -26,7 +26,7 @@ def print_report(console: Console, figures: dict[str, Any]) -> None:
     for stage, title in (
         ("text_encoders", "Text encoders, tokenizers included"),
         ("denoiser", "Denoiser: one step of the engine, its rows at different steps"),
-        ("image_decoder", "Image decoder: latents to pixels"),
+        ("vae", "Image decoder: latents to pixels"),
     ):
         rows = [row for row in figures["rows"] if row["stage"] == stage]
         if rows:

@@ -11,8 +11,8 @@ from benchmarks.on_gpu.architecture import Architecture, Costs
 from benchmarks.on_gpu.comparison import TOLERANCES, Comparison
 from benchmarks.on_gpu.machine import memory
 from benchmarks.on_gpu.timing import spread
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import UNetExecution
-from leyden_server.stages.torch_thread import TorchThread
 
 __all__ = ["Row", "Run", "gave_up"]
 

@@ -54,7 +54,7 @@ def _leyden(python: str, model: Model, port: int, settings: Settings) -> list[st
     folder = model.folder.parent if model.folder.is_symlink() else model.folder
     repository = ["--model-repository", str(folder)]
     return [
-        *(python, "-m", "leyden_client", "serve", "--port", str(port), "--model", model.name),
+        *(python, "-m", "leyden_cli", "serve", "--port", str(port), "--model", model.name),
         *([] if _is_shipped(model) else repository),
         *(["--config", str(_leyden_config(settings))] if settings else []),
     ]
@@ -100,7 +100,7 @@ def _ways(name: str, batches: tuple[int, ...], **others: int | float) -> dict[st
     }
 
 
-A_STAGE_A_CORE = f"{CORES} Denoisers, {CORES} ImageDecoders"
+A_STAGE_A_CORE = f"{CORES} Denoisers, {CORES} Vaes"
 
 CONTESTANTS = {
     contestant.name: contestant
@@ -110,9 +110,9 @@ CONTESTANTS = {
             command=_leyden,
             settings={
                 "as shipped": {},
-                f"{CORES} ImageDecoders": {"image_decoder": CORES},
+                f"{CORES} Vaes": {"vae": CORES},
                 f"{CORES} Denoisers": {"denoiser": CORES},
-                A_STAGE_A_CORE: {"denoiser": CORES, "image_decoder": CORES},
+                A_STAGE_A_CORE: {"denoiser": CORES, "vae": CORES},
             },
             best_for={"random-second": A_STAGE_A_CORE},
         ),

@@ -15,11 +15,11 @@ from leyden_server.strict_model import StrictModel
 __all__ = [
     "DenoiserConfig",
     "GatewayConfig",
-    "ImageDecoderConfig",
     "RayConfig",
     "ServerConfig",
     "StageConfig",
     "TextEncoderConfig",
+    "VaeConfig",
 ]
 
 DEFAULT_MODEL = "leyden-tiny-lightning-4step"
@@ -62,8 +62,33 @@ class GatewayConfig(StrictModel):
     """Longest prompt and negative prompt in characters. Both must fit into the 64 KiB of
     a JPEG's Exif data, at up to 4 bytes a character."""
 
-    drain_timeout_s: float = Field(default=30.0, ge=0)
-    """On shutdown, how many seconds running generations get to finish."""
+    max_linger_duration_s: float = Field(default=600.0, ge=0)
+    """Longest linger_duration of a request in seconds: how long a generation may go on when
+    nobody watches it, and how long its events may be kept after its end."""
+
+    max_kept_bytes: int = Field(default=256 * 2**20, ge=2**20)
+    """Payload (images) of generations that have ended and are kept, at one Gateway replica;
+    beyond it the oldest are dropped."""
+
+    max_unsent_bytes: int = Field(default=256 * 2**20, ge=2**20)
+    """Payload (images) that the readers of one Gateway replica have not read yet; beyond it
+    the reader with the most is cut off."""
+
+    write_timeout_s: float = Field(default=30.0, gt=0)
+    """A reader that takes nothing for this many seconds, though something is there for it,
+    is cut off."""
+
+    queued_interval_s: float = Field(default=10.0, gt=0)
+    """Longest silence of a stream whose generation waits, in seconds: proxies cut idle
+    streams. A `queued` event ends it."""
+
+    max_connection_age_s: float = Field(default=3600.0, ge=0)
+    """After how many seconds a client's connection is asked to be made anew, so that load
+    spreads over the Gateways; its calls in flight live on. 0: never."""
+
+    drain_timeout_s: float = Field(default=15.0, ge=0)
+    """On shutdown, how many seconds running generations get to finish. The whole stop takes
+    10 s more at most, so that Kubernetes' grace of 30 s holds."""
 
     stage_retries: int = Field(default=1, ge=0, le=10)
     """How often a stage is run again, with the same seed, after its replica died."""
@@ -73,6 +98,10 @@ class GatewayConfig(StrictModel):
     UNAVAILABLE to those who wait. Longer than the slowest of a prompt, a denoise step and
     the decoding of a whole image. Time in which the stage has no replica running is not
     counted."""
+
+    stage_gone_after_s: float = Field(default=60.0, gt=0)
+    """A stage that has had no running replica for this many seconds and is not at rest is
+    gone: its model's health is NOT_SERVING, and new requests are UNAVAILABLE."""
 
     stage_start_timeout_s: float = Field(default=600.0, gt=0)
     """A stage without a running replica, at rest or after a death, gets this many seconds
@@ -180,7 +209,7 @@ class DenoiserConfig(StageConfig):
     compiler. compile_cuda_graphs is both, and the fastest."""
 
 
-class ImageDecoderConfig(StageConfig):
+class VaeConfig(StageConfig):
     """Decodes latents with the VAE and encodes the image."""
 
     max_batch_images: int = Field(default=4, ge=1)
@@ -235,7 +264,7 @@ class ServerConfig(StrictModel):
     denoiser: DenoiserConfig = DenoiserConfig()
     """The UNet; one deployment a model."""
 
-    image_decoder: ImageDecoderConfig = ImageDecoderConfig()
+    vae: VaeConfig = VaeConfig()
     """VAE and image encoding; models with one base share them."""
 
     ray: RayConfig = RayConfig()

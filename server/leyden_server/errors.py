@@ -10,10 +10,16 @@
         ├── InvalidRequestError    fields are wrong
         ├── ModelNotFoundError     no such model
         ├── ModelNotLoadedError    listed, but this server does not load it
-        ├── RequestIdInUseError    the request_id belongs to a running generation
+        ├── RequestIdInUseError    the request_id belongs to another generation
+        ├── GenerationNotFoundError  nobody knows such a generation (any more)
+        ├── EventsExpiredError     its events are no longer kept
         ├── OverloadedError        no room to wait, or no hope of being in time
+        ├── OutOfMemoryError       the device has not enough for this image
+        ├── ReaderTooSlowError     the client has stopped reading
         ├── DeadlineExceededError  the client's deadline passed
-        └── UnavailableError       loading, draining, or a stage died
+        ├── CancelledByRequestError  CancelGeneration ended it
+        ├── UnavailableError       loading, draining, or a stage died
+        └── StageFailedError       a defect in a stage; its log has it by an id
 
 Request errors cross process borders inside pickles, so each keeps all that it
 carries in `args`.
@@ -23,18 +29,24 @@ from dataclasses import dataclass
 
 __all__ = [
     "AddressInUseError",
+    "CancelledByRequestError",
     "ConfigError",
     "DeadlineExceededError",
+    "EventsExpiredError",
     "FieldViolation",
+    "GenerationNotFoundError",
     "HubError",
     "InvalidRequestError",
     "LeydenError",
     "ModelNotFoundError",
     "ModelNotLoadedError",
     "ModelRepositoryError",
+    "OutOfMemoryError",
     "OverloadedError",
+    "ReaderTooSlowError",
     "RequestError",
     "RequestIdInUseError",
+    "StageFailedError",
     "StartupError",
     "UnavailableError",
 ]
@@ -112,14 +124,39 @@ class ModelNotLoadedError(RequestError):
 
 
 class RequestIdInUseError(RequestError):
-    """The request_id belongs to a generation that is running."""
+    """The request_id belongs to another generation, which runs or is kept."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(request_id)
         self.request_id = request_id
 
     def __str__(self) -> str:
-        return f"request_id {self.request_id!r} belongs to a generation that is running"
+        return (
+            f"request_id {self.request_id!r} belongs to another generation, which runs or is "
+            "kept; to join it, every other field must be equal"
+        )
+
+
+class GenerationNotFoundError(RequestError):
+    """Nobody knows a generation of this name, or nobody knows it any more."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return f"no generation {self.request_id!r} runs or is kept here"
+
+
+class EventsExpiredError(RequestError):
+    """The generation's events are no longer kept."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return f"events of generation {self.request_id!r} that were asked for are no longer kept"
 
 
 class OverloadedError(RequestError):
@@ -142,6 +179,36 @@ class OverloadedError(RequestError):
         return self.message
 
 
+class OutOfMemoryError(RequestError):
+    """The device has not enough memory for this image, even alone."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return f"the {self.stage} has not enough memory for an image of this size"
+
+
+class ReaderTooSlowError(RequestError):
+    """The client has not read its stream for too long, or left too much of it unread."""
+
+    def __init__(self, message: str, limits: dict[str, str]) -> None:
+        super().__init__(message, limits)
+        self.message = message
+        self.limits = limits
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class CancelledByRequestError(RequestError):
+    """CancelGeneration ended the generation."""
+
+    def __str__(self) -> str:
+        return "the generation was ended by CancelGeneration"
+
+
 class DeadlineExceededError(RequestError):
     """The client's deadline passed."""
 
@@ -160,3 +227,19 @@ class UnavailableError(RequestError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class StageFailedError(RequestError):
+    """A defect in a stage: what its log has under `error_id`, told without its objects.
+
+    An exception of torch, pickled, would make whoever reads it import torch.
+    """
+
+    def __init__(self, stage: str, text: str, error_id: str) -> None:
+        super().__init__(stage, text, error_id)
+        self.stage = stage
+        self.text = text
+        self.error_id = error_id
+
+    def __str__(self) -> str:
+        return f"the {self.stage} failed: {self.text}"

@@ -21,7 +21,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 # Inputs reach a prepared forward when it is made and never again: the mistake that captured
 # graphs invite.
 STALE_INPUTS = """
-from leyden_server.stages.cuda_graphs import InputBuffers
+from leyden_server.accelerator.cuda_graphs import InputBuffers
 fill = InputBuffers.fill
 def fill_once(self, inputs):
     if not hasattr(self, "filled"):
@@ -58,10 +58,10 @@ def test_tiny_run_measures_every_stage_and_agrees_with_float32(tmp_path: Path) -
     assert [(row["stage"], row["execution"], row["rows"]) for row in rows] == [
         ("text_encoders", "eager", 1),
         ("text_encoders", "eager", 2),
-        ("image_decoder", "eager", 1),
-        ("image_decoder", "eager", 2),
-        ("image_decoder", "compile", 1),
-        ("image_decoder", "compile", 2),
+        ("vae", "eager", 1),
+        ("vae", "eager", 2),
+        ("vae", "compile", 1),
+        ("vae", "compile", 2),
         ("denoiser", "eager", 1),
         ("denoiser", "eager", 2),
         ("denoiser", "compile", 1),

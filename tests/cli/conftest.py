@@ -20,7 +20,7 @@ class Command:
         self._mark = str(uuid.uuid4())
         self._stderr = (directory / f"stderr-{self._mark}").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "leyden_client", *arguments],
+            [sys.executable, "-m", "leyden_cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,

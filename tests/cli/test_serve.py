@@ -25,7 +25,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def leyden(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "leyden_client", *arguments]
+    command = [sys.executable, "-m", "leyden_cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -24,7 +24,7 @@ from leyden_server.model_repository.repository import SHIPPED_MODELS
 
 ASKED, UNASKED = "asked", "unasked"
 DENOISER, UNASKED_DENOISER = f"denoiser-{ASKED}", f"denoiser-{UNASKED}"
-TEXT_ENCODER, IMAGE_DECODER = "TextEncoder", "ImageDecoder"
+TEXT_ENCODER, IMAGE_DECODER = "TextEncoder", "Vae"
 
 # Starts take long where the machine is shared with much else.
 pytestmark = pytest.mark.timeout(600)
@@ -45,7 +45,7 @@ CONFIG = {
     "gateway": {"port": 0},
     "text_encoder": SCALING,
     "denoiser": {**SCALING, "max_replicas": 3, "measure_batch_rows": False},
-    "image_decoder": {**SCALING, "max_batch_images": 1},
+    "vae": {**SCALING, "max_batch_images": 1},
 }
 
 # With the weights below, on one thread: a step takes 6 ms and decoding 10 ms, against

@@ -30,6 +30,7 @@ from support.scripted_server import (
 )
 
 import leyden_client
+from leyden_cli.main import main
 from leyden_client import AsyncClient
 from leyden_client.bench import (
     Limit,
@@ -41,9 +42,8 @@ from leyden_client.bench import (
     poisson_arrivals,
     summarize,
 )
-from leyden_client.cli.main import main
 
-COMMAND = [sys.executable, "-m", "leyden_client", "bench"]
+COMMAND = [sys.executable, "-m", "leyden_cli", "bench"]
 
 
 class InTurns(Sequence[Step]):

@@ -21,8 +21,8 @@ from support.scripted_server import (
 
 import leyden_client
 from leyden.v1 import image_generation_service_pb2 as pb
-from leyden_client.cli import main as cli_main
-from leyden_client.cli.main import main
+from leyden_cli import main as cli_main
+from leyden_cli.main import main
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from support.scripted_server import (
 import leyden_client
 
 PACKAGE_ROOT = str(Path(leyden_client.__file__).parents[1])
-COMMAND = [sys.executable, "-m", "leyden_client"]
+COMMAND = [sys.executable, "-m", "leyden_cli"]
 
 
 @pytest.fixture(autouse=True)

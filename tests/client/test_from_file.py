@@ -10,8 +10,8 @@ from PIL.PngImagePlugin import PngInfo
 from support.scripted_server import ScriptedServer, whole_script
 
 from leyden.v1 import image_generation_service_pb2 as pb
-from leyden_client.cli.main import main
-from leyden_server.image_decoder.image_file import encode_image
+from leyden_cli.main import main
+from leyden_server.vae.image_file import encode_image
 
 PARAMETERS: dict[str, object] = {
     "model": "tiny",

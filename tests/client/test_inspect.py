@@ -12,9 +12,9 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
+from leyden_cli.main import main
 from leyden_client._image_file import ImageFileError, read_image_file
-from leyden_client.cli.main import main
-from leyden_server.image_decoder.image_file import encode_image
+from leyden_server.vae.image_file import encode_image
 
 PARAMETERS: dict[str, object] = {
     "model": "leyden-tiny",

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from support.sixel_decoder import decode_sixels
 
-from leyden_client.cli.terminal.picture import Picture, PictureError
-from leyden_client.cli.terminal.sixel import sixels
-from leyden_server.image_decoder.png import encode_png
+from leyden_cli.terminal.picture import Picture, PictureError
+from leyden_cli.terminal.sixel import sixels
+from leyden_server.vae.png import encode_png
 
 RNG = np.random.default_rng(5)
 Y, X = np.mgrid[0:37, 0:53]

@@ -28,8 +28,8 @@ from support.terminal_session import (
     terminal,
 )
 
-from leyden_client.cli.terminal.detect import Protocol, Terminal
-from leyden_client.cli.terminal.gallery import Gallery
+from leyden_cli.terminal.detect import Protocol, Terminal
+from leyden_cli.terminal.gallery import Gallery
 
 
 def test_kitty_has_each_picture_in_the_place_of_the_last(

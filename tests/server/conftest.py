@@ -6,7 +6,7 @@ from support.random_sdxl import write_random_sdxl
 from support.running_server import RunningServer
 
 from leyden_server.config import ServerConfig
-from leyden_server.launcher import LeydenServer
+from leyden_server.controller.launcher import LeydenServer
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
 LIGHTNING = "leyden-tiny-lightning-4step"
@@ -45,7 +45,7 @@ def server(random_model: Path) -> Iterator[RunningServer]:
         model_repository=[random_model.parent],
         gateway={"port": 0, "max_waiting_images": 8},
         denoiser={"measure_batch_rows": False},
-        image_decoder={"tile_px": TILE_PX},
+        vae={"tile_px": TILE_PX},
     )
     with LeydenServer(config) as started:
         yield RunningServer(started)

@@ -11,7 +11,7 @@ from support.running_server import RunningServer, details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import model_service_pb2 as model_pb
-from leyden_client.cli.main import main as leyden
+from leyden_cli.main import main as leyden
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": ""}, "prompt", "empty"),

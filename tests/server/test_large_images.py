@@ -28,7 +28,7 @@ def decoder_application(reply: Reply) -> str:
 
 
 def tile_runs(application: str) -> int:
-    handle = serve.get_deployment_handle("ImageDecoder", application)
+    handle = serve.get_deployment_handle("Vae", application)
     runs: int = handle.tile_runs.remote().result(timeout_s=30)
     return runs
 
@@ -100,7 +100,7 @@ def courier(server: RunningServer) -> Iterator[Any]:
 
     class Courier:
         def __init__(self, sender: object) -> None:
-            from leyden_server.stages.handles import Patience, StageHandle
+            from leyden_server.stages.over_ray import Patience, StageHandle
             from leyden_server.stages.replica_counts import ReplicaCounts
 
             del sender  # bound, so that it is deployed with this

@@ -10,8 +10,8 @@ from support.image_parameters import parameters_of
 from support.reference import max_difference
 from support.running_server import RunningServer
 
+from leyden_cli.main import main
 from leyden_client._image_file import read_image_file
-from leyden_client.cli.main import main
 
 PROMPT = "Föhn über den Bergen 山"
 

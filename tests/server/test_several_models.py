@@ -21,8 +21,8 @@ from support.running_server import Reply, request
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden.v1 import model_service_pb2 as model_pb
 from leyden.v1 import model_service_pb2_grpc as model_grpc
-from leyden_server.applications import build_catalog
 from leyden_server.config import ServerConfig
+from leyden_server.controller.applications import build_catalog
 from leyden_server.model_repository import ModelRepository
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
@@ -92,7 +92,7 @@ def test_the_four_need_one_encoder_and_one_decoder(home: Path) -> None:
 
     assert len(applications) == 4
     assert len({stages.text_encoder for stages in applications}) == 1
-    assert len({stages.image_decoder for stages in applications}) == 1
+    assert len({stages.vae for stages in applications}) == 1
     assert len({stages.denoiser for stages in applications}) == 4
 
 

@@ -65,12 +65,12 @@ def test_when_retries_run_out_it_is_unavailable_and_the_next_request_works(
     assert server.generate(model=BASE, num_inference_steps=4).of("image")
 
 
-@pytest.mark.parametrize("deployment", ["TextEncoder", "ImageDecoder"])
+@pytest.mark.parametrize("deployment", ["TextEncoder", "Vae"])
 def test_a_dead_encoder_or_decoder_is_replaced(server: RunningServer, deployment: str) -> None:
     bill = server.generate(model=BASE, num_inference_steps=1).summary.bill
     replicas = {
         "TextEncoder": bill.text_encoder_replica,
-        "ImageDecoder": bill.images[0].image_decoder_replica,
+        "Vae": bill.images[0].image_decoder_replica,
     }
     before = replicas[deployment]
     process = replica_process(deployment, before.split("#")[0])
@@ -81,6 +81,6 @@ def test_a_dead_encoder_or_decoder_is_replaced(server: RunningServer, deployment
     now = after.summary.bill
     replica = {
         "TextEncoder": now.text_encoder_replica,
-        "ImageDecoder": now.images[0].image_decoder_replica,
+        "Vae": now.images[0].image_decoder_replica,
     }[deployment]
     assert replica != before

@@ -77,7 +77,7 @@ class Puller:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "leyden_client", "models", "pull", *arguments],
+            [sys.executable, "-m", "leyden_cli", "models", "pull", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -17,8 +17,8 @@ from ray import serve
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden.v1 import model_service_pb2_grpc as model_grpc
-from leyden_server.launcher import LeydenServer
-from leyden_server.stages.messages import EngineStats
+from leyden_server.controller.launcher import LeydenServer
+from leyden_server.stages.contract import EngineStats
 
 __all__ = ["Reply", "RunningServer", "details_of", "eventually"]
 
@@ -82,8 +82,8 @@ class RunningServer:
         return stats
 
     def decoder_calls(self, application: str) -> int:
-        """Return how many images an ImageDecoder was asked for."""
-        handle = serve.get_deployment_handle("ImageDecoder", application)
+        """Return how many images an Vae was asked for."""
+        handle = serve.get_deployment_handle("Vae", application)
         calls: int = handle.calls.remote().result(timeout_s=30)
         return calls
 

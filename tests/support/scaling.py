@@ -35,7 +35,7 @@ class ScalingServer:
                 title = " ".join(process.cmdline())
             except psutil.Error:
                 continue  # it ended while we looked
-            match = re.search(r"ServeReplica:([\w-]+):(TextEncoder|Denoiser|ImageDecoder)", title)
+            match = re.search(r"ServeReplica:([\w-]+):(TextEncoder|Denoiser|Vae)", title)
             if match is not None:
                 found.append((match[1] if match[2] == "Denoiser" else match[2], process))
         return found

@@ -98,6 +98,16 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
             if not finished:
                 self.cancelled.set()
 
+    def WatchGeneration(  # noqa: N802
+        self, request: pb.WatchGenerationRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.GenerateImageResponse]:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
+
+    def CancelGeneration(  # noqa: N802
+        self, request: pb.CancelGenerationRequest, context: grpc.ServicerContext
+    ) -> pb.CancelGenerationResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
+
     def ListModels(  # noqa: N802
         self, request: model_pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> model_pb.ListModelsResponse:

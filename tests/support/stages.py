@@ -16,9 +16,8 @@ from support.reference import Image
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.service import DenoiseEvent, DenoiseService
-from leyden_server.image_decoder.decoder import VaeDecoder
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages.messages import (
+from leyden_server.stages.contract import (
     Denoised,
     DenoiseRequest,
     EncodedPrompt,
@@ -26,6 +25,7 @@ from leyden_server.stages.messages import (
     StepDone,
 )
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.vae.decoder import VaeDecoder
 
 TOKENIZER_FROM = (
     Path(__file__).resolve().parents[2] / "server" / "leyden_server" / "models" / "leyden-tiny-base"

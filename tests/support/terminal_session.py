@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 PACKAGE_ROOT = str(Path(leyden_client.__file__).parents[1])
-COMMAND = [sys.executable, "-m", "leyden_client", "generate", "a prompt"]
+COMMAND = [sys.executable, "-m", "leyden_cli", "generate", "a prompt"]
 SIXEL_TERMINAL = {b"\x1b[c": b"\x1b[?62;4;22c", b"\x1b[16t": b"\x1b[6;20;10t"}
 PLAIN_TERMINAL = {b"\x1b[c": b"\x1b[?1;2c"}
 # A square picture of 16 rows: 32 cells wide where a cell is twice as high as wide.

@@ -13,12 +13,12 @@ import torch
 from support.stages import Gate, load_denoiser, plain_request, random_prompt, write_model
 from torch._dynamo.utils import counters
 
+from leyden_server.accelerator import compiler, group_norm
+from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser import geglu
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages import compiler, group_norm
-from leyden_server.stages.messages import DenoiseRequest
-from leyden_server.stages.triton_kernels import triton_kernels
+from leyden_server.stages.contract import DenoiseRequest
 
 MODEL_YAML = """\
 noise_schedule: {solvers: [euler, euler_ancestral]}

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from leyden_server.errors import OverloadedError
-from leyden_server.gateway.admission import Admission, Ticket
+from leyden_server.generations.line import Admission, Ticket
 
 
 class Clock:

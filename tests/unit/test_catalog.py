@@ -5,10 +5,10 @@ import pytest
 from leyden.v1 import model_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import ModelNotFoundError, ModelNotLoadedError, UnavailableError
-from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog, StageApplications
 from leyden_server.gateway.status import to_wire
+from leyden_server.generations.catalog import CatalogEntry, ModelCatalog, StageApplications
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import DenoiserInfo
+from leyden_server.stages.contract import DenoiserInfo
 
 APPLICATIONS = StageApplications("text", "denoise", "decode")
 
@@ -108,5 +108,5 @@ def test_models_of_one_base_share_what_is_known_of_its_stages(
     one, other = (catalog.get(entry.name) for entry in entries)
 
     assert one.text_encoder is other.text_encoder
-    assert one.image_decoder is other.image_decoder
+    assert one.vae is other.vae
     assert one.denoiser is not other.denoiser

@@ -14,9 +14,9 @@ from support.stages import TOKENIZER_FROM
 
 from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.errors import ModelRepositoryError
-from leyden_server.image_decoder.decoder import VaeDecoder
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.vae.decoder import VaeDecoder
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from leyden_server.cli.config_text import config_text
+from leyden_cli.server.config_text import config_text
 from leyden_server.config import ServerConfig
 from leyden_server.errors import ConfigError
 from leyden_server.model_repository import ModelEntry
@@ -97,7 +97,7 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
         ("denoiser: {min_replicas: -1}", "denoiser.min_replicas"),
         ("denoiser: {min_replicas: 0, max_replicas: 0}", "denoiser.max_replicas"),
         ("denoiser: {warmup_sizes_px: [[1, 2, 3]]}", "denoiser.warmup_sizes_px"),
-        ("image_decoder: {encode_threads: 0}", "image_decoder.encode_threads"),
+        ("vae: {encode_threads: 0}", "vae.encode_threads"),
         ("ray: {object_store_memory_bytes: 1}", "ray.object_store_memory_bytes"),
     ],
 )
@@ -146,7 +146,7 @@ def test_replace_lays_keys_over() -> None:
     assert changed.models == ("m",)
     assert (changed.gateway.port, changed.gateway.replicas) == (0, 2)
     assert changed.denoiser.max_batch_rows == 3
-    assert changed.image_decoder == ServerConfig().image_decoder
+    assert changed.vae == ServerConfig().vae
     assert config == ServerConfig().replace(gateway={"replicas": 2})
     assert config.replace() == config
 

@@ -18,7 +18,7 @@ from support.stages import (
 
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import (
+from leyden_server.stages.contract import (
     Denoised,
     DenoiseRequest,
     DenoiseStarted,

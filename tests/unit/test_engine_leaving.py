@@ -21,7 +21,7 @@ from support.stages import (
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.errors import DeadlineExceededError, UnavailableError
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import DenoiseRequest, EngineStats, StepDone
+from leyden_server.stages.contract import DenoiseRequest, EngineStats, StepDone
 
 
 async def test_a_cancelled_image_frees_its_row_at_the_next_step(

@@ -21,7 +21,7 @@ from support.stages import TOKENIZER_FROM
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import InvalidRequestError
-from leyden_server.gateway.validation import validate
+from leyden_server.generations.rules import validate
 from leyden_server.model_repository import ModelRepository
 from leyden_server.text_encoder.encoder import PromptEncoder
 

@@ -7,11 +7,11 @@ import pytest
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
-from leyden_server.gateway import events as build
-from leyden_server.gateway.event_stream import MAX_UNREAD_PREVIEWS, EventStream
-from leyden_server.gateway.validation import GenerationParameters, validate
+from leyden_server.gateway.leyden_v1 import encoding as build
+from leyden_server.generations.event_log import MAX_UNREAD_PREVIEWS, EventStream
+from leyden_server.generations.rules import GenerationParameters, validate
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import DecodedImage, PreviewImage, StepDone
+from leyden_server.stages.contract import DecodedImage, PreviewImage, StepDone
 
 MIB = 2**20
 
@@ -156,7 +156,7 @@ def test_large_images_go_in_chunks(
     parameters: GenerationParameters, size: int, chunk_sizes: list[int]
 ) -> None:
     data = bytes(range(256)) * (size // 256) + b"\x01" * (size % 256)
-    decoded = DecodedImage(data, 64, 128, 0.1, 0.1, "image_decoder#1")
+    decoded = DecodedImage(data, 64, 128, 0.1, 0.1, "vae#1")
     first, *rest = build.image_events(2, decoded, parameters)
 
     assert (first.image.image_index, first.image.seed) == (2, 42)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from diffusers.models import activations
 
+from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser.geglu import GEGLU, KERNELS, replace_geglus
-from leyden_server.stages.triton_kernels import triton_kernels
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

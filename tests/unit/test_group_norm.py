@@ -4,9 +4,9 @@ import pytest
 import torch
 from support.group_norm import random_norm
 
-from leyden_server.image_decoder.shared_group_norm import _SharedGroupNorm
-from leyden_server.stages.group_norm import KERNELS, GroupNorm, replace_group_norms
-from leyden_server.stages.triton_kernels import triton_kernels
+from leyden_server.accelerator.group_norm import KERNELS, GroupNorm, replace_group_norms
+from leyden_server.accelerator.triton_kernels import triton_kernels
+from leyden_server.vae.shared_group_norm import _SharedGroupNorm
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

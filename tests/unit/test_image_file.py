@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from support.image_parameters import parameters_of
 
-from leyden_server.image_decoder.image_file import encode_image
+from leyden_server.vae.image_file import encode_image
 
 PARAMETERS: dict[str, object] = {
     "model": "sdxl",

@@ -14,11 +14,11 @@ from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnavailableError
-from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog, StageApplications
-from leyden_server.gateway.image_generation import ImageGeneration, _note_departure
-from leyden_server.gateway.request_log import RequestLog, RequestRecord
+from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration, _note_departure
+from leyden_server.generations.catalog import CatalogEntry, ModelCatalog, StageApplications
+from leyden_server.generations.records import RequestLog, RequestRecord
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import (
+from leyden_server.stages.contract import (
     DecodedImage,
     DecodeRequest,
     Denoised,
@@ -173,7 +173,7 @@ class Denoiser(Awake):
 
 
 class Decoder(Awake):
-    """Stands for an ImageDecoder whose images go in chunks, and are more than gRPC buffers."""
+    """Stands for an Vae whose images go in chunks, and are more than gRPC buffers."""
 
     async def call(self, method: str, request: DecodeRequest, *, result_bytes: int) -> DecodedImage:
         assert (method, request.format) == ("decode", "PNG")
@@ -189,7 +189,7 @@ async def test_an_image_in_chunks_is_sent_with_its_last(
     leaves_after: str,
     sent: int,
 ) -> None:
-    stages = {"text_encoder": Encoder(), "denoiser": Denoiser(), "image_decoder": Decoder()}
+    stages = {"text_encoder": Encoder(), "denoiser": Denoiser(), "vae": Decoder()}
     for name, stage in stages.items():
         monkeypatch.setattr(catalog.get(""), name, stage)
     call = stub.GenerateImage(pb.GenerateImageRequest(prompt="x"), timeout=20)

@@ -11,9 +11,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from support.running_server import details_of
 
 from leyden_server.config import GatewayConfig
-from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog, StageApplications
-from leyden_server.gateway.model_listing import SERVICE_NAME, ModelListing
-from leyden_server.gateway.request_log import RequestLog
+from leyden_server.gateway.leyden_v1.model_listing import SERVICE_NAME, ModelListing
+from leyden_server.generations.catalog import CatalogEntry, ModelCatalog, StageApplications
+from leyden_server.generations.records import RequestLog
 from leyden_server.model_repository import ResolvedModel
 
 METHODS = ["ListModels", "GetModel"]

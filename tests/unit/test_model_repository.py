@@ -11,12 +11,12 @@ from support.model_folders import entry, resolve, rewrite_json
 from support.random_sdxl import write_random_unet_file
 from support.stages import write_model
 
+from leyden_server.accelerator.row_caps import measure_row_cap
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.model_repository.repository import SHIPPED_MODELS
-from leyden_server.stages.row_caps import measure_row_cap
 
 
 def test_the_embedded_models_resolve() -> None:

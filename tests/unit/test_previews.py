@@ -20,7 +20,7 @@ from leyden_server.denoiser.previews import make_preview
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.model_repository.entry import PreviewFactors
-from leyden_server.stages.messages import PreviewRequest
+from leyden_server.stages.contract import PreviewRequest
 
 FACTORS = PreviewFactors(
     factors=((0.1, 0.0, 0.0), (0.0, 0.2, 0.0), (0.0, 0.0, 0.3), (0.0, 0.0, 0.0)),

@@ -25,8 +25,8 @@ from support.puller import (
     write_published,
 )
 
-from leyden_client.cli import main as cli_main
-from leyden_client.cli.main import main
+from leyden_cli import main as cli_main
+from leyden_cli.main import main
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.model_repository.repository import SHIPPED_MODELS

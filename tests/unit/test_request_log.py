@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leyden_server.gateway.request_log import RequestLog, RequestRecord
+from leyden_server.generations.records import RequestLog, RequestRecord
 
 
 @contextmanager

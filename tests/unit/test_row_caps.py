@@ -2,7 +2,7 @@
 
 import pytest
 
-from leyden_server.stages.row_caps import RowCaps, measure_row_cap, smallest_good_row_count
+from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap, smallest_good_row_count
 
 SLOW_LARGE = {1: 0.110, 2: 0.197, 4: 0.387, 8: 0.789}
 FAST_SMALL = {1: 0.0355, 2: 0.0393, 4: 0.0482, 8: 0.0676}

@@ -5,10 +5,10 @@ import pytest
 import torch
 from support.group_norm import random_norm
 
-from leyden_server.image_decoder.decoder import VaeDecoder
-from leyden_server.image_decoder.shared_group_norm import ImageStatistics, SharedGroupNorms
-from leyden_server.image_decoder.tile_grid import Patch, Region
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.shared_group_norm import ImageStatistics, SharedGroupNorms
+from leyden_server.vae.tile_grid import Patch, Region
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -11,14 +11,20 @@ from google.rpc.status_pb2 import Status
 
 from leyden_server import errors
 from leyden_server.errors import (
+    CancelledByRequestError,
     DeadlineExceededError,
+    EventsExpiredError,
     FieldViolation,
+    GenerationNotFoundError,
     InvalidRequestError,
     ModelNotFoundError,
     ModelNotLoadedError,
+    OutOfMemoryError,
     OverloadedError,
+    ReaderTooSlowError,
     RequestError,
     RequestIdInUseError,
+    StageFailedError,
     UnavailableError,
 )
 from leyden_server.gateway.status import DETAILS_KEY, WireError, to_wire
@@ -54,6 +60,48 @@ TABLE: list[tuple[RequestError, grpc.StatusCode, str, dict[str, str], set[type[M
         grpc.StatusCode.ALREADY_EXISTS,
         "REQUEST_ID_IN_USE",
         {"request_id": "cat-1"},
+        {ErrorInfo},
+    ),
+    (
+        GenerationNotFoundError("cat-2"),
+        grpc.StatusCode.NOT_FOUND,
+        "GENERATION_NOT_FOUND",
+        {"request_id": "cat-2"},
+        {ErrorInfo},
+    ),
+    (
+        EventsExpiredError("cat-3"),
+        grpc.StatusCode.OUT_OF_RANGE,
+        "EVENTS_EXPIRED",
+        {"request_id": "cat-3"},
+        {ErrorInfo},
+    ),
+    (
+        OutOfMemoryError("denoiser"),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "OUT_OF_MEMORY",
+        {},
+        {ErrorInfo},
+    ),
+    (
+        ReaderTooSlowError("nothing was read for 30 s", {"write_timeout_s": "30"}),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "READER_TOO_SLOW",
+        {"write_timeout_s": "30"},
+        {ErrorInfo},
+    ),
+    (
+        CancelledByRequestError(),
+        grpc.StatusCode.CANCELLED,
+        "CANCELLED_BY_REQUEST",
+        {},
+        {ErrorInfo},
+    ),
+    (
+        StageFailedError("denoiser", "RuntimeError: boom", "0b5e"),
+        grpc.StatusCode.INTERNAL,
+        "INTERNAL",
+        {"error_id": "0b5e"},
         {ErrorInfo},
     ),
     (

@@ -1,15 +1,11 @@
 """The batching policy, with images that are names."""
 
 import random
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-import leyden_server
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
 
 SQUARE = BatchKey(latent_shape=(4, 16, 16), dtype="float32", conditioning=(77, 2048, 1280))
@@ -183,30 +179,3 @@ def test_all_finish_in_a_random_mix_and_no_batch_breaks_a_rule() -> None:
                 done += 1
     assert done == 300
     assert admitted_once.total() == len(admitted_once) == 300
-
-
-def imported_by(*modules: str) -> set[str]:
-    code = f"import sys, importlib\nfor m in {modules!r}: importlib.import_module(m)\n"
-    code += "print(*(m for m in ('torch', 'ray', 'diffusers', 'transformers') if m in sys.modules))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(result.stdout.split())
-
-
-def test_policy_config_and_commands_import_nothing_heavy() -> None:
-    light = ["cli", "cli.config_text", "config", "errors", "stages.messages", "stages.row_caps"]
-    modules = [*light, "denoiser.step_scheduler", "model_repository"]
-
-    assert imported_by(*(f"leyden_server.{name}" for name in modules)) == set()
-
-
-def test_the_gateway_and_the_deployments_shells_import_no_torch() -> None:
-    root = Path(leyden_server.__file__).parent
-    gateway = sorted(path.stem for path in (root / "gateway").glob("*.py"))
-    assert "generation" in gateway
-    modules = [f"leyden_server.gateway.{name}" for name in gateway if name != "__init__"]
-    stages = ("text_encoder", "denoiser", "image_decoder")
-    modules += [f"leyden_server.{stage}.deployment" for stage in stages]
-
-    assert not imported_by(*modules) & {"torch", "diffusers", "transformers"}

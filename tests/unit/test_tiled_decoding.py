@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from support.reference import Image
 from support.stages import Stages, events_of, latents_of
 
-from leyden_server.image_decoder.decoder import VaeDecoder
-from leyden_server.image_decoder.shared_group_norm import ImageStatistics
-from leyden_server.image_decoder.tile_grid import (
+from leyden_server.accelerator.device import channels_last
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.stages.contract import FloatArray
+from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.shared_group_norm import ImageStatistics
+from leyden_server.vae.tile_grid import (
     BLEND,
     MARGIN,
     OVERLAP,
@@ -25,10 +28,7 @@ from leyden_server.image_decoder.tile_grid import (
     Region,
     TileGrid,
 )
-from leyden_server.image_decoder.tiled_decoding import TiledDecoding
-from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.device import channels_last
-from leyden_server.stages.messages import FloatArray
+from leyden_server.vae.tiled_decoding import TiledDecoding
 
 CPU = torch.device("cpu")
 SHARE = 32
@@ -242,9 +242,9 @@ MEASURE = """
 import json
 from pathlib import Path
 import numpy as np, torch
-from leyden_server.image_decoder.decoder import VaeDecoder
-from leyden_server.image_decoder.tile_grid import TileGrid
-from leyden_server.image_decoder.tiled_decoding import TiledDecoding
+from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.tile_grid import TileGrid
+from leyden_server.vae.tiled_decoding import TiledDecoding
 from leyden_server.model_repository import ModelRepository
 
 torch.set_num_threads(1)

@@ -5,9 +5,9 @@ import logging
 import pytest
 import torch
 
+from leyden_server.accelerator import group_norm
+from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser import geglu
-from leyden_server.stages import group_norm
-from leyden_server.stages.triton_kernels import triton_kernels
 
 
 @pytest.mark.parametrize("module", [group_norm.KERNELS, geglu.KERNELS])

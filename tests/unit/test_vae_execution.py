@@ -12,11 +12,11 @@ from torch._inductor import config as inductor_config
 
 from leyden_server.config import VaeExecution
 from leyden_server.errors import ConfigError
-from leyden_server.image_decoder.decoder import VaeDecoder
-from leyden_server.image_decoder.shared_group_norm import ImageStatistics
-from leyden_server.image_decoder.tile_grid import Patch, Region
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import FloatArray
+from leyden_server.stages.contract import FloatArray
+from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.shared_group_norm import ImageStatistics
+from leyden_server.vae.tile_grid import Patch, Region
 
 SIDE = 8
 
@@ -74,6 +74,6 @@ def test_a_machine_without_a_compiler_is_told_so(random_model: ResolvedModel) ->
     torch.compiler.reset()
     decoder = load(random_model, "compile")
     missing = inductor_config.patch({"cpp.cxx": ("no-such-compiler",), "fx_graph_cache": False})
-    refused = r"image_decoder\.vae_execution: torch\.compile failed"
+    refused = r"vae\.vae_execution: torch\.compile failed"
     with missing, pytest.raises(ConfigError, match=refused):
         decoder.time_rows(1, SIDE, SIDE)

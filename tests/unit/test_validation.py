@@ -9,9 +9,9 @@ import pytest
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import InvalidRequestError
-from leyden_server.gateway.validation import GenerationParameters, validate
+from leyden_server.generations.rules import GenerationParameters, validate
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import PreviewRequest
+from leyden_server.stages.contract import PreviewRequest
 
 CONFIG = GatewayConfig(max_image_count=8, max_prompt_chars=100)
 INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN = 2**31 - 1, -(2**31), 2**63 - 1, -(2**63)

@@ -8,7 +8,7 @@ from ray import serve
 
 from leyden_server.config import DenoiserConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import DenoiseRequest, DenoiserInfo, EngineStats
+from leyden_server.stages.contract import DenoiseRequest, DenoiserInfo, EngineStats
 from leyden_server.stages.replica import replica_name
 
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ from functools import partial
 
 import torch
 
+from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.denoiser.euler import ancestral_step, euler_step, pred_original_sample
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.request_state import Finished, RequestState, Started, Stepped
@@ -16,9 +18,7 @@ from leyden_server.denoiser.step_scheduler import StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import DeadlineExceededError, UnavailableError
 from leyden_server.model_repository.entry import PredictionType
-from leyden_server.stages.messages import EngineStats
-from leyden_server.stages.row_caps import RowCaps, measure_row_cap
-from leyden_server.stages.torch_thread import TorchThread
+from leyden_server.stages.contract import EngineStats
 
 __all__ = ["DenoiseEngine"]
 

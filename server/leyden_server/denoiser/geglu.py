@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 from diffusers.models import activations
 
-from leyden_server.stages.triton_kernels import kernels_for
+from leyden_server.accelerator.triton_kernels import kernels_for
 
 __all__ = ["GEGLU", "replace_geglus"]
 

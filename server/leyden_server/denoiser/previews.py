@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from leyden_server.model_repository.entry import PreviewFactors
-from leyden_server.stages.messages import PreviewImage, PreviewRequest
+from leyden_server.stages.contract import PreviewImage, PreviewRequest
 
 __all__ = ["make_preview"]
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 
 import torch
 
+from leyden_server.accelerator.device import device_and_dtype, torch_threads
+from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.engine import DenoiseEngine
 from leyden_server.denoiser.noise_schedule import NoiseSchedules
@@ -21,8 +23,7 @@ from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.device import device_and_dtype, torch_threads
-from leyden_server.stages.messages import (
+from leyden_server.stages.contract import (
     Denoised,
     DenoiseRequest,
     DenoiserInfo,
@@ -33,7 +34,6 @@ from leyden_server.stages.messages import (
     PreviewImage,
     StepDone,
 )
-from leyden_server.stages.torch_thread import TorchThread
 
 __all__ = ["DenoiseEvent", "DenoiseService"]
 

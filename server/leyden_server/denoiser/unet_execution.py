@@ -14,15 +14,15 @@ from typing import NamedTuple
 import torch
 from diffusers import UNet2DConditionModel
 
-from leyden_server.config import UNetExecution
-from leyden_server.stages.compiler import any_number_of_rows, compiled, explained
-from leyden_server.stages.cuda_graphs import (
+from leyden_server.accelerator.compiler import any_number_of_rows, compiled, explained
+from leyden_server.accelerator.cuda_graphs import (
     BufferedForward,
     CapturedForward,
     Forward,
     GraphMemory,
     chosen_execution,
 )
+from leyden_server.config import UNetExecution
 
 __all__ = ["Bucket", "UNetExecutor", "UNetInputs"]
 

@@ -7,15 +7,15 @@ from typing import Self
 import torch
 from diffusers import UNet2DConditionModel
 
+from leyden_server.accelerator.cuda_graphs import padded_rows
+from leyden_server.accelerator.device import channels_last
+from leyden_server.accelerator.group_norm import replace_group_norms
 from leyden_server.config import UNetExecution
 from leyden_server.denoiser.geglu import replace_geglus
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.cuda_graphs import padded_rows
-from leyden_server.stages.device import channels_last
-from leyden_server.stages.group_norm import replace_group_norms
 
 __all__ = ["UNetRunner"]
 

@@ -8,10 +8,10 @@ import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 
+from leyden_server.accelerator.single_file import load_part
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.model_repository.resolved import FusedLora
-from leyden_server.stages.single_file import load_part
 
 __all__ = ["load_unet", "weights_digest"]
 

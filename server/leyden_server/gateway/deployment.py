@@ -9,11 +9,11 @@ from grpc_reflection.v1alpha import reflection
 from ray import serve
 
 from leyden_server.config import GatewayConfig
-from leyden_server.gateway import image_generation, model_listing
-from leyden_server.gateway.catalog import CatalogEntry, ModelCatalog
-from leyden_server.gateway.image_generation import ImageGeneration
-from leyden_server.gateway.model_listing import ModelListing
-from leyden_server.gateway.request_log import RequestLog
+from leyden_server.gateway.leyden_v1 import image_generation, model_listing
+from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
+from leyden_server.gateway.leyden_v1.model_listing import ModelListing
+from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
+from leyden_server.generations.records import RequestLog
 from leyden_server.stages.replica import replica_name
 
 __all__ = ["STOP_GRACE_S", "Gateway"]

@@ -10,15 +10,21 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from leyden_server.errors import (
+    CancelledByRequestError,
     DeadlineExceededError,
+    EventsExpiredError,
+    GenerationNotFoundError,
     InvalidRequestError,
     ModelNotFoundError,
     ModelNotLoadedError,
+    OutOfMemoryError,
     OverloadedError,
+    ReaderTooSlowError,
     RequestIdInUseError,
+    StageFailedError,
     UnavailableError,
 )
-from leyden_server.gateway.events import duration
+from leyden_server.gateway.leyden_v1.encoding import duration
 
 __all__ = ["WireError", "to_wire"]
 
@@ -49,6 +55,22 @@ class WireError:
         return ((DETAILS_KEY, status.SerializeToString()),)
 
 
+_PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
+    DeadlineExceededError: (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    CancelledByRequestError: (grpc.StatusCode.CANCELLED, "CANCELLED_BY_REQUEST"),
+    # Without RetryInfo: the same request would fail again.
+    OutOfMemoryError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY"),
+}
+"""Errors that say all in their message."""
+
+_OF_A_GENERATION: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
+    RequestIdInUseError: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_IN_USE"),
+    GenerationNotFoundError: (grpc.StatusCode.NOT_FOUND, "GENERATION_NOT_FOUND"),
+    EventsExpiredError: (grpc.StatusCode.OUT_OF_RANGE, "EVENTS_EXPIRED"),
+}
+"""Errors that name a generation by its request_id."""
+
+
 def to_wire(error: Exception) -> WireError:
     """Map an error; whatever is not ours is INTERNAL, with an id and no internals."""
     code, text = grpc.StatusCode, str(error)
@@ -66,21 +88,28 @@ def to_wire(error: Exception) -> WireError:
         case ModelNotLoadedError():
             missing = {"model": error.model, "missing": error.missing}
             return WireError(code.FAILED_PRECONDITION, "MODEL_NOT_LOADED", text, missing)
-        case RequestIdInUseError():
+        case RequestIdInUseError() | GenerationNotFoundError() | EventsExpiredError():
             request_id = {"request_id": error.request_id}
-            return WireError(code.ALREADY_EXISTS, "REQUEST_ID_IN_USE", text, request_id)
+            return WireError(*_OF_A_GENERATION[type(error)], text, request_id)
         case OverloadedError():
             retry = (_retry(error.retry_after_s),)
             return WireError(code.RESOURCE_EXHAUSTED, error.reason, text, error.limits, retry)
-        case DeadlineExceededError():
-            return WireError(code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", text)
+        case ReaderTooSlowError():
+            return WireError(code.RESOURCE_EXHAUSTED, "READER_TOO_SLOW", text, error.limits)
         case UnavailableError():
             retry = (_retry(error.retry_after_s),)
             return WireError(code.UNAVAILABLE, error.reason, text, details=retry)
+        case StageFailedError():
+            return _internal(error.error_id)  # the stage's own log has it by that id
+        case _ if type(error) in _PLAIN:
+            return WireError(*_PLAIN[type(error)], text)
         case _:
-            error_id = str(uuid.uuid4())
-            message = f"an internal error; the server's log has it as {error_id}"
-            return WireError(code.INTERNAL, "INTERNAL", message, {"error_id": error_id})
+            return _internal(str(uuid.uuid4()))
+
+
+def _internal(error_id: str) -> WireError:
+    message = f"an internal error; the server's log has it as {error_id}"
+    return WireError(grpc.StatusCode.INTERNAL, "INTERNAL", message, {"error_id": error_id})
 
 
 def _retry(seconds: float) -> RetryInfo:

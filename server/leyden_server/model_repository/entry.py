@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from leyden_server.model_repository.sources import FileSource, FolderSource, LoraSource
+from leyden_server.sampling import SolverName
 from leyden_server.strict_model import StrictModel
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "TimestepSpacing",
 ]
 
-SolverName = Literal["euler", "euler_ancestral"]
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 TimestepSpacing = Literal["leading", "trailing", "linspace"]
 

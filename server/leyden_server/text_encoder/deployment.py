@@ -6,7 +6,7 @@ from ray import serve
 
 from leyden_server.config import TextEncoderConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import EncodedPrompt, StageInfo
+from leyden_server.stages.contract import EncodedPrompt, StageInfo
 from leyden_server.stages.replica import replica_name
 
 __all__ = ["TextEncoder"]
@@ -17,8 +17,8 @@ class TextEncoder:
     """Encodes prompts for every model with one base."""
 
     def __init__(self, model: ResolvedModel, config: TextEncoderConfig) -> None:
-        from leyden_server.stages.device import device_and_dtype, torch_threads
-        from leyden_server.stages.torch_thread import TorchThread
+        from leyden_server.accelerator.device import device_and_dtype, torch_threads
+        from leyden_server.accelerator.torch_thread import TorchThread
         from leyden_server.text_encoder.encoder import PromptEncoder
 
         self._config = config

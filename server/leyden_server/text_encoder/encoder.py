@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from leyden_server.accelerator.single_file import load_text_encoders
 from leyden_server.config import EncoderExecution
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.messages import EncodedPrompt
-from leyden_server.stages.single_file import load_text_encoders
+from leyden_server.stages.contract import EncodedPrompt
 from leyden_server.text_encoder.encoder_execution import EncoderExecutor
 
 __all__ = ["PromptEncoder"]

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from leyden_server.config import EncoderExecution
-from leyden_server.errors import ConfigError
-from leyden_server.stages.cuda_graphs import (
+from leyden_server.accelerator.cuda_graphs import (
     CapturedForward,
     Forward,
     GraphMemory,
     chosen_execution,
     padded_rows,
 )
+from leyden_server.config import EncoderExecution
+from leyden_server.errors import ConfigError
 
 __all__ = ["EncoderExecutor"]
 

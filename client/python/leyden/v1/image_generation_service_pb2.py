@@ -25,46 +25,52 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(leyden/v1/image_generation_service.proto\x12\tleyden.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9c\x03\n\x14GenerateImageRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x07 \x01(\x05\x12\x1b\n\x0eguidance_scale\x18\x08 \x01(\x02H\x01\x88\x01\x01\x12!\n\x06solver\x18\t \x01(\x0e\x32\x11.leyden.v1.Solver\x12\x13\n\x0bimage_count\x18\n \x01(\x05\x12.\n\routput_format\x18\x0b \x01(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x16\n\x0eoutput_quality\x18\x0c \x01(\x05\x12*\n\x07preview\x18\r \x01(\x0b\x32\x19.leyden.v1.PreviewOptions\x12\x12\n\nrequest_id\x18\x0e \x01(\tB\x07\n\x05_seedB\x11\n\x0f_guidance_scale\"\xce\x02\n\x15GenerateImageResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65vent_index\x18\x02 \x01(\x03\x12#\n\x06queued\x18\x03 \x01(\x0b\x32\x11.leyden.v1.QueuedH\x00\x12.\n\x0ctext_encoded\x18\x04 \x01(\x0b\x32\x16.leyden.v1.TextEncodedH\x00\x12\x36\n\x10\x64\x65noise_progress\x18\x05 \x01(\x0b\x32\x1a.leyden.v1.DenoiseProgressH\x00\x12!\n\x05image\x18\x06 \x01(\x0b\x32\x10.leyden.v1.ImageH\x00\x12,\n\x0bimage_chunk\x18\x07 \x01(\x0b\x32\x15.leyden.v1.ImageChunkH\x00\x12%\n\x07summary\x18\x08 \x01(\x0b\x32\x12.leyden.v1.SummaryH\x00\x42\x07\n\x05\x65vent\"U\n\x06Queued\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x39\n\x16\x65xpected_wait_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"5\n\x0bTextEncoded\x12\x13\n\x0btoken_count\x18\x01 \x01(\x05\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"\x8f\x02\n\x0f\x44\x65noiseProgress\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x05\x12\x10\n\x08timestep\x18\x04 \x01(\x02\x12\r\n\x05sigma\x18\x05 \x01(\x02\x12\x33\n\x10\x65lapsed_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12remaining_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbatch_rows\x18\x08 \x01(\x05\x12#\n\x07preview\x18\t \x01(\x0b\x32\x12.leyden.v1.Preview\"e\n\x07Preview\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\'\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x10\n\x08width_px\x18\x03 \x01(\x05\x12\x11\n\theight_px\x18\x04 \x01(\x05\"\x9a\x01\n\x05Image\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\'\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\"S\n\nImageChunk\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\x83\x02\n\x07Summary\x12$\n\x08warnings\x18\x01 \x03(\x0b\x32\x12.leyden.v1.Warning\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0emodel_revision\x18\x03 \x01(\t\x12\x0f\n\x07retries\x18\x04 \x01(\x05\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x07 \x01(\x05\x12\x16\n\x0eguidance_scale\x18\x08 \x01(\x02\x12!\n\x06solver\x18\t \x01(\x0e\x32\x11.leyden.v1.Solver\x12\x1d\n\x04\x62ill\x18\n \x01(\x0b\x32\x0f.leyden.v1.Bill\"9\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x82\x02\n\x04\x42ill\x12\x31\n\x0equeue_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14text_encode_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0etotal_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14text_encoder_replica\x18\x04 \x01(\t\x12\x17\n\x0fgateway_replica\x18\x05 \x01(\t\x12$\n\x06images\x18\x06 \x03(\x0b\x32\x14.leyden.v1.ImageBill\"\xef\x01\n\tImageBill\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\"\n\x05steps\x18\x02 \x03(\x0b\x32\x13.leyden.v1.StepBill\x12\x36\n\x13vae_decode_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x38\n\x15image_encode_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x64\x65noiser_replica\x18\x05 \x01(\t\x12\x1d\n\x15image_decoder_replica\x18\x06 \x01(\t\"K\n\x08StepBill\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbatch_rows\x18\x02 \x01(\x05\"_\n\x0ePreviewOptions\x12\x0f\n\x07size_px\x18\x01 \x01(\x05\x12\x13\n\x0b\x65very_steps\x18\x02 \x01(\x05\x12\'\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x17.leyden.v1.OutputFormat*N\n\x06Solver\x12\x16\n\x12SOLVER_UNSPECIFIED\x10\x00\x12\x10\n\x0cSOLVER_EULER\x10\x01\x12\x1a\n\x16SOLVER_EULER_ANCESTRAL\x10\x02*t\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x01\x12\x16\n\x12OUTPUT_FORMAT_JPEG\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x03\x32n\n\x16ImageGenerationService\x12T\n\rGenerateImage\x12\x1f.leyden.v1.GenerateImageRequest\x1a .leyden.v1.GenerateImageResponse0\x01\x42M\n\x0c\x61i.leyden.v1B\x1bImageGenerationServiceProtoP\x01Z\x12leyden/v1;leydenv1\xaa\x02\tLeyden.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(leyden/v1/image_generation_service.proto\x12\tleyden.v1\x1a\x1egoogle/protobuf/duration.proto\"\xf4\x03\n\x14GenerateImageRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x07 \x01(\x05\x12\x1b\n\x0eguidance_scale\x18\x08 \x01(\x02H\x01\x88\x01\x01\x12!\n\x06solver\x18\t \x01(\x0e\x32\x11.leyden.v1.Solver\x12\x13\n\x0bimage_count\x18\n \x01(\x05\x12.\n\routput_format\x18\x0b \x01(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x16\n\x0eoutput_quality\x18\x0c \x01(\x05\x12*\n\x07preview\x18\r \x01(\x0b\x32\x19.leyden.v1.PreviewOptions\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x32\n\x0flinger_duration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\x08priority\x18\x10 \x01(\x05H\x02\x88\x01\x01\x42\x07\n\x05_seedB\x11\n\x0f_guidance_scaleB\x0b\n\t_priority\"b\n\x16WatchGenerationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x61\x66ter_event_index\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x14\n\x12_after_event_index\"-\n\x17\x43\x61ncelGenerationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x1a\n\x18\x43\x61ncelGenerationResponse\"\xce\x02\n\x15GenerateImageResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65vent_index\x18\x02 \x01(\x03\x12#\n\x06queued\x18\x03 \x01(\x0b\x32\x11.leyden.v1.QueuedH\x00\x12.\n\x0ctext_encoded\x18\x04 \x01(\x0b\x32\x16.leyden.v1.TextEncodedH\x00\x12\x36\n\x10\x64\x65noise_progress\x18\x05 \x01(\x0b\x32\x1a.leyden.v1.DenoiseProgressH\x00\x12!\n\x05image\x18\x06 \x01(\x0b\x32\x10.leyden.v1.ImageH\x00\x12,\n\x0bimage_chunk\x18\x07 \x01(\x0b\x32\x15.leyden.v1.ImageChunkH\x00\x12%\n\x07summary\x18\x08 \x01(\x0b\x32\x12.leyden.v1.SummaryH\x00\x42\x07\n\x05\x65vent\"U\n\x06Queued\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x39\n\x16\x65xpected_wait_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"5\n\x0bTextEncoded\x12\x13\n\x0btoken_count\x18\x01 \x01(\x05\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"\x8f\x02\n\x0f\x44\x65noiseProgress\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x05\x12\x10\n\x08timestep\x18\x04 \x01(\x02\x12\r\n\x05sigma\x18\x05 \x01(\x02\x12\x33\n\x10\x65lapsed_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12remaining_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbatch_rows\x18\x08 \x01(\x05\x12#\n\x07preview\x18\t \x01(\x0b\x32\x12.leyden.v1.Preview\"e\n\x07Preview\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\'\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x10\n\x08width_px\x18\x03 \x01(\x05\x12\x11\n\theight_px\x18\x04 \x01(\x05\"\x9a\x01\n\x05Image\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\'\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\"S\n\nImageChunk\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\x83\x02\n\x07Summary\x12$\n\x08warnings\x18\x01 \x03(\x0b\x32\x12.leyden.v1.Warning\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0emodel_revision\x18\x03 \x01(\t\x12\x0f\n\x07retries\x18\x04 \x01(\x05\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x07 \x01(\x05\x12\x16\n\x0eguidance_scale\x18\x08 \x01(\x02\x12!\n\x06solver\x18\t \x01(\x0e\x32\x11.leyden.v1.Solver\x12\x1d\n\x04\x62ill\x18\n \x01(\x0b\x32\x0f.leyden.v1.Bill\"9\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x82\x02\n\x04\x42ill\x12\x31\n\x0equeue_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14text_encode_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0etotal_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14text_encoder_replica\x18\x04 \x01(\t\x12\x17\n\x0fgateway_replica\x18\x05 \x01(\t\x12$\n\x06images\x18\x06 \x03(\x0b\x32\x14.leyden.v1.ImageBill\"\xef\x01\n\tImageBill\x12\x13\n\x0bimage_index\x18\x01 \x01(\x05\x12\"\n\x05steps\x18\x02 \x03(\x0b\x32\x13.leyden.v1.StepBill\x12\x36\n\x13vae_decode_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x38\n\x15image_encode_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x64\x65noiser_replica\x18\x05 \x01(\t\x12\x1d\n\x15image_decoder_replica\x18\x06 \x01(\t\"K\n\x08StepBill\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbatch_rows\x18\x02 \x01(\x05\"_\n\x0ePreviewOptions\x12\x0f\n\x07size_px\x18\x01 \x01(\x05\x12\x13\n\x0b\x65very_steps\x18\x02 \x01(\x05\x12\'\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x17.leyden.v1.OutputFormat*N\n\x06Solver\x12\x16\n\x12SOLVER_UNSPECIFIED\x10\x00\x12\x10\n\x0cSOLVER_EULER\x10\x01\x12\x1a\n\x16SOLVER_EULER_ANCESTRAL\x10\x02*t\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x01\x12\x16\n\x12OUTPUT_FORMAT_JPEG\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x03\x32\xa5\x02\n\x16ImageGenerationService\x12T\n\rGenerateImage\x12\x1f.leyden.v1.GenerateImageRequest\x1a .leyden.v1.GenerateImageResponse0\x01\x12X\n\x0fWatchGeneration\x12!.leyden.v1.WatchGenerationRequest\x1a .leyden.v1.GenerateImageResponse0\x01\x12[\n\x10\x43\x61ncelGeneration\x12\".leyden.v1.CancelGenerationRequest\x1a#.leyden.v1.CancelGenerationResponseB`\n\x0c\x61i.leyden.v1B\x1bImageGenerationServiceProtoP\x01Z%leyden.ai/leyden-go/leydenv1;leydenv1\xaa\x02\tLeyden.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'leyden.v1.image_generation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\014ai.leyden.v1B\033ImageGenerationServiceProtoP\001Z\022leyden/v1;leydenv1\252\002\tLeyden.V1'
-  _globals['_SOLVER']._serialized_start=2598
-  _globals['_SOLVER']._serialized_end=2676
-  _globals['_OUTPUTFORMAT']._serialized_start=2678
-  _globals['_OUTPUTFORMAT']._serialized_end=2794
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014ai.leyden.v1B\033ImageGenerationServiceProtoP\001Z%leyden.ai/leyden-go/leydenv1;leydenv1\252\002\tLeyden.V1'
+  _globals['_SOLVER']._serialized_start=2861
+  _globals['_SOLVER']._serialized_end=2939
+  _globals['_OUTPUTFORMAT']._serialized_start=2941
+  _globals['_OUTPUTFORMAT']._serialized_end=3057
   _globals['_GENERATEIMAGEREQUEST']._serialized_start=88
-  _globals['_GENERATEIMAGEREQUEST']._serialized_end=500
-  _globals['_GENERATEIMAGERESPONSE']._serialized_start=503
-  _globals['_GENERATEIMAGERESPONSE']._serialized_end=837
-  _globals['_QUEUED']._serialized_start=839
-  _globals['_QUEUED']._serialized_end=924
-  _globals['_TEXTENCODED']._serialized_start=926
-  _globals['_TEXTENCODED']._serialized_end=979
-  _globals['_DENOISEPROGRESS']._serialized_start=982
-  _globals['_DENOISEPROGRESS']._serialized_end=1253
-  _globals['_PREVIEW']._serialized_start=1255
-  _globals['_PREVIEW']._serialized_end=1356
-  _globals['_IMAGE']._serialized_start=1359
-  _globals['_IMAGE']._serialized_end=1513
-  _globals['_IMAGECHUNK']._serialized_start=1515
-  _globals['_IMAGECHUNK']._serialized_end=1598
-  _globals['_SUMMARY']._serialized_start=1601
-  _globals['_SUMMARY']._serialized_end=1860
-  _globals['_WARNING']._serialized_start=1862
-  _globals['_WARNING']._serialized_end=1919
-  _globals['_BILL']._serialized_start=1922
-  _globals['_BILL']._serialized_end=2180
-  _globals['_IMAGEBILL']._serialized_start=2183
-  _globals['_IMAGEBILL']._serialized_end=2422
-  _globals['_STEPBILL']._serialized_start=2424
-  _globals['_STEPBILL']._serialized_end=2499
-  _globals['_PREVIEWOPTIONS']._serialized_start=2501
-  _globals['_PREVIEWOPTIONS']._serialized_end=2596
-  _globals['_IMAGEGENERATIONSERVICE']._serialized_start=2796
-  _globals['_IMAGEGENERATIONSERVICE']._serialized_end=2906
+  _globals['_GENERATEIMAGEREQUEST']._serialized_end=588
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=590
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=688
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=690
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=735
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=737
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=763
+  _globals['_GENERATEIMAGERESPONSE']._serialized_start=766
+  _globals['_GENERATEIMAGERESPONSE']._serialized_end=1100
+  _globals['_QUEUED']._serialized_start=1102
+  _globals['_QUEUED']._serialized_end=1187
+  _globals['_TEXTENCODED']._serialized_start=1189
+  _globals['_TEXTENCODED']._serialized_end=1242
+  _globals['_DENOISEPROGRESS']._serialized_start=1245
+  _globals['_DENOISEPROGRESS']._serialized_end=1516
+  _globals['_PREVIEW']._serialized_start=1518
+  _globals['_PREVIEW']._serialized_end=1619
+  _globals['_IMAGE']._serialized_start=1622
+  _globals['_IMAGE']._serialized_end=1776
+  _globals['_IMAGECHUNK']._serialized_start=1778
+  _globals['_IMAGECHUNK']._serialized_end=1861
+  _globals['_SUMMARY']._serialized_start=1864
+  _globals['_SUMMARY']._serialized_end=2123
+  _globals['_WARNING']._serialized_start=2125
+  _globals['_WARNING']._serialized_end=2182
+  _globals['_BILL']._serialized_start=2185
+  _globals['_BILL']._serialized_end=2443
+  _globals['_IMAGEBILL']._serialized_start=2446
+  _globals['_IMAGEBILL']._serialized_end=2685
+  _globals['_STEPBILL']._serialized_start=2687
+  _globals['_STEPBILL']._serialized_end=2762
+  _globals['_PREVIEWOPTIONS']._serialized_start=2764
+  _globals['_PREVIEWOPTIONS']._serialized_end=2859
+  _globals['_IMAGEGENERATIONSERVICE']._serialized_start=3060
+  _globals['_IMAGEGENERATIONSERVICE']._serialized_end=3353
 # @@protoc_insertion_point(module_scope)

@@ -115,6 +115,8 @@ class GenerateImageRequest(_message.Message):
     OUTPUT_QUALITY_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LINGER_DURATION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """OPTIONAL. The model's name, as ListModels gives it. Empty: the server's
     default model.
@@ -166,13 +168,28 @@ class GenerateImageRequest(_message.Message):
     """
     request_id: _builtins.str
     """OPTIONAL. Name of this generation, chosen by the client: 1 to 128 of
-    letters, digits, '.', '_', ':' and '-'. While a generation runs its name
-    cannot be used for another (at the same Gateway replica, where a server has
-    several). Empty: a UUID that the server draws.
+    letters, digits, '.', '_', ':' and '-'. While a generation runs, or has ended
+    well and is kept, its name cannot be used for another, at any Gateway of the
+    server; after any other end it is free. Who knows the name may watch and
+    cancel the generation, so draw one that nobody guesses. Empty: a UUID that the
+    server draws.
+    """
+    priority: _builtins.int
+    """OPTIONAL. How soon it is served: 1 (first) to 9 (last). A minute of waiting
+    raises it by one. Absent or zero: 5.
     """
     @_builtins.property
     def preview(self) -> Global___PreviewOptions:
         """OPTIONAL. Asks for previews with `denoise_progress`. Absent: none."""
+
+    @_builtins.property
+    def linger_duration(self) -> _duration_pb2.Duration:
+        """OPTIONAL. For how long the generation goes on when nobody watches it, and for
+        how long its events are kept after its end or its last watcher's leaving,
+        whichever is later. At most 600 seconds unless the server is set otherwise.
+        Absent or zero: it ends when its last watcher leaves, and nothing is kept.
+        Where it is above zero, the call's deadline ends the watching alone.
+        """
 
     def __init__(
         self,
@@ -191,21 +208,97 @@ class GenerateImageRequest(_message.Message):
         output_quality: _builtins.int = ...,
         preview: Global___PreviewOptions | None = ...,
         request_id: _builtins.str = ...,
+        linger_duration: _duration_pb2.Duration | None = ...,
+        priority: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale", "_seed", b"_seed", "guidance_scale", b"guidance_scale", "preview", b"preview", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale", "_priority", b"_priority", "_seed", b"_seed", "guidance_scale", b"guidance_scale", "linger_duration", b"linger_duration", "preview", b"preview", "priority", b"priority", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale", "_seed", b"_seed", "guidance_scale", b"guidance_scale", "height_px", b"height_px", "image_count", b"image_count", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "output_format", b"output_format", "output_quality", b"output_quality", "preview", b"preview", "prompt", b"prompt", "request_id", b"request_id", "seed", b"seed", "solver", b"solver", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale", "_priority", b"_priority", "_seed", b"_seed", "guidance_scale", b"guidance_scale", "height_px", b"height_px", "image_count", b"image_count", "linger_duration", b"linger_duration", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "output_format", b"output_format", "output_quality", b"output_quality", "preview", b"preview", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "seed", b"seed", "solver", b"solver", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__guidance_scale: _TypeAlias = _typing.Literal["guidance_scale"]  # noqa: Y015
     _WhichOneofArgType__guidance_scale: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance_scale) -> _WhichOneofReturnType__guidance_scale | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___GenerateImageRequest: _TypeAlias = GenerateImageRequest  # noqa: Y015
+
+@_typing.final
+class WatchGenerationRequest(_message.Message):
+    """Which generation to watch, and from where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AFTER_EVENT_INDEX_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """REQUIRED. The generation's name: `request_id` of its request and its events."""
+    after_event_index: _builtins.int
+    """OPTIONAL. Index of the last event that is already known: those after it are
+    sent. At or beyond the newest one: those that are to come. At least 0.
+    Absent: all events, from index 0.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        after_event_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_event_index", b"_after_event_index", "after_event_index", b"after_event_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_event_index", b"_after_event_index", "after_event_index", b"after_event_index", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_event_index: _TypeAlias = _typing.Literal["after_event_index"]  # noqa: Y015
+    _WhichOneofArgType__after_event_index: _TypeAlias = _typing.Literal["_after_event_index", b"_after_event_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_event_index) -> _WhichOneofReturnType__after_event_index | None: ...
+
+Global___WatchGenerationRequest: _TypeAlias = WatchGenerationRequest  # noqa: Y015
+
+@_typing.final
+class CancelGenerationRequest(_message.Message):
+    """Which generation to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """REQUIRED. The generation's name: `request_id` of its request and its events."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelGenerationRequest: _TypeAlias = CancelGenerationRequest  # noqa: Y015
+
+@_typing.final
+class CancelGenerationResponse(_message.Message):
+    """The generation is marked: it ends at the next denoise step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelGenerationResponse: _TypeAlias = CancelGenerationResponse  # noqa: Y015
 
 @_typing.final
 class GenerateImageResponse(_message.Message):
@@ -286,7 +379,8 @@ Global___GenerateImageResponse: _TypeAlias = GenerateImageResponse  # noqa: Y015
 @_typing.final
 class Queued(_message.Message):
     """The request was accepted and waits for the denoiser. Sent at once on
-    acceptance, and again when the position changes.
+    acceptance, again when the position changes, and every few seconds where it
+    does not, so that no proxy takes the stream for idle.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -294,8 +388,8 @@ class Queued(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_DURATION_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """OUTPUT_ONLY. Number of images of earlier requests that wait too; 0: none.
-    One with an earlier deadline may start before its turn.
+    """OUTPUT_ONLY. Number of waiting images that come before this request's in the
+    order of service (priority, then deadline, then arrival); 0: none.
     """
     @_builtins.property
     def expected_wait_duration(self) -> _duration_pb2.Duration:
@@ -613,7 +707,9 @@ class Warning(_message.Message):
     reason: _builtins.str
     """OUTPUT_ONLY. What kind of warning, in UPPER_SNAKE_CASE: PROMPT_TRUNCATED,
     NEGATIVE_PROMPT_TRUNCATED, NEGATIVE_PROMPT_IGNORED,
-    STEPS_OUTSIDE_RECOMMENDED, PREVIEW_UNSUPPORTED. More may be added.
+    STEPS_OUTSIDE_RECOMMENDED, PREVIEW_UNSUPPORTED, NO_KNOWN_WORD (the model was
+    trained on few words, and the prompt has none of them), SIZE_OVER_NATIVE (over
+    1.5 times the native size a model repeats the scene). More may be added.
     """
     field: _builtins.str
     """OUTPUT_ONLY. The request's field that the warning is about."""

@@ -40,6 +40,16 @@ class ImageGenerationServiceStub(object):
                 request_serializer=leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageRequest.SerializeToString,
                 response_deserializer=leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageResponse.FromString,
                 _registered_method=True)
+        self.WatchGeneration = channel.unary_stream(
+                '/leyden.v1.ImageGenerationService/WatchGeneration',
+                request_serializer=leyden_dot_v1_dot_image__generation__service__pb2.WatchGenerationRequest.SerializeToString,
+                response_deserializer=leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageResponse.FromString,
+                _registered_method=True)
+        self.CancelGeneration = channel.unary_unary(
+                '/leyden.v1.ImageGenerationService/CancelGeneration',
+                request_serializer=leyden_dot_v1_dot_image__generation__service__pb2.CancelGenerationRequest.SerializeToString,
+                response_deserializer=leyden_dot_v1_dot_image__generation__service__pb2.CancelGenerationResponse.FromString,
+                _registered_method=True)
 
 
 class ImageGenerationServiceServicer(object):
@@ -57,15 +67,49 @@ class ImageGenerationServiceServicer(object):
         INVALID_ARGUMENT     a field is wrong; BadRequest names it and what is allowed
         NOT_FOUND            no such model
         FAILED_PRECONDITION  the model is known but not loaded
-        ALREADY_EXISTS       `request_id` belongs to a generation that is running
-        RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it;
-        RetryInfo has the expected wait
+        ALREADY_EXISTS       `request_id` belongs to another generation
+        RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it:
+        RetryInfo has the expected wait. READER_TOO_SLOW: the
+        client has stopped reading. OUT_OF_MEMORY: a smaller
+        size or fewer images are the remedy
+        CANCELLED            CancelGeneration ended it: CANCELLED_BY_REQUEST
         DEADLINE_EXCEEDED    the client's deadline passed
         UNAVAILABLE          loading, draining, or a stage died; RetryInfo is set
         INTERNAL             a defect; ErrorInfo has the id under which it was logged
 
         A client that cancels, disconnects or lets its deadline pass frees the
-        accelerator at the next denoise step.
+        accelerator at the next denoise step, unless `linger_duration` says that the
+        generation is to go on for a while.
+
+        A request whose `request_id` is that of a generation that runs, or that ended
+        well and is kept, joins it where every other field is equal too: it is sent
+        all events from index 0, as WatchGeneration sends them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchGeneration(self, request, context):
+        """Watches a generation that was started by GenerateImage, at any Gateway of the
+        server: all events after a given index, then those that are to come.
+
+        An event that was sent before has the index and the bytes of its first
+        sending, its `preview` left out. The stream ends with the generation's own
+        status and details, or with:
+
+        INVALID_ARGUMENT  `after_event_index` is below 0, or `request_id` is wrong
+        NOT_FOUND         no such generation is known (any more): GENERATION_NOT_FOUND
+        OUT_OF_RANGE      its events are no longer kept: EVENTS_EXPIRED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelGeneration(self, request, context):
+        """Ends a generation at once, at any Gateway of the server. Its rows are free at
+        the next denoise step, and its watchers end with CANCELLED and the reason
+        CANCELLED_BY_REQUEST. A generation that has ended and is kept stays as it is;
+        the answer is the same. NOT_FOUND: no such generation is known (any more).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +122,16 @@ def add_ImageGenerationServiceServicer_to_server(servicer, server):
                     servicer.GenerateImage,
                     request_deserializer=leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageRequest.FromString,
                     response_serializer=leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageResponse.SerializeToString,
+            ),
+            'WatchGeneration': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchGeneration,
+                    request_deserializer=leyden_dot_v1_dot_image__generation__service__pb2.WatchGenerationRequest.FromString,
+                    response_serializer=leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageResponse.SerializeToString,
+            ),
+            'CancelGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelGeneration,
+                    request_deserializer=leyden_dot_v1_dot_image__generation__service__pb2.CancelGenerationRequest.FromString,
+                    response_serializer=leyden_dot_v1_dot_image__generation__service__pb2.CancelGenerationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -108,6 +162,60 @@ class ImageGenerationService(object):
             '/leyden.v1.ImageGenerationService/GenerateImage',
             leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageRequest.SerializeToString,
             leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/leyden.v1.ImageGenerationService/WatchGeneration',
+            leyden_dot_v1_dot_image__generation__service__pb2.WatchGenerationRequest.SerializeToString,
+            leyden_dot_v1_dot_image__generation__service__pb2.GenerateImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/leyden.v1.ImageGenerationService/CancelGeneration',
+            leyden_dot_v1_dot_image__generation__service__pb2.CancelGenerationRequest.SerializeToString,
+            leyden_dot_v1_dot_image__generation__service__pb2.CancelGenerationResponse.FromString,
             options,
             channel_credentials,
             insecure,

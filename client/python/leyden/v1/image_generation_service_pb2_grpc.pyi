@@ -57,15 +57,41 @@ class ImageGenerationServiceStub:
       INVALID_ARGUMENT     a field is wrong; BadRequest names it and what is allowed
       NOT_FOUND            no such model
       FAILED_PRECONDITION  the model is known but not loaded
-      ALREADY_EXISTS       `request_id` belongs to a generation that is running
-      RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it;
-                           RetryInfo has the expected wait
+      ALREADY_EXISTS       `request_id` belongs to another generation
+      RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it:
+                           RetryInfo has the expected wait. READER_TOO_SLOW: the
+                           client has stopped reading. OUT_OF_MEMORY: a smaller
+                           size or fewer images are the remedy
+      CANCELLED            CancelGeneration ended it: CANCELLED_BY_REQUEST
       DEADLINE_EXCEEDED    the client's deadline passed
       UNAVAILABLE          loading, draining, or a stage died; RetryInfo is set
       INTERNAL             a defect; ErrorInfo has the id under which it was logged
 
     A client that cancels, disconnects or lets its deadline pass frees the
-    accelerator at the next denoise step.
+    accelerator at the next denoise step, unless `linger_duration` says that the
+    generation is to go on for a while.
+
+    A request whose `request_id` is that of a generation that runs, or that ended
+    well and is kept, joins it where every other field is equal too: it is sent
+    all events from index 0, as WatchGeneration sends them.
+    """
+    WatchGeneration: _grpc.UnaryStreamMultiCallable[_image_generation_service_pb2.WatchGenerationRequest, _image_generation_service_pb2.GenerateImageResponse]
+    """Watches a generation that was started by GenerateImage, at any Gateway of the
+    server: all events after a given index, then those that are to come.
+
+    An event that was sent before has the index and the bytes of its first
+    sending, its `preview` left out. The stream ends with the generation's own
+    status and details, or with:
+
+      INVALID_ARGUMENT  `after_event_index` is below 0, or `request_id` is wrong
+      NOT_FOUND         no such generation is known (any more): GENERATION_NOT_FOUND
+      OUT_OF_RANGE      its events are no longer kept: EVENTS_EXPIRED
+    """
+    CancelGeneration: _grpc.UnaryUnaryMultiCallable[_image_generation_service_pb2.CancelGenerationRequest, _image_generation_service_pb2.CancelGenerationResponse]
+    """Ends a generation at once, at any Gateway of the server. Its rows are free at
+    the next denoise step, and its watchers end with CANCELLED and the reason
+    CANCELLED_BY_REQUEST. A generation that has ended and is kept stays as it is;
+    the answer is the same. NOT_FOUND: no such generation is known (any more).
     """
 
 @_typing.type_check_only
@@ -84,15 +110,41 @@ class ImageGenerationServiceAsyncStub(ImageGenerationServiceStub):
       INVALID_ARGUMENT     a field is wrong; BadRequest names it and what is allowed
       NOT_FOUND            no such model
       FAILED_PRECONDITION  the model is known but not loaded
-      ALREADY_EXISTS       `request_id` belongs to a generation that is running
-      RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it;
-                           RetryInfo has the expected wait
+      ALREADY_EXISTS       `request_id` belongs to another generation
+      RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it:
+                           RetryInfo has the expected wait. READER_TOO_SLOW: the
+                           client has stopped reading. OUT_OF_MEMORY: a smaller
+                           size or fewer images are the remedy
+      CANCELLED            CancelGeneration ended it: CANCELLED_BY_REQUEST
       DEADLINE_EXCEEDED    the client's deadline passed
       UNAVAILABLE          loading, draining, or a stage died; RetryInfo is set
       INTERNAL             a defect; ErrorInfo has the id under which it was logged
 
     A client that cancels, disconnects or lets its deadline pass frees the
-    accelerator at the next denoise step.
+    accelerator at the next denoise step, unless `linger_duration` says that the
+    generation is to go on for a while.
+
+    A request whose `request_id` is that of a generation that runs, or that ended
+    well and is kept, joins it where every other field is equal too: it is sent
+    all events from index 0, as WatchGeneration sends them.
+    """
+    WatchGeneration: _aio.UnaryStreamMultiCallable[_image_generation_service_pb2.WatchGenerationRequest, _image_generation_service_pb2.GenerateImageResponse]  # type: ignore[assignment]
+    """Watches a generation that was started by GenerateImage, at any Gateway of the
+    server: all events after a given index, then those that are to come.
+
+    An event that was sent before has the index and the bytes of its first
+    sending, its `preview` left out. The stream ends with the generation's own
+    status and details, or with:
+
+      INVALID_ARGUMENT  `after_event_index` is below 0, or `request_id` is wrong
+      NOT_FOUND         no such generation is known (any more): GENERATION_NOT_FOUND
+      OUT_OF_RANGE      its events are no longer kept: EVENTS_EXPIRED
+    """
+    CancelGeneration: _aio.UnaryUnaryMultiCallable[_image_generation_service_pb2.CancelGenerationRequest, _image_generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
+    """Ends a generation at once, at any Gateway of the server. Its rows are free at
+    the next denoise step, and its watchers end with CANCELLED and the reason
+    CANCELLED_BY_REQUEST. A generation that has ended and is kept stays as it is;
+    the answer is the same. NOT_FOUND: no such generation is known (any more).
     """
 
 class ImageGenerationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -114,15 +166,53 @@ class ImageGenerationServiceServicer(metaclass=_abc_1.ABCMeta):
           INVALID_ARGUMENT     a field is wrong; BadRequest names it and what is allowed
           NOT_FOUND            no such model
           FAILED_PRECONDITION  the model is known but not loaded
-          ALREADY_EXISTS       `request_id` belongs to a generation that is running
-          RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it;
-                               RetryInfo has the expected wait
+          ALREADY_EXISTS       `request_id` belongs to another generation
+          RESOURCE_EXHAUSTED   the queue is full, or the deadline would pass in it:
+                               RetryInfo has the expected wait. READER_TOO_SLOW: the
+                               client has stopped reading. OUT_OF_MEMORY: a smaller
+                               size or fewer images are the remedy
+          CANCELLED            CancelGeneration ended it: CANCELLED_BY_REQUEST
           DEADLINE_EXCEEDED    the client's deadline passed
           UNAVAILABLE          loading, draining, or a stage died; RetryInfo is set
           INTERNAL             a defect; ErrorInfo has the id under which it was logged
 
         A client that cancels, disconnects or lets its deadline pass frees the
-        accelerator at the next denoise step.
+        accelerator at the next denoise step, unless `linger_duration` says that the
+        generation is to go on for a while.
+
+        A request whose `request_id` is that of a generation that runs, or that ended
+        well and is kept, joins it where every other field is equal too: it is sent
+        all events from index 0, as WatchGeneration sends them.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchGeneration(
+        self,
+        request: _image_generation_service_pb2.WatchGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_image_generation_service_pb2.GenerateImageResponse], _abc.AsyncIterator[_image_generation_service_pb2.GenerateImageResponse]]:
+        """Watches a generation that was started by GenerateImage, at any Gateway of the
+        server: all events after a given index, then those that are to come.
+
+        An event that was sent before has the index and the bytes of its first
+        sending, its `preview` left out. The stream ends with the generation's own
+        status and details, or with:
+
+          INVALID_ARGUMENT  `after_event_index` is below 0, or `request_id` is wrong
+          NOT_FOUND         no such generation is known (any more): GENERATION_NOT_FOUND
+          OUT_OF_RANGE      its events are no longer kept: EVENTS_EXPIRED
+        """
+
+    @_abc_1.abstractmethod
+    def CancelGeneration(
+        self,
+        request: _image_generation_service_pb2.CancelGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_generation_service_pb2.CancelGenerationResponse, _abc.Awaitable[_image_generation_service_pb2.CancelGenerationResponse]]:
+        """Ends a generation at once, at any Gateway of the server. Its rows are free at
+        the next denoise step, and its watchers end with CANCELLED and the reason
+        CANCELLED_BY_REQUEST. A generation that has ended and is kept stays as it is;
+        the answer is the same. NOT_FOUND: no such generation is known (any more).
         """
 
 def add_ImageGenerationServiceServicer_to_server(servicer: ImageGenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -46,7 +46,9 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     asks for rest, the next request starts them again and waits meanwhile.
     """
     MODEL_STATE_LOADING: _ModelState.ValueType  # 2
-    """Being loaded."""
+    """Being loaded, or without a running replica of a stage: unavailable_reason then
+    says of which.
+    """
     MODEL_STATE_UNAVAILABLE: _ModelState.ValueType  # 3
     """In the repository, but not among the models that this server loads."""
 
@@ -60,7 +62,9 @@ MODEL_STATE_READY: ModelState.ValueType  # 1
 asks for rest, the next request starts them again and waits meanwhile.
 """
 MODEL_STATE_LOADING: ModelState.ValueType  # 2
-"""Being loaded."""
+"""Being loaded, or without a running replica of a stage: unavailable_reason then
+says of which.
+"""
 MODEL_STATE_UNAVAILABLE: ModelState.ValueType  # 3
 """In the repository, but not among the models that this server loads."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
@@ -184,6 +188,8 @@ class Model(_message.Message):
     MAX_IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     MAX_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     PREVIEWS_FIELD_NUMBER: _builtins.int
+    FILES_PRESENT_FIELD_NUMBER: _builtins.int
+    KNOWN_WORDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """OUTPUT_ONLY. Name, as GenerateImageRequest takes it."""
     description: _builtins.str
@@ -192,7 +198,8 @@ class Model(_message.Message):
     """OUTPUT_ONLY. Whether it can be used now."""
     unavailable_reason: _builtins.str
     """OUTPUT_ONLY. Where the state is MODEL_STATE_UNAVAILABLE: what is missing and
-    how to get it.
+    how to get it. Where it is MODEL_STATE_LOADING although it was ready before:
+    which stage has no running replica.
     """
     is_default: _builtins.bool
     """OUTPUT_ONLY. Whether a request that names no model gets this one."""
@@ -232,6 +239,10 @@ class Model(_message.Message):
     """
     previews: _builtins.bool
     """OUTPUT_ONLY. Whether it can send previews."""
+    files_present: _builtins.bool
+    """OUTPUT_ONLY. Whether all of its files are at hand: such a model that is
+    MODEL_STATE_UNAVAILABLE has only to be loaded, and nothing to be fetched.
+    """
     @_builtins.property
     def solvers(self) -> _containers.RepeatedScalarFieldContainer[_image_generation_service_pb2.Solver.ValueType]:
         """OUTPUT_ONLY. Solvers that it can run, the default first."""
@@ -239,6 +250,13 @@ class Model(_message.Message):
     @_builtins.property
     def output_formats(self) -> _containers.RepeatedScalarFieldContainer[_image_generation_service_pb2.OutputFormat.ValueType]:
         """OUTPUT_ONLY. Formats that it can send, the default first."""
+
+    @_builtins.property
+    def known_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """OUTPUT_ONLY. The words that it knows, in alphabetical order, where it was
+        trained on few: a prompt without any of them gets a warning. Empty: its words
+        are not limited so.
+        """
 
     def __init__(
         self,
@@ -266,10 +284,12 @@ class Model(_message.Message):
         max_image_count: _builtins.int = ...,
         max_prompt_tokens: _builtins.int = ...,
         previews: _builtins.bool = ...,
+        files_present: _builtins.bool = ...,
+        known_words: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_guidance_scale", b"default_guidance_scale", "default_height_px", b"default_height_px", "default_num_inference_steps", b"default_num_inference_steps", "default_width_px", b"default_width_px", "description", b"description", "is_default", b"is_default", "license", b"license", "max_guidance_scale", b"max_guidance_scale", "max_image_count", b"max_image_count", "max_num_inference_steps", b"max_num_inference_steps", "max_prompt_tokens", b"max_prompt_tokens", "max_size_px", b"max_size_px", "min_guidance_scale", b"min_guidance_scale", "min_num_inference_steps", b"min_num_inference_steps", "min_size_px", b"min_size_px", "name", b"name", "output_formats", b"output_formats", "previews", b"previews", "revision", b"revision", "size_multiple_px", b"size_multiple_px", "solvers", b"solvers", "state", b"state", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_guidance_scale", b"default_guidance_scale", "default_height_px", b"default_height_px", "default_num_inference_steps", b"default_num_inference_steps", "default_width_px", b"default_width_px", "description", b"description", "files_present", b"files_present", "is_default", b"is_default", "known_words", b"known_words", "license", b"license", "max_guidance_scale", b"max_guidance_scale", "max_image_count", b"max_image_count", "max_num_inference_steps", b"max_num_inference_steps", "max_prompt_tokens", b"max_prompt_tokens", "max_size_px", b"max_size_px", "min_guidance_scale", b"min_guidance_scale", "min_num_inference_steps", b"min_num_inference_steps", "min_size_px", b"min_size_px", "name", b"name", "output_formats", b"output_formats", "previews", b"previews", "revision", b"revision", "size_multiple_px", b"size_multiple_px", "solvers", b"solvers", "state", b"state", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,105 @@
+"""Entry point of the `leyden` command.
+
+A subcommand is a parser whose `run` default takes the parsed arguments and
+returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+from leyden_cli import bench, generate, inspect, models
+from leyden_cli.arguments import Subparsers
+from leyden_cli.explain import explain
+from leyden_client._version import __version__
+from leyden_client.errors import LeydenError
+
+_SERVER_DEPENDENCIES = ("ray", "torch", "pydantic", "yaml")
+
+_EPILOG = """\
+example:
+  leyden generate "a lighthouse at dusk" -o lighthouse.png --seed 7
+
+LEYDEN_SERVER in the environment sets the default of --server.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (None: the process's own) and return its exit code.
+
+    Raises `SystemExit` where argparse does: code 2 for wrong usage, 0 for --help.
+    """
+    args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    run = cast("Callable[[argparse.Namespace], int]", args.run)
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of stdout has gone. Python flushes stdout once more at exit
+        # and must find something that takes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except LeydenError as error:
+        print(explain(error, getattr(args, "server", "")), file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Make `models pull` the one word that argparse takes for a command."""
+    words = list(argv)
+    return ["models pull", *words[2:]] if words[:2] == ["models", "pull"] else words
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="leyden",
+        description="Generate images with a Leyden server, look at its models, or run one.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"leyden {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    generate.add_command(subparsers)
+    inspect.add_command(subparsers)
+    models.add_command(subparsers)
+    bench.add_command(subparsers)
+    _add_server_commands(subparsers)
+    return parser
+
+
+def _add_server_commands(subparsers: Subparsers) -> None:
+    if all(find_spec(name) for name in ("leyden_server", *_SERVER_DEPENDENCIES)) and find_spec(
+        "leyden_cli.server"
+    ):
+        # By name: the client's package does not depend on the server's.
+        import_module("leyden_cli.server").add_commands(subparsers)
+        return
+    # No prefix character: whatever follows `serve` or `models pull` is taken, --help included, so
+    # that the answer is always how to get the server.
+    for command, does in (("serve", "run a server"), ("models pull", "fetch a model's files")):
+        absent = subparsers.add_parser(
+            command,
+            help=f"{does} (needs: pip install 'leyden[server]')",
+            prefix_chars="\0",
+            add_help=False,
+        )
+        absent.add_argument("arguments", nargs="*")
+        absent.set_defaults(run=_say_how_to_install)
+
+
+def _say_how_to_install(_args: argparse.Namespace) -> int:
+    print(
+        "error: the server is not installed; install it with: pip install 'leyden[server]'",
+        file=sys.stderr,
+    )
+    return 1

@@ -1,0 +1,134 @@
+"""`leyden models`: which models a server has, and what one of them accepts."""
+
+import argparse
+import dataclasses
+import json
+import sys
+
+from leyden_cli.arguments import Subparsers, add_server_argument, positive_seconds
+from leyden_client.client import Client
+from leyden_client.models import Model
+
+_DEFAULT_TIMEOUT_S = 30.0
+_PIPE_WIDTH = 200
+
+_EPILOG = """\
+examples:
+  leyden models
+  leyden models leyden-tiny-base --json
+  leyden models pull sdxl-lightning-4step    fetch a model's files; pull --help says more
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Add `models` to the command line."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list the models of a server, or describe one",
+        description="List the models of a server, or describe one.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="describe this model (default: list all)"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON: one object for NAME, else one line for each model",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=positive_seconds,
+        default=_DEFAULT_TIMEOUT_S,
+        help="give up after so many seconds (default: %(default)g)",
+    )
+    add_server_argument(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    with Client(args.server) as client:
+        if args.name is None:
+            found = client.list_models(timeout_s=args.timeout)
+        else:
+            found = (client.get_model(args.name, timeout_s=args.timeout),)
+    if args.json:
+        for model in found:
+            print(json.dumps(dataclasses.asdict(model)))
+    elif args.name is None:
+        _print_table(found)
+    else:
+        _print_details(found[0])
+    return 0
+
+
+def _print_table(models: tuple[Model, ...]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only where it is used
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("name", "state", "steps", "guidance", "size", "licence", "default", box=None)
+    for column in table.columns:
+        column.no_wrap = True
+    for model in models:
+        table.add_row(
+            model.name,
+            model.state,
+            *(_limits(model) if _limits_are_known(model) else ("-", "-", "-")),
+            model.license,
+            "*" if model.is_default else "",
+        )
+    # Names and licences are text: nothing in them is rich's markup. A pipe has
+    # no width that a table should be cut to.
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(markup=False, highlight=False, emoji=False, width=width).print(table)
+
+
+def _print_details(model: Model) -> None:
+    known = _limits_are_known(model)
+    rows = {
+        "name": model.name + (" (the default)" if model.is_default else ""),
+        "description": model.description,
+        "state": model.state.value,
+        "unavailable": model.unavailable_reason,
+        "revision": model.revision,
+        "licence": model.license,
+        "size": f"{model.default_width_px} x {model.default_height_px} px; each side "
+        f"{_range(model.min_size_px, model.max_size_px)}, multiples of {model.size_multiple_px}"
+        if known
+        else "",
+        "steps": f"{model.default_num_inference_steps}; "
+        f"{_range(model.min_num_inference_steps, model.max_num_inference_steps)}"
+        if known
+        else "",
+        "guidance": f"{model.default_guidance_scale:g}; "
+        f"{_range(model.min_guidance_scale, model.max_guidance_scale)}"
+        if known
+        else "",
+        "solvers": ", ".join(model.solvers),
+        "formats": ", ".join(model.output_formats),
+        "images": f"at most {model.max_image_count} in a request",
+        "prompt": f"cut at {model.max_prompt_tokens} tokens" if model.max_prompt_tokens else "",
+        "previews": "yes" if model.previews else "no",
+    }
+    for label, text in rows.items():
+        if text:
+            print(f"{label:<12} {text}")
+
+
+def _limits_are_known(model: Model) -> bool:
+    """Whether the server could read what the model accepts; if not, the limits are zero."""
+    return model.max_num_inference_steps > 0
+
+
+def _limits(model: Model) -> tuple[str, str, str]:
+    return (
+        _range(model.min_num_inference_steps, model.max_num_inference_steps),
+        _range(model.min_guidance_scale, model.max_guidance_scale),
+        f"{model.default_width_px} x {model.default_height_px}",
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

@@ -1,0 +1,167 @@
+"""The server's commands: `leyden serve`, `demo`, `config`, `models pull` and `fit-previews`.
+
+This module stays light, since the client's `leyden --help` imports it: no Ray, no torch.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["add_commands"]
+
+SERVE_EPILOG = """\
+examples:
+  leyden serve
+  leyden serve --model my-sdxl --model-repository ./models --port 9000
+  leyden config > leyden.yaml && leyden serve --config leyden.yaml
+
+It prints `ready: grpc HOST:PORT` when the first request would succeed. Ctrl-C (or
+SIGTERM) drains: running generations finish, new ones are refused; a second Ctrl-C
+stops at once. One JSON line for each request goes to stderr.
+"""
+
+PULL_EPILOG = """\
+examples:
+  leyden models pull sdxl-lightning-4step --dry-run
+  leyden models pull sdxl-lightning-4step
+
+HF_ENDPOINT names another hub, such as a mirror; HF_HOME or HF_HUB_CACHE the cache's folder;
+HF_TOKEN logs in.
+"""
+
+
+def add_commands(subparsers: "Subparsers") -> None:
+    """Add the server's commands to the `leyden` command."""
+    serve = subparsers.add_parser(
+        "serve",
+        help="run a server in the foreground",
+        description="Run a server in the foreground. Options override the config file.",
+        epilog=SERVE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument(
+        "--port", type=int, help="TCP port to listen on; 0 picks a free one (default: 8001)"
+    )
+    serve.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="model to load, by its name in the repository; may be given several times, the "
+        "first is the default model (default: leyden-tiny-lightning-4step)",
+    )
+    serve.add_argument(
+        "--model-repository",
+        action="append",
+        type=Path,
+        metavar="DIR",
+        help="folder with further models: diffusers SDXL folders, or folders with a model.yaml; "
+        "may be given several times",
+    )
+    serve.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file with settings; `leyden config` prints one with every default",
+    )
+    serve.set_defaults(run=_serve)
+
+    demo = subparsers.add_parser(
+        "demo",
+        help="start a server, generate one picture, stop",
+        description="Start a server on a free port, generate one picture with live progress, "
+        "and stop everything that was started.",
+    )
+    demo.add_argument(
+        "-o", "--output", type=Path, default=Path("demo.png"), help="(default: demo.png)"
+    )
+    demo.set_defaults(run=_demo)
+
+    config = subparsers.add_parser(
+        "config",
+        help="print every setting with its meaning and default",
+        description="Print every setting with its meaning and default, as YAML that "
+        "`leyden serve --config` reads.",
+    )
+    config.set_defaults(run=_config)
+
+    fit = subparsers.add_parser(
+        "fit-previews",
+        help="fit the preview factors of a model",
+        description="Generate images with a model, fit the linear map from their latents to "
+        "their pixels by least squares, and print it as YAML for the model's model.yaml. "
+        "Runs in this process, without a server.",
+    )
+    fit.add_argument("model", metavar="NAME", help="the model's name in the repository")
+    fit.add_argument(
+        "--model-repository",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folder with further models; may be given several times",
+    )
+    fit.add_argument(
+        "--images", type=int, default=64, help="images to fit to (default: %(default)s)"
+    )
+    fit.set_defaults(run=_fit_previews)
+    _add_pull(subparsers)
+
+
+def _add_pull(subparsers: "Subparsers") -> None:
+    pull = subparsers.add_parser(
+        "models pull",
+        help="fetch the files of a model from the hub",
+        description="Fetch the files that a model needs, and no others, from the Hugging Face "
+        "hub into the local hub cache. Goes on where it was interrupted, and checks sizes and "
+        "hashes against the hub's.",
+        epilog=PULL_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    pull.add_argument("model", metavar="NAME", help="the model's name in the repository")
+    pull.add_argument(
+        "--model-repository",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folder with further models; may be given several times",
+    )
+    pull.add_argument(
+        "--dry-run", action="store_true", help="list the files and their sizes, fetch nothing"
+    )
+    pull.set_defaults(run=_pull)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from leyden_cli.server.serve import serve
+
+    return serve(args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from leyden_cli.server.demo import demo
+
+    return demo(args.output)
+
+
+def _fit_previews(args: argparse.Namespace) -> int:
+    from leyden_cli.server.fit_previews import fit_previews
+
+    return fit_previews(args.model, args.model_repository, args.images)
+
+
+def _pull(args: argparse.Namespace) -> int:
+    from leyden_cli.server.pull import pull
+
+    return pull(args.model, args.model_repository, dry_run=args.dry_run)
+
+
+def _config(_args: argparse.Namespace) -> int:
+    from leyden_cli.server.config_text import config_text
+
+    print(config_text(), end="")
+    return 0

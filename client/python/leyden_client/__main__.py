@@ -1,8 +1,0 @@
-"""`python -m leyden_client` is the `leyden` command."""
-
-import sys
-
-from leyden_client.cli.main import main
-
-if __name__ == "__main__":
-    sys.exit(main())

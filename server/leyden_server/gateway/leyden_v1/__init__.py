@@ -1,0 +1,1 @@
+"""`leyden.v1`: decodes requests and encodes events, and does nothing else."""

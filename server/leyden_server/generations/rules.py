@@ -1,0 +1,268 @@
+"""A protobuf request becomes parameters, or an error that names every wrong field."""
+
+import math
+import re
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from leyden.v1 import image_generation_service_pb2 as pb
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import FieldViolation, InvalidRequestError
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.model_repository.entry import SolverName
+from leyden_server.stages.contract import ImageFormat, PreviewRequest
+
+__all__ = ["FORMATS", "SOLVERS", "GenerationParameters", "RequestWarning", "validate"]
+
+MAX_SEED = 2**53
+"""Seeds are exact in JavaScript up to here."""
+DRAWN_SEEDS = 2**32
+DEFAULT_QUALITY = 90
+MAX_PREVIEW_PX = 1024
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+SOLVERS: dict[pb.Solver.ValueType, SolverName] = {
+    pb.SOLVER_EULER: "euler",
+    pb.SOLVER_EULER_ANCESTRAL: "euler_ancestral",
+}
+FORMATS: dict[pb.OutputFormat.ValueType, ImageFormat] = {
+    pb.OUTPUT_FORMAT_PNG: "PNG",
+    pb.OUTPUT_FORMAT_JPEG: "JPEG",
+    pb.OUTPUT_FORMAT_WEBP: "WEBP",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestWarning:
+    """Something that was ignored, cut or lies outside of recommended values."""
+
+    reason: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParameters:
+    """A request with every default filled in."""
+
+    request_id: str
+    model: ResolvedModel
+    prompt: str
+    negative_prompt: str
+    """Empty where guidance is off."""
+    seed: int
+    """Of image 0; image i has seed + i."""
+    width_px: int
+    height_px: int
+    num_inference_steps: int
+    guidance_scale: float
+    solver: SolverName
+    image_count: int
+    format: ImageFormat
+    quality: int
+    preview: PreviewRequest | None
+    warnings: tuple[RequestWarning, ...]
+
+    @property
+    def guided(self) -> bool:
+        """Whether each step predicts with the prompt and without: two rows of the UNet."""
+        return self.guidance_scale > 1
+
+    @property
+    def rows_per_image(self) -> int:
+        """Rows of the UNet that each step of an image takes."""
+        return 2 if self.guided else 1
+
+
+def validate(
+    request: pb.GenerateImageRequest, model: ResolvedModel, config: GatewayConfig
+) -> GenerationParameters:
+    """Check every field and fill in the defaults; the request has its request_id already.
+
+    Raises:
+        InvalidRequestError: one or more fields are wrong; all of them are named.
+
+    """
+    check = _Check(model, config)
+    guidance_scale = check.guidance_scale(request)
+    image_count = check.image_count(request)
+    parameters = GenerationParameters(
+        request_id=check.request_id(request),
+        model=model,
+        prompt=check.prompt(request),
+        negative_prompt=check.negative_prompt(request, guidance_scale),
+        seed=check.seed(request, image_count),
+        width_px=check.side("width_px", request.width_px, model.width_px),
+        height_px=check.side("height_px", request.height_px, model.height_px),
+        num_inference_steps=check.num_inference_steps(request),
+        guidance_scale=guidance_scale,
+        solver=check.solver(request),
+        image_count=image_count,
+        format=check.format("output_format", request.output_format, "PNG"),
+        quality=check.quality(request),
+        preview=check.preview(request),
+        warnings=tuple(check.warnings),
+    )
+    if check.violations:
+        raise InvalidRequestError(tuple(check.violations))
+    return parameters
+
+
+class _Check:
+    """Collects violations and warnings; each method checks one field and returns its value."""
+
+    def __init__(self, model: ResolvedModel, config: GatewayConfig) -> None:
+        self.violations: list[FieldViolation] = []
+        self.warnings: list[RequestWarning] = []
+        self._model = model
+        self._config = config
+
+    def request_id(self, request: pb.GenerateImageRequest) -> str:
+        if not REQUEST_ID.fullmatch(request.request_id):
+            self._wrong("request_id", "1 to 128 of letters, digits, '.', '_', ':' and '-'")
+        return request.request_id
+
+    def prompt(self, request: pb.GenerateImageRequest) -> str:
+        if not request.prompt:
+            self._wrong("prompt", "must not be empty")
+        self._check_text("prompt", request.prompt)
+        return request.prompt
+
+    def negative_prompt(self, request: pb.GenerateImageRequest, guidance_scale: float) -> str:
+        self._check_text("negative_prompt", request.negative_prompt)
+        if request.negative_prompt and guidance_scale <= 1:
+            self._warn(
+                "NEGATIVE_PROMPT_IGNORED",
+                "negative_prompt",
+                "a negative prompt has an effect only with a guidance_scale above 1; it is "
+                f"{guidance_scale:g}",
+            )
+            return ""
+        return request.negative_prompt
+
+    def seed(self, request: pb.GenerateImageRequest, image_count: int) -> int:
+        if not request.HasField("seed"):
+            return secrets.randbelow(DRAWN_SEEDS)
+        if not 0 <= request.seed <= MAX_SEED - image_count:
+            self._wrong(
+                "seed",
+                f"at least 0, and seed + image_count at most 2^53 = {MAX_SEED}; got {request.seed}",
+            )
+        return request.seed
+
+    def side(self, field: str, value: int, default: int) -> int:
+        model = self._model
+        if value == 0:
+            return default
+        if not model.min_size_px <= value <= model.max_size_px or value % model.vae_scale_factor:
+            self._wrong(
+                field,
+                f"a multiple of {model.vae_scale_factor} from {model.min_size_px} to "
+                f"{model.max_size_px} for model {model.name!r}; got {value}",
+            )
+        return value
+
+    def num_inference_steps(self, request: pb.GenerateImageRequest) -> int:
+        steps, value = self._model.steps, request.num_inference_steps
+        if value == 0:
+            return steps.default
+        if not steps.min <= value <= steps.max:
+            allowed = f"{steps.min}" if steps.min == steps.max else f"{steps.min} to {steps.max}"
+            self._wrong(
+                "num_inference_steps",
+                f"{allowed} for model {self._model.name!r}, whose checkpoint was made for that; "
+                f"got {value}",
+            )
+        low, high = steps.recommended_min or steps.min, steps.recommended_max or steps.max
+        if not low <= value <= high:
+            self._warn(
+                "STEPS_OUTSIDE_RECOMMENDED",
+                "num_inference_steps",
+                f"model {self._model.name!r} gives its best at {low} to {high} steps; got {value}",
+            )
+        return value
+
+    def guidance_scale(self, request: pb.GenerateImageRequest) -> float:
+        model = self._model
+        if not request.HasField("guidance_scale"):
+            return model.default_guidance_scale
+        low, high = model.min_guidance_scale, model.max_guidance_scale
+        # As it was written, 7.3 and not the wire's float32 7.300000190734863.
+        value = float(str(np.float32(request.guidance_scale)))
+        if not math.isfinite(value) or not low <= value <= high:
+            self._wrong(
+                "guidance_scale", f"{low:g} to {high:g} for model {model.name!r}; got {value:g}"
+            )
+        return value
+
+    def solver(self, request: pb.GenerateImageRequest) -> SolverName:
+        if request.solver == pb.SOLVER_UNSPECIFIED:
+            return self._model.solvers[0]
+        name = SOLVERS.get(request.solver)
+        if name is None or name not in self._model.solvers:
+            allowed = [pb.Solver.Name(k) for k, v in SOLVERS.items() if v in self._model.solvers]
+            self._wrong(
+                "solver",
+                f"{' or '.join(allowed)} for model {self._model.name!r}; got {request.solver}",
+            )
+        return name or self._model.solvers[0]
+
+    def image_count(self, request: pb.GenerateImageRequest) -> int:
+        value, most = request.image_count or 1, self._config.max_image_count
+        if not 1 <= value <= most:
+            self._wrong("image_count", f"1 to {most}; got {value}")
+        return value
+
+    def format(
+        self, field: str, value: pb.OutputFormat.ValueType, default: ImageFormat
+    ) -> ImageFormat:
+        if value == pb.OUTPUT_FORMAT_UNSPECIFIED:
+            return default
+        if value not in FORMATS:
+            allowed = ", ".join(pb.OutputFormat.Name(known) for known in FORMATS)
+            self._wrong(field, f"one of {allowed}; got {value}")
+        return FORMATS.get(value, default)
+
+    def quality(self, request: pb.GenerateImageRequest) -> int:
+        value = request.output_quality
+        if value == 0:
+            return DEFAULT_QUALITY
+        if not 1 <= value <= 100:
+            self._wrong("output_quality", f"1 to 100; got {value}")
+        if request.output_format in {pb.OUTPUT_FORMAT_UNSPECIFIED, pb.OUTPUT_FORMAT_PNG}:
+            self._wrong("output_quality", "not allowed with PNG, which is lossless")
+        return value
+
+    def preview(self, request: pb.GenerateImageRequest) -> PreviewRequest | None:
+        if not request.HasField("preview"):
+            return None
+        preview = request.preview
+        if not 0 <= preview.size_px <= MAX_PREVIEW_PX:
+            self._wrong("preview.size_px", f"0 to {MAX_PREVIEW_PX}; got {preview.size_px}")
+        if preview.every_steps < 0:
+            self._wrong("preview.every_steps", f"0 or more; got {preview.every_steps}")
+        image_format = self.format("preview.format", preview.format, "JPEG")
+        if self._model.preview is None:
+            self._warn(
+                "PREVIEW_UNSUPPORTED",
+                "preview",
+                f"model {self._model.name!r} has no preview factors; no previews were made",
+            )
+            return None
+        return PreviewRequest(preview.size_px, max(1, preview.every_steps), image_format)
+
+    def _check_text(self, field: str, text: str) -> None:
+        most = self._config.max_prompt_chars
+        if len(text) > most:
+            self._wrong(field, f"at most {most} characters; got {len(text)}")
+        if CONTROL_CHARACTER.search(text):
+            self._wrong(field, "text; of control characters only tab and line breaks")
+
+    def _wrong(self, field: str, description: str) -> None:
+        self.violations.append(FieldViolation(field, description))
+
+    def _warn(self, reason: str, field: str, message: str) -> None:
+        self.warnings.append(RequestWarning(reason, field, message))

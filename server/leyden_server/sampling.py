@@ -1,0 +1,35 @@
+"""What decides an image beside its prompt: the one list of these fields, carried whole."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+__all__ = ["Sampling", "SolverName"]
+
+SolverName = Literal["euler", "euler_ancestral"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one image is sampled, every default filled in."""
+
+    seed: int
+    """Of the image's initial noise, and of what its solver draws."""
+    width_px: int
+    height_px: int
+    num_inference_steps: int
+    guidance_scale: float
+    solver: SolverName
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether each step predicts with the prompt and without: two rows of the UNet."""
+        return self.guidance_scale > 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of the UNet that each step takes."""
+        return 2 if self.do_classifier_free_guidance else 1
+
+    def of_image(self, index: int) -> "Sampling":
+        """Return that of a request's image `index`: its seed is `index` further."""
+        return replace(self, seed=self.seed + index)

@@ -1,0 +1,103 @@
+"""Who may import what: the rules of docs/architecture.md, read off the imports themselves."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import leyden_server
+
+SERVER = Path(leyden_server.__file__).parent
+DEPLOYED = ("gateway", "text_encoder", "denoiser", "vae")
+HEAVY = ("torch", "ray", "diffusers", "transformers", "grpc")
+
+
+def modules_of(*folders: str) -> list[str]:
+    """Name every module below folders (or single modules) of the server."""
+    found = []
+    for folder in folders:
+        root = SERVER / folder
+        files = root.rglob("*.py") if root.is_dir() else [root.with_suffix(".py")]
+        found += [
+            ".".join(("leyden_server", *file.relative_to(SERVER).with_suffix("").parts))
+            for file in files
+        ]
+    return [name.removesuffix(".__init__") for name in sorted(found)]
+
+
+def imported_by(*modules: str) -> set[str]:
+    """Import modules in a new process; return which heavy packages came along."""
+    code = f"import sys, importlib\nfor m in {modules!r}: importlib.import_module(m)\n"
+    code += f"print(*(m for m in {HEAVY!r} if m in sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def written_imports(file: Path) -> Iterator[str]:
+    """Yield what a file imports anywhere in it, late imports too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def who_imports(*packages: str) -> set[str]:
+    """Return the server's files, by their paths, that import one of the packages."""
+    return {
+        str(file.relative_to(SERVER))
+        for file in SERVER.rglob("*.py")
+        if any(
+            name == package or name.startswith(f"{package}.")
+            for name in written_imports(file)
+            for package in packages
+        )
+    }
+
+
+def test_policy_config_and_the_ground_import_nothing_heavy() -> None:
+    light = ("config", "errors", "strict_model", "sampling", "service_order", "address")
+    modules = modules_of(*light, "stages/contract", "accelerator/row_caps", "model_repository")
+    assert imported_by(*modules, "leyden_server.denoiser.step_scheduler") == set()
+
+
+def test_the_commands_import_nothing_heavy_of_the_server() -> None:
+    assert imported_by("leyden_cli.main", "leyden_cli.server") <= {"grpc"}
+
+
+def test_the_gateway_and_the_deployments_shells_import_no_torch() -> None:
+    shells = [f"leyden_server.{stage}.deployment" for stage in ("text_encoder", "denoiser", "vae")]
+    modules = [*modules_of("gateway", "generations"), *shells]
+    assert not imported_by(*modules) & {"torch", "diffusers", "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "allowed"),
+    [
+        (("grpc",), ("gateway/", "stages/over_ray.py")),
+        (
+            ("ray",),
+            (
+                "controller/",
+                *(f"stages/{name}.py" for name in ("over_ray", "replica", "replica_counts")),
+                *(f"{room}/deployment.py" for room in DEPLOYED),
+            ),
+        ),
+        (
+            ("torch", "diffusers", "transformers"),
+            ("accelerator/", "text_encoder/", "denoiser/", "vae/"),
+        ),
+    ],
+)
+def test_a_package_is_imported_in_its_rooms_alone(
+    packages: tuple[str, ...], allowed: tuple[str, ...]
+) -> None:
+    outside = {path for path in who_imports(*packages) if not path.startswith(allowed)}
+    assert outside == set()
