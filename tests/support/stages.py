@@ -15,10 +15,13 @@ from support.reference import Image
 
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.input_batch import InputBatch
-from leyden_server.denoiser.service import DenoiseEvent, DenoiseService
+from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 from leyden_server.stages.contract import (
     Denoised,
+    DenoiseEvent,
     DenoiseRequest,
     EncodedPrompt,
     FloatArray,
@@ -73,12 +76,12 @@ class Stages:
         )
 
     def request(
-        self, prompt: str, *, negative_prompt: str | None = None, **fields: Any
+        self, prompt: str, *, negative_prompt: str | None = None, **sampling: Any
     ) -> DenoiseRequest:
         """Make what the Gateway would send for these fields of a request."""
-        request = dataclasses.replace(plain_request(self.model, self._encode(prompt)), **fields)
+        request = sampled(plain_request(self.model, self._encode(prompt)), **sampling)
         zeroed = not negative_prompt and self.model.zeroes_empty_negative_prompt
-        if request.do_classifier_free_guidance and not zeroed:
+        if request.sampling.do_classifier_free_guidance and not zeroed:
             encoded = self._encode(negative_prompt or "")
             request = dataclasses.replace(request, negative_prompt=encoded)
         return request
@@ -97,17 +100,24 @@ def plain_request(model: ResolvedModel, prompt: EncodedPrompt) -> DenoiseRequest
     return DenoiseRequest(
         request_id="test",
         image_index=0,
-        seed=0,
-        width_px=model.width_px,
-        height_px=model.height_px,
-        num_inference_steps=4,
-        guidance_scale=0.0,
-        solver=model.solvers[0],
+        sampling=Sampling(
+            seed=0,
+            width_px=model.width_px,
+            height_px=model.height_px,
+            num_inference_steps=4,
+            guidance_scale=0.0,
+            solver=model.solvers[0],
+        ),
         prompt=prompt,
         negative_prompt=None,
-        timeout_s=None,
+        order=TravellingOrder(),
         preview=None,
     )
+
+
+def sampled(request: DenoiseRequest, **fields: Any) -> DenoiseRequest:
+    """Return the request with some fields of its sampling replaced."""
+    return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, **fields))
 
 
 def random_prompt(service: DenoiseService, seed: int = 0) -> EncodedPrompt:

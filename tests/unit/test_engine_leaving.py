@@ -1,7 +1,6 @@
-"""Leaving early: cancelled, too late, failed, stopped, hanging. Real UNet, gated runs."""
+"""Leaving early: cancelled, failed, stopped, hanging. Real UNet, gated runs."""
 
 import asyncio
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,20 +14,22 @@ from support.stages import (
     load_denoiser,
     plain_request,
     random_prompt,
+    sampled,
     submitted,
 )
 
 from leyden_server.denoiser.service import DenoiseService
-from leyden_server.errors import DeadlineExceededError, UnavailableError
+from leyden_server.errors import UnavailableError
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DenoiseRequest, EngineStats, StepDone
+from leyden_server.service_order import TravellingOrder
+from leyden_server.stages.contract import DenoiseRequest, StepDone
 
 
 async def test_a_cancelled_image_frees_its_row_at_the_next_step(
     service: DenoiseService, gate: Gate, request_: DenoiseRequest
 ) -> None:
-    leaving = await submitted(service, replace(request_, num_inference_steps=50))
-    staying = await submitted(service, replace(request_, num_inference_steps=6, seed=1))
+    leaving = await submitted(service, sampled(request_, num_inference_steps=50))
+    staying = await submitted(service, sampled(request_, num_inference_steps=6, seed=1))
     gate.let()
     await gate.arrival(2)
     leaving.cancel()
@@ -50,7 +51,7 @@ async def test_a_cancelled_image_frees_its_row_at_the_next_step(
 async def test_leaving_the_iterator_stops_the_rows(
     service: DenoiseService, gate: Gate, request_: DenoiseRequest
 ) -> None:
-    events = service.denoise(replace(request_, num_inference_steps=50))
+    events = service.denoise(sampled(request_, num_inference_steps=50))
     gate.let(2)
     async for event in events:
         if isinstance(event, StepDone) and event.step == 2:
@@ -70,7 +71,7 @@ async def test_a_waiting_image_that_leaves_never_costs_a_row(
 ) -> None:
     running = await submitted(service, request_)
     await gate.arrival(1)
-    waiting = await submitted(service, replace(request_, seed=1))
+    waiting = await submitted(service, sampled(request_, seed=1))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -80,39 +81,14 @@ async def test_a_waiting_image_that_leaves_never_costs_a_row(
     assert service.stats().aborted == 1
 
 
-async def test_a_deadline_ends_the_loop_at_the_next_step(
-    service: DenoiseService, gate: Gate, request_: DenoiseRequest
-) -> None:
-    late = await submitted(service, replace(request_, num_inference_steps=50, timeout_s=3600.0))
-    await gate.arrival(1)
-    (image,) = service._engine._scheduler.images()
-    assert image.deadline_s is not None
-    assert image.deadline_s > time.monotonic()
-    image.deadline_s = time.monotonic()  # it passes while the step runs
-    gate.open()
-    with pytest.raises(DeadlineExceededError):
-        await late
-
-    assert gate.rows == [1]
-    assert service.stats() == EngineStats(1, 1, retired=0, aborted=1, running=0, waiting=0)
-
-
-@pytest.mark.parametrize("timeout_s", [0.0, -1.0])
-async def test_a_deadline_that_has_passed_costs_no_row(
-    service: DenoiseService, gate: Gate, request_: DenoiseRequest, timeout_s: float
-) -> None:
-    with pytest.raises(DeadlineExceededError):
-        await events_of(service, replace(request_, timeout_s=timeout_s))
-    assert gate.rows == []
-
-
-async def test_a_deadline_that_is_far_changes_nothing(
-    service: DenoiseService, request_: DenoiseRequest
+@pytest.mark.parametrize("deadline_in_s", [-1.0, 0.0, 3600.0])
+async def test_a_deadline_orders_and_ends_nothing(
+    service: DenoiseService, request_: DenoiseRequest, deadline_in_s: float
 ) -> None:
     alone = await events_of(service, request_)
-    timed = await events_of(service, replace(request_, timeout_s=3600.0))
+    timed = replace(request_, order=TravellingOrder(deadline_in_s=deadline_in_s))
 
-    assert np.array_equal(latents_of(alone), latents_of(timed))
+    assert np.array_equal(latents_of(alone), latents_of(await events_of(service, timed)))
 
 
 async def test_a_failing_run_ends_its_images_and_the_engine_goes_on(
@@ -120,8 +96,8 @@ async def test_a_failing_run_ends_its_images_and_the_engine_goes_on(
 ) -> None:
     alone = await submitted(service, request_)
     await gate.arrival(1)
-    beside = await submitted(service, replace(request_, seed=1))
-    elsewhere = await submitted(service, replace(request_, width_px=96))
+    beside = await submitted(service, sampled(request_, seed=1))
+    elsewhere = await submitted(service, sampled(request_, width_px=96))
     gate.let()
     await gate.arrival(2)
     gate.fail_once(RuntimeError("out of memory"))
@@ -162,9 +138,9 @@ def wait_until_stopping(service: DenoiseService) -> None:
 async def test_stopping_fails_what_is_left_and_what_comes_later(
     service: DenoiseService, gate: Gate, request_: DenoiseRequest
 ) -> None:
-    running = await submitted(service, replace(request_, num_inference_steps=50))
+    running = await submitted(service, sampled(request_, num_inference_steps=50))
     await gate.arrival(1)
-    waiting = await submitted(service, replace(request_, width_px=96))
+    waiting = await submitted(service, sampled(request_, width_px=96))
     stopping = asyncio.ensure_future(asyncio.to_thread(service.stop))
     await asyncio.to_thread(wait_until_stopping, service)
     gate.open()
@@ -188,7 +164,7 @@ async def test_what_ends_the_loop_is_logged(
 ) -> None:
     service = load_denoiser(random_model)
 
-    def schedule() -> None:
+    def schedule(now_s: float) -> None:
         raise RuntimeError("no batch of this kind")
 
     monkeypatch.setattr(service._engine._scheduler, "schedule", schedule)

@@ -11,14 +11,15 @@ from leyden_server.gateway.leyden_v1 import encoding as build
 from leyden_server.generations.event_log import MAX_UNREAD_PREVIEWS, EventStream
 from leyden_server.generations.rules import GenerationParameters, validate
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DecodedImage, PreviewImage, StepDone
+from leyden_server.stages.contract import DecodedImage, EngineLoad, PreviewImage, StepDone
 
 MIB = 2**20
+IDLE = EngineLoad((0,) * 9, (0,) * 9, 0.0, 8)
 
 
 def progress(step: int, *, preview: bool = False, image_index: int = 0) -> pb.GenerateImageResponse:
     image = PreviewImage(bytes([step]), "JPEG", 16, 16) if preview else None
-    done = StepDone(step, 999.0, 14.6, 0.1, batch_rows=2, preview=image)
+    done = StepDone(step, 999.0, 14.6, 0.1, batch_rows=2, preview=image, load=IDLE)
     return build.denoise_progress(image_index, done, 100, elapsed_s=1.0, loop_s=step / 10)
 
 

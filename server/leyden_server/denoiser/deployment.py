@@ -2,17 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from ray import serve
 
 from leyden_server.config import DenoiserConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DenoiseRequest, DenoiserInfo, EngineStats
+from leyden_server.stages.contract import DenoiseEvent, DenoiseRequest, DenoiserInfo, EngineStats
 from leyden_server.stages.replica import replica_name
-
-if TYPE_CHECKING:
-    from leyden_server.denoiser.service import DenoiseEvent
 
 __all__ = ["Denoiser"]
 
@@ -31,7 +27,7 @@ class Denoiser:
         """Answer once the UNet is loaded and warmed up."""
         return self._service.info()
 
-    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator["DenoiseEvent"]:
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         """Stream one image's loop; a cancelled call frees its rows at the next step."""
         async with aclosing(self._service.denoise(request)) as events:
             async for event in events:

@@ -13,12 +13,13 @@ from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.denoiser.euler import ancestral_step, euler_step, pred_original_sample
 from leyden_server.denoiser.input_batch import InputBatch
+from leyden_server.denoiser.load import RunningMean, engine_load
 from leyden_server.denoiser.request_state import Finished, RequestState, Started, Stepped
 from leyden_server.denoiser.step_scheduler import StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
-from leyden_server.errors import DeadlineExceededError, UnavailableError
+from leyden_server.errors import UnavailableError
 from leyden_server.model_repository.entry import PredictionType
-from leyden_server.stages.contract import EngineStats
+from leyden_server.stages.contract import EngineLoad, EngineStats
 
 __all__ = ["DenoiseEngine"]
 
@@ -53,6 +54,8 @@ class DenoiseEngine:
         self._stopping = False
         self._step_started_s: float | None = None
         self._failed_in_a_row = 0
+        self._step_s = RunningMean()
+        self._native_pixels = 0
         self._unet_rows = self._unet_batches = self._retired = self._aborted = 0
         self._thread = thread
         self._looping: Future[None] | None = None
@@ -60,8 +63,10 @@ class DenoiseEngine:
     def warm_up(self, latent_sizes: Sequence[tuple[int, int]], *, measure: bool = True) -> None:
         """Run each (height, width) and measure up to how many rows a batch pays there.
 
-        Without `measure` that is taken to be the configured most.
+        The first is the model's native size. Without `measure` the configured most is taken to
+        pay.
         """
+        self._native_pixels = latent_sizes[0][0] * latent_sizes[0][1]
         for height, width in latent_sizes:
             run = partial(self._runner.time_rows, latent_height=height, latent_width=width)
             if not measure:
@@ -113,8 +118,19 @@ class DenoiseEngine:
                 unet_batches=self._unet_batches,
                 retired=self._retired,
                 aborted=self._aborted,
-                running=self._scheduler.running,
-                waiting=self._scheduler.waiting,
+                running=len(self._scheduler.running),
+                waiting=len(self._scheduler.waiting),
+            )
+
+    def load(self) -> EngineLoad:
+        """Return what is left to do."""
+        with self._changed:
+            return engine_load(
+                self._scheduler.waiting,
+                self._scheduler.running,
+                time.monotonic(),
+                step_s=self._step_s.value,
+                row_cap=self.row_caps.get(self._native_pixels),
             )
 
     def stalled_s(self) -> float:
@@ -152,20 +168,20 @@ class DenoiseEngine:
                 if self._stopping:
                     return
                 self._drop_departed()
-                batch, admitted = self._scheduler.schedule()
-            for image in admitted:
-                image.emit(Started())
+                batch, admitted = self._scheduler.schedule(time.monotonic())
+            if admitted:
+                load = self.load()
+                for image in admitted:
+                    image.emit(Started(load))
             if batch:
                 self._run_step(batch, admitted)
 
     def _drop_departed(self) -> None:
-        now = time.monotonic()
         for image in self._scheduler.images():
-            late = image.deadline_s is not None and now >= image.deadline_s
-            if image.cancelled or late:
+            if image.cancelled:
                 self._scheduler.remove(image)
                 self._aborted += 1
-                image.emit(Finished(None, DeadlineExceededError() if late else None))
+                image.emit(Finished(None))
 
     def _run_step(self, batch: list[RequestState], admitted: list[RequestState]) -> None:
         started_s = self._step_started_s = time.monotonic()
@@ -184,7 +200,9 @@ class DenoiseEngine:
         with self._changed:
             self._unet_batches += 1
             self._unet_rows += rows
-        self._report(batch, denoised, rows, time.monotonic() - started_s)
+        duration_s = time.monotonic() - started_s
+        self._step_s.add(duration_s)
+        self._report(batch, denoised, rows, duration_s)
 
     @torch.inference_mode()
     def _denoise(self, batch: list[RequestState]) -> tuple[int, torch.Tensor]:
@@ -198,7 +216,7 @@ class DenoiseEngine:
         stepped = euler_step(inputs.latents, denoised, inputs.sigma, inputs.sigma_next)
         for b, image in enumerate(batch):
             one = slice(b, b + 1)
-            if image.solver == "euler_ancestral":
+            if image.sampling.solver == "euler_ancestral":
                 noise = torch.randn(image.latents.shape, generator=image.generator)
                 stepped[b] = ancestral_step(
                     inputs.latents[one],
@@ -215,6 +233,7 @@ class DenoiseEngine:
     def _report(
         self, batch: list[RequestState], denoised: torch.Tensor, rows: int, duration_s: float
     ) -> None:
+        load = self.load()
         for b, image in enumerate(batch):
             step = image.step_index
             image.emit(
@@ -224,6 +243,7 @@ class DenoiseEngine:
                     sigma=float(image.schedule.sigmas[step - 1]),
                     duration_s=duration_s,
                     batch_rows=rows,
+                    load=load,
                     denoised=denoised[b].cpu() if image.preview_is_due else None,
                 )
             )

@@ -63,7 +63,7 @@ class InputBatch:
                 [image.schedule.sigmas[image.step_index + 1] for image in images], device
             ),
             guidance_scale=_column(
-                [torch.tensor(image.guidance_scale) for image in images], device
+                [torch.tensor(image.sampling.guidance_scale) for image in images], device
             ),
             sample=scale_model_input(latents, sigma)[of].to(prompt_embeds.dtype),
             timestep=torch.stack(

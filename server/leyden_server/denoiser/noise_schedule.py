@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler
 
-from leyden_server.model_repository.entry import PredictionType, SolverName
+from leyden_server.model_repository.entry import PredictionType
+from leyden_server.sampling import SolverName
 
 __all__ = ["NoiseSchedule", "NoiseSchedules"]
 

@@ -7,18 +7,18 @@ import torch
 
 from leyden_server.denoiser.noise_schedule import NoiseSchedule
 from leyden_server.denoiser.step_scheduler import BatchKey
-from leyden_server.model_repository.entry import SolverName
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import ServiceOrder
+from leyden_server.stages.contract import EngineLoad
 
 __all__ = ["Finished", "ImageEvent", "RequestState", "Started", "Stepped"]
-
-# An image without a deadline is as urgent as one that must be done so many seconds
-# after it came; it bounds how long anything can be passed over.
-PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """The image is in its first batch."""
+
+    load: EngineLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Stepped:
     sigma: float
     duration_s: float
     batch_rows: int
+    load: EngineLoad
+    """After the step."""
     denoised: torch.Tensor | None
     """(C, H / 8, W / 8) float32 on the CPU: pred_original_sample, where a preview is due."""
 
@@ -52,9 +54,9 @@ class RequestState:
     """One image. The caller fills all but the last block; the engine alone changes it."""
 
     batch_key: BatchKey
+    sampling: Sampling
+    order: ServiceOrder
     schedule: NoiseSchedule
-    solver: SolverName
-    guidance_scale: float
     generator: torch.Generator
     """On the CPU; has drawn the initial noise and draws each ancestral step's."""
     prompt_embeds: torch.Tensor
@@ -63,10 +65,6 @@ class RequestState:
     """(rows, P)."""
     add_time_ids: torch.Tensor
     """(6,)."""
-    arrival_s: float
-    """Monotonic clock."""
-    deadline_s: float | None
-    """Monotonic clock."""
     preview_every_steps: int | None
     emit: Callable[[ImageEvent], None]
     """Called in the engine's thread."""
@@ -94,23 +92,17 @@ class RequestState:
         return self.prompt_embeds.shape[0]
 
     @property
-    def urgency(self) -> float:
-        """The monotonic time by which it should be done."""
-        patience = self.arrival_s + PATIENCE_S
-        return patience if self.deadline_s is None else min(self.deadline_s, patience)
-
-    @property
-    def num_inference_steps(self) -> int:
-        """Steps of the whole loop."""
-        return len(self.schedule.timesteps)
+    def steps_left(self) -> int:
+        """Steps that have not run yet."""
+        return len(self.schedule.timesteps) - self.step_index
 
     @property
     def done(self) -> bool:
         """Whether the last step has run."""
-        return self.step_index == self.num_inference_steps
+        return self.steps_left == 0
 
     @property
     def preview_is_due(self) -> bool:
         """Whether the step that just ended has a preview; the last one always has."""
-        left = self.num_inference_steps - self.step_index
-        return self.preview_every_steps is not None and left % self.preview_every_steps == 0
+        every = self.preview_every_steps
+        return every is not None and self.steps_left % every == 0

@@ -1,7 +1,6 @@
 """Between the deployment and the engine: requests become rows, the thread's events a stream."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 
 import torch
@@ -25,6 +24,7 @@ from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import (
     Denoised,
+    DenoiseEvent,
     DenoiseRequest,
     DenoiserInfo,
     DenoiseStarted,
@@ -35,9 +35,7 @@ from leyden_server.stages.contract import (
     StepDone,
 )
 
-__all__ = ["DenoiseEvent", "DenoiseService"]
-
-DenoiseEvent = DenoiseStarted | StepDone | Denoised
+__all__ = ["DenoiseService"]
 
 
 class DenoiseService:
@@ -88,7 +86,6 @@ class DenoiseService:
         """Run one image's denoising loop; leaving the iterator early aborts the image.
 
         Raises:
-            DeadlineExceededError: the request's time was up at a step boundary.
             UnavailableError: the replica is shutting down.
 
         """
@@ -104,8 +101,8 @@ class DenoiseService:
             while True:
                 event = await events.get()
                 match event:
-                    case Started():
-                        yield DenoiseStarted(self._replica)
+                    case Started(load=load):
+                        yield DenoiseStarted(self._replica, load)
                     case Stepped():
                         yield await self._step_done(event, request)
                     case Finished(latents=None, error=error):
@@ -124,6 +121,7 @@ class DenoiseService:
             duration_s=event.duration_s,
             batch_rows=event.batch_rows,
             preview=await self._preview(event, request),
+            load=event.load,
         )
 
     async def _preview(self, event: Stepped, request: DenoiseRequest) -> PreviewImage | None:
@@ -136,19 +134,19 @@ class DenoiseService:
     def _request_state(
         self, request: DenoiseRequest, emit: Callable[[ImageEvent], None]
     ) -> RequestState:
-        arrival_s = time.monotonic()
+        order, sampling = request.order.arrived(), request.sampling
         factor = self._model.vae_scale_factor
         shape = (
             self._model.latent_channels,
-            request.height_px // factor,
-            request.width_px // factor,
+            sampling.height_px // factor,
+            sampling.width_px // factor,
         )
-        schedule = self._schedules.get(request.solver, request.num_inference_steps)
-        generator = torch.Generator().manual_seed(request.seed)
+        schedule = self._schedules.get(sampling.solver, sampling.num_inference_steps)
+        generator = torch.Generator().manual_seed(sampling.seed)
         prompts = _conditioning_rows(request)
         prompt_embeds = _stack([prompt.prompt_embeds for prompt in prompts])
         pooled = _stack([prompt.pooled_prompt_embeds for prompt in prompts])
-        size = (request.height_px, request.width_px)
+        size = (sampling.height_px, sampling.width_px)
         latents = torch.randn(1, *shape, generator=generator)[0] * schedule.init_noise_sigma
         return RequestState(
             batch_key=BatchKey(
@@ -156,16 +154,14 @@ class DenoiseService:
                 dtype=str(self._runner.dtype),
                 conditioning=(*prompt_embeds.shape[1:], pooled.shape[1]),
             ),
+            sampling=sampling,
+            order=order,
             schedule=schedule,
-            solver=request.solver,
-            guidance_scale=request.guidance_scale,
             generator=generator,
             prompt_embeds=prompt_embeds,
             pooled_prompt_embeds=pooled,
             # original_size + crops_coords_top_left + target_size, diffusers' defaults
             add_time_ids=torch.tensor([*size, 0, 0, *size]),
-            arrival_s=arrival_s,
-            deadline_s=None if request.timeout_s is None else arrival_s + request.timeout_s,
             preview_every_steps=request.preview.every_steps if request.preview else None,
             emit=emit,
             latents=latents,
@@ -177,6 +173,6 @@ def _stack(rows: list[FloatArray]) -> torch.Tensor:
 
 
 def _conditioning_rows(request: DenoiseRequest) -> list[EncodedPrompt]:
-    if not request.do_classifier_free_guidance:
+    if not request.sampling.do_classifier_free_guidance:
         return [request.prompt]
     return [request.negative_prompt or request.prompt.zeroed(), request.prompt]

@@ -15,6 +15,8 @@ from leyden_server.generations.catalog import ServedModel
 from leyden_server.generations.event_log import EventStream
 from leyden_server.generations.line import Ticket
 from leyden_server.generations.rules import GenerationParameters, RequestWarning
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import DEFAULT_PRIORITY, ServiceOrder
 from leyden_server.stages.contract import (
     DecodedImage,
     DecodeRequest,
@@ -55,7 +57,8 @@ class Generation:
         self._events = events
         self._config = config
         self._accepted_s = time.monotonic()
-        self._deadline_s = None if timeout_s is None else self._accepted_s + timeout_s
+        deadline_s = None if timeout_s is None else self._accepted_s + timeout_s
+        self._order = ServiceOrder(DEFAULT_PRIORITY, self._accepted_s, deadline_s)
         self._first_step_started_s: float | None = None
         self._warnings: list[RequestWarning] = []
         self.bill = pb.Bill(
@@ -147,7 +150,11 @@ class Generation:
 
         latents = await self._retrying(denoise, start_again)
         decode_request = DecodeRequest(
-            latents, self._parameters.format, self._parameters.quality, self._provenance(index)
+            latents,
+            self._parameters.format,
+            self._parameters.quality,
+            self._provenance(index),
+            self._order.travelling(),
         )
         decode = partial(
             self._served.vae.call,
@@ -179,18 +186,21 @@ class Generation:
         self, index: int, prompt: EncodedPrompt, negative_prompt: EncodedPrompt | None
     ) -> DenoiseRequest:
         parameters = self._parameters
-        return DenoiseRequest(
-            request_id=parameters.request_id,
-            image_index=index,
-            seed=parameters.seed + index,
+        sampling = Sampling(
+            seed=parameters.seed,
             width_px=parameters.width_px,
             height_px=parameters.height_px,
             num_inference_steps=parameters.num_inference_steps,
             guidance_scale=parameters.guidance_scale,
             solver=parameters.solver,
+        )
+        return DenoiseRequest(
+            request_id=parameters.request_id,
+            image_index=index,
+            sampling=sampling.of_image(index),
             prompt=prompt,
             negative_prompt=negative_prompt,
-            timeout_s=None if self._deadline_s is None else self._deadline_s - time.monotonic(),
+            order=self._order.travelling(),
             preview=parameters.preview,
         )
 
