@@ -51,7 +51,7 @@ class Gateway:
     ) -> None:
         self._config = config
         catalog = ModelCatalog(entries, config)
-        log = RequestLog(request_log)
+        log = RequestLog(request_log, config.request_log_max_bytes, config.request_log_backups)
         self._generation = ImageGeneration(catalog, config, log, replica_name())
         self._health = health.aio.HealthServicer()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)

@@ -1,12 +1,13 @@
 """One JSON line a request: who asked for what, how it ended, what it took."""
 
 import json
-import logging
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
+
+from leyden_server.generations.log_file import LogFile
 
 __all__ = ["RequestLog", "RequestRecord"]
 
@@ -39,17 +40,17 @@ class RequestRecord:
 
 
 class RequestLog:
-    """Appends records to a file that all Gateway replicas of a node may share.
+    """Appends records to a file that all Gateway replicas of a node may share: `LogFile`.
 
-    The file may be moved away at any time, as logrotate does; a new one is begun then.
+    Without `max_bytes` the file grows for ever.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._logger = logging.Logger("leyden.requests")
-        handler = WatchedFileHandler(path, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        self._logger.addHandler(handler)
+    def __init__(self, path: Path, max_bytes: int = sys.maxsize, backups: int = 0) -> None:
+        self._file = LogFile(path, max_bytes, backups)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def write(self, record: RequestRecord) -> None:
         """Append one line."""
@@ -61,11 +62,11 @@ class RequestLog:
             "duration_s": round(time.time() - started, 4),
         }
         # In ASCII: a request_id that is refused may hold anything, and `leyden serve` shows it.
-        self._logger.info(json.dumps(line))
+        self._file.append(json.dumps(line))
 
     def write_defect(self, error_id: str, error: BaseException) -> None:
         """Append a traceback under the id that the client was given."""
-        self._logger.error(json.dumps({"error_id": error_id, "traceback": _traceback(error)}))
+        self._file.append(json.dumps({"error_id": error_id, "traceback": _traceback(error)}))
 
 
 def _traceback(error: BaseException) -> str:
