@@ -56,9 +56,7 @@ def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[Ca
     """
     served = [_served_entry(repository.resolve(name), config) for name in config.models]
     others = [
-        _other_entry(repository, name)
-        for name in sorted(repository.items)
-        if name not in config.models
+        _other_entry(repository, name) for name in repository.names if name not in config.models
     ]
     return (*served, *others)
 
@@ -172,12 +170,13 @@ def _served_entry(model: ResolvedModel, config: ServerConfig) -> CatalogEntry:
 
 
 def _other_entry(repository: ModelRepository, name: str) -> CatalogEntry:
-    entry = repository.items[name].entry
+    item = repository.items.get(name)
+    description, license_ = (item.entry.description, item.entry.license) if item else ("", "")
     try:
         model, reason = repository.resolve(name), f"start the server with --model {name}"
     except ModelRepositoryError as error:
-        model, reason = None, str(error)
-    return CatalogEntry(name, entry.description, entry.license, model, None, reason)
+        model, reason = None, repository.for_clients(error)
+    return CatalogEntry(name, description, license_, model, None, reason)
 
 
 def _initial_replicas(stage: StageConfig) -> int:

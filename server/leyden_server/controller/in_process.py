@@ -113,7 +113,10 @@ class _Server:
         self._denoisers: dict[str, DenoiserInProcess] = {}
         self._vaes: dict[str, VaeInProcess] = {}
         self._entries = entries
-        self._log = RequestLog(request_log)
+        gateway = config.gateway
+        self._log = RequestLog(
+            request_log, gateway.request_log_max_bytes, gateway.request_log_backups
+        )
         self._gateway: GatewayServer | None = None
 
     async def start(self, address: str) -> None:

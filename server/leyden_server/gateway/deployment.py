@@ -25,6 +25,7 @@ class Gateway:
     async def __init__(
         self,
         config: GatewayConfig,
+        *,
         address: str,
         entries: Sequence[CatalogEntry],
         applications: Mapping[str, StageApplications],
@@ -48,7 +49,7 @@ class Gateway:
             return stages.of(applications[model.name])
 
         catalog = ModelCatalog(entries, config, stages_of, share=share)
-        log = RequestLog(request_log)
+        log = RequestLog(request_log, config.request_log_max_bytes, config.request_log_backups)
         self._server = GatewayServer(config, catalog, [log], replica=replica_name())
         await self._server.start(address)
         self._watching = asyncio.create_task(stages.watch())

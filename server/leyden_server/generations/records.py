@@ -1,15 +1,15 @@
 """What is told of each request at its end, and to whom: the request log is the first."""
 
 import json
-import logging
+import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Protocol
 
+from leyden_server.generations.log_file import LogFile
 from leyden_server.sampling import Sampling
 
 __all__ = ["Observer", "RequestLog", "RequestRecord"]
@@ -66,24 +66,24 @@ class Observer(Protocol):
 
 
 class RequestLog:
-    """Appends records to a file that all Gateway replicas of a node may share.
+    """Appends records to a file that all Gateway replicas of a node may share: `LogFile`.
 
-    The file may be moved away at any time, as logrotate does; a new one is begun then.
+    Without `max_bytes` the file grows for ever.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._logger = logging.Logger("leyden.requests")
-        handler = WatchedFileHandler(path, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        self._logger.addHandler(handler)
+    def __init__(self, path: Path, max_bytes: int = sys.maxsize, backups: int = 0) -> None:
+        self._file = LogFile(path, max_bytes, backups)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def ended(self, record: RequestRecord) -> None:
         """Append one line."""
         # In ASCII: a request_id that is refused may hold anything, and `leyden serve` shows it.
-        self._logger.info(json.dumps(record.line()))
+        self._file.append(json.dumps(record.line()))
 
     def defect(self, error_id: str, error: BaseException) -> None:
         """Append a traceback under the id that the client was given."""
         text = "".join(traceback.format_exception(error))
-        self._logger.error(json.dumps({"error_id": error_id, "traceback": text}))
+        self._file.append(json.dumps({"error_id": error_id, "traceback": text}))
