@@ -25,8 +25,9 @@ MIN_SIZE_PX, MAX_SIZE_PX = 64, 1024
 def render(scene: Scene, *, width_px: int, height_px: int, seed: int) -> Pixels:
     """Return a picture of `scene`, uint8 (height_px, width_px, 3), sRGB.
 
-    The same scene, size and seed give the same picture on every machine (see `exact`). What the scene leaves open (the
-    sun's place, the horizon, the peaks, the palette) is drawn from the seed.
+    The same scene, size and seed give the same picture on every machine (see `exact`). What
+    the scene leaves open (the sun's place, the horizon, the peaks, the palette) is drawn from
+    the seed.
 
     Raises:
         ValueError: if a size is outside [64, 1024] or the seed is negative.
