@@ -102,7 +102,7 @@ def test_the_error_details_are_googles(tmp_path: Path) -> None:
     """Clients unpack by them what the server packs by the published package."""
     files = [f"google/rpc/{name}.proto" for name in ("code", "error_details", "status")]
     published = Path(status_pb2.__file__).parents[2]
-    compiled = []
+    compiled: list[bytes] = []
     for folder in (ROOT / "protos", published):
         out = tmp_path / f"{len(compiled)}.binpb"
         command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"-o{out}", *files]
