@@ -16,9 +16,7 @@ def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[Ca
 
     """
     served = [_served(repository.resolve(name)) for name in config.models]
-    others = [
-        _other(repository, name) for name in sorted(repository.items) if name not in config.models
-    ]
+    others = [_other(repository, name) for name in repository.names if name not in config.models]
     return (*served, *others)
 
 
@@ -34,15 +32,15 @@ def _served(model: ResolvedModel) -> CatalogEntry:
 
 
 def _other(repository: ModelRepository, name: str) -> CatalogEntry:
-    entry = repository.items[name].entry
     try:
         model, reason = repository.resolve(name), f"start the server with --model {name}"
     except ModelRepositoryError as error:
-        model, reason = None, str(error)
+        model, reason = None, repository.for_clients(error)
+    item = repository.items.get(name)  # None where its model.yaml is wrong
     return CatalogEntry(
         name=name,
-        description=entry.description,
-        license=entry.license,
+        description="" if item is None else item.entry.description,
+        license="" if item is None else item.entry.license,
         model=model,
         is_served=False,
         unavailable_reason=reason,

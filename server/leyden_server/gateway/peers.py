@@ -30,4 +30,4 @@ class Peers:
     async def close(self) -> None:
         """Close the channels."""
         for channel in self._channels.values():
-            await channel.close()
+            await channel.close(None)

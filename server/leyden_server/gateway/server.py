@@ -53,8 +53,8 @@ class GatewayServer:
         self.server = grpc.aio.server(options=SERVER_OPTIONS)
         self.generations: Generations
 
-    async def start(self, address: str, directory: Directory | None = None) -> None:
-        """Listen at `address`, and say that nothing is ready."""
+    async def start(self, address: str, directory: Directory | None = None) -> int:
+        """Listen at `address`, and say that nothing is ready; return the port."""
         self.generations = Generations(
             self._catalog,
             self._config,
@@ -70,8 +70,9 @@ class GatewayServer:
         await self._health.add_to(self.server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self.server)
-        self.server.add_insecure_port(address)
+        port = self.server.add_insecure_port(address)
         await self.server.start()
+        return port
 
     async def load(self) -> None:
         """Return once every model's stages are warmed up, and say so."""

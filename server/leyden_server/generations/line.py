@@ -6,25 +6,22 @@ denoiser gets next. The engine steps its images by the same key, so the four agr
 """
 
 import asyncio
-import heapq
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from leyden_server.errors import OverloadedError
+from leyden_server.generations.pace import smoothed, starts_s
 from leyden_server.service_order import ServiceKey, ServiceOrder
 from leyden_server.stages.contract import EngineLoad
 
-__all__ = ["Line", "LineLimits", "Place", "starts_s"]
+__all__ = ["Line", "LineLimits", "Place"]
 
 UNKNOWN_WAIT_S = 1.0
 """When to come back, where no generation has shown its pace yet."""
 
 SHORTEST_WAIT_S = 0.1
-
-SMOOTHING = 0.2
-"""Weight of the newest step, or request, in the running means of their durations."""
 
 OVERCOMMIT = 2
 """So many times its share a Gateway hands a stage where the newest come first in the order."""
@@ -204,7 +201,7 @@ class Line:
         """Return the waiting images before a place in the order, and its expected wait."""
         now = time.monotonic()
         own = place.order.key(now)
-        before = [image for image in self._unfinished(now, before=own) if image.place is not place]
+        before = self._unfinished_before(place, now)
         position = sum(not image.started for image in before)
         others_waiting, others = self._of_other_gateways(own)
         wait_s = self._wait_s([*others, *before], place.rows_per_image)
@@ -225,13 +222,13 @@ class Line:
 
     def learn_step(self, duration_s: float) -> None:
         """Note how long a denoise step took."""
-        self._mean_step_s = _smoothed(self._mean_step_s, duration_s)
+        self._mean_step_s = smoothed(self._mean_step_s, duration_s)
 
     def remove(self, place: Place, open_s: float) -> None:
         """Forget a place, which was open for so many seconds."""
         if place in self._places:
             self._places.remove(place)
-            self._mean_open_s = _smoothed(self._mean_open_s, open_s)
+            self._mean_open_s = smoothed(self._mean_open_s, open_s)
             self.moved()
 
     def moved(self) -> None:
@@ -289,11 +286,13 @@ class Line:
     def _images(self) -> Iterable[_Image]:
         return (image for place in self._places for image in place.images)
 
-    def _unfinished(self, now: float, *, before: ServiceKey) -> list[_Image]:
-        """Return what is not denoised yet and comes before a key, in order."""
-        keyed = [(place.order.key(now), place) for place in self._places]
-        keyed = sorted((item for item in keyed if item[0] <= before), key=lambda item: item[0])
-        return [image for _, place in keyed for image in place.images if not image.done]
+    def _unfinished_before(self, place: Place, now: float) -> list[_Image]:
+        """Return what is not denoised yet and comes before a place, in order."""
+        places = self._places if place in self._places else [*self._places, place]
+        # Stable: of equal keys the one that was admitted earlier comes first.
+        in_order = sorted(places, key=lambda one: one.order.key(now))
+        before = in_order[: in_order.index(place)]
+        return [image for one in before for image in one.images if not image.done]
 
     def _waits_s(self, in_order: Sequence[Place], now: float) -> dict[Place, float | None]:
         """Return the expected wait of every place at once."""
@@ -407,34 +406,9 @@ class _Stranger:
     started: bool = True
 
 
-def starts_s(work: Sequence[tuple[int, int, bool]], capacity: int) -> list[int]:
-    """Return after how many steps each image starts, where all are served in this order.
-
-    `work` has each image's rows, its steps left and whether it runs already; `capacity` is the
-    rows of one step. An image that does not fit beside those before it waits for one of them
-    to end, and whatever comes first is stepped however many rows it has: the policy of
-    `denoiser/step_scheduler.py`, as far as the line knows it.
-    """
-    starts: list[int] = []
-    ends: list[tuple[int, int]] = []  # a heap: at which step rows become free, and how many
-    used, now = 0, 0
-    for rows, steps_left, started in work:
-        while ends and used + rows > capacity:
-            now, free = heapq.heappop(ends)
-            used -= free
-        starts.append(0 if started else now)
-        heapq.heappush(ends, (now + steps_left, rows))
-        used += rows
-    return starts
-
-
 def _work(one: "_Image | _Stranger") -> tuple[int, int, bool]:
     rows = one.rows if isinstance(one, _Stranger) else one.place.rows_per_image
     return rows, one.steps_left, one.started
-
-
-def _smoothed(mean: float | None, newest: float) -> float:
-    return newest if mean is None else mean + SMOOTHING * (newest - mean)
 
 
 def _overloaded(

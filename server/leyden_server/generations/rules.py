@@ -16,6 +16,7 @@ from leyden_server.generations.parameters import (
     RequestWarning,
 )
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.model_repository.known_words import knows_any
 from leyden_server.sampling import Sampling, SolverName
 from leyden_server.service_order import DEFAULT_PRIORITY
 from leyden_server.stages.contract import ImageFormat, PreviewRequest
@@ -113,6 +114,13 @@ class _Check:
         if not request.prompt:
             self._wrong("prompt", "must not be empty")
         self._check_text("prompt", request.prompt)
+        if request.prompt and not knows_any(request.prompt, frozenset(self._model.known_words)):
+            self._warn(
+                "NO_KNOWN_WORD",
+                "prompt",
+                f"model {self._model.name!r} was trained on few words and knows none of these; "
+                "GetModel lists those that it knows",
+            )
         return request.prompt
 
     def negative_prompt(self, request: GenerationRequest, guidance_scale: float) -> str:

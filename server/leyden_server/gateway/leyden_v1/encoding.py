@@ -150,6 +150,7 @@ def _fill_limits(message: model_pb.Model, model: ResolvedModel) -> None:
     message.solvers.extend(WIRE_OF_SOLVER[solver] for solver in model.solvers)
     message.max_prompt_tokens = model.max_prompt_tokens
     message.previews = model.preview is not None
+    message.known_words.extend(sorted(model.known_words))
 
 
 def _preview(preview: PreviewImage) -> pb.Preview:
