@@ -54,8 +54,8 @@ class Loop:
 class EngineUnderLoad:
     """A loaded engine; a context manager for as long as its thread runs.
 
-    It is the Denoiser deployment's own service, reached into for one thing: its batching
-    policy is exchanged.
+    It is the Denoiser deployment's own service, reached into for its row cap and to
+    exchange its batching policy.
     """
 
     def __init__(self, model: ResolvedModel, *, width_px: int, height_px: int) -> None:
@@ -91,7 +91,7 @@ class EngineUnderLoad:
     @property
     def row_cap(self) -> int:
         """Rows up to which a batch pays, as the engine's warm-up measured it."""
-        (cap,) = self._service.info().batch_row_caps.values()
+        (cap,) = self._service._engine.row_caps.as_dict().values()
         return cap
 
     def use(self, policy: Policy) -> None:

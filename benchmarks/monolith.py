@@ -79,7 +79,7 @@ class Monolith(pb_grpc.ImageGenerationServiceServicer):
         bill = pb.Bill(images=[pb.ImageBill()])
         image_bill = bill.images[0]
         yield pb.GenerateImageResponse(queued=pb.Queued())
-        prompt = await stages.encode(request.prompt)
+        prompt = await stages.text_encoder.encode(request.prompt)
         encode_s = time.monotonic() - accepted_s
         bill.text_encode_duration.CopyFrom(_duration(encode_s))
         yield pb.GenerateImageResponse(text_encoded=pb.TextEncoded(token_count=prompt.token_count))
@@ -99,7 +99,7 @@ class Monolith(pb_grpc.ImageGenerationServiceServicer):
                 case Denoised():
                     latents = item.latents
         assert latents is not None
-        image = await stages.decode(
+        image = await stages.vae.decode(
             DecodeRequest(
                 latents,
                 "PNG",

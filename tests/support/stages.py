@@ -13,7 +13,7 @@ import torch
 from support.random_sdxl import write_random_sdxl
 from support.reference import Image
 
-from leyden_server.config import DenoiserConfig
+from leyden_server.config import DenoiserConfig, TextEncoderConfig, VaeConfig
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
@@ -28,7 +28,9 @@ from leyden_server.stages.contract import (
     StepDone,
 )
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.text_encoder.service import TextEncodingService
 from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.service import VaeService
 
 TOKENIZER_FROM = (
     Path(__file__).resolve().parents[2] / "server" / "leyden_server" / "models" / "leyden-tiny-base"
@@ -53,6 +55,20 @@ def load_denoiser(model: ResolvedModel, *, row_cap: int = 8) -> DenoiseService:
     service = DenoiseService(model, config, "denoiser#1")
     for latent_pixels in service._engine.row_caps.as_dict():
         service._engine.row_caps.set(latent_pixels, row_cap)
+    return service
+
+
+def load_text_encoding(model: ResolvedModel, **config: Any) -> TextEncodingService:
+    config = {"dtype": "float32", "torch_threads": 1, **config}
+    return TextEncodingService(model, TextEncoderConfig(**config), "text_encoder#1")
+
+
+def load_vae(model: ResolvedModel, *, row_cap: int = 4, **config: Any) -> VaeService:
+    """Load a VAE whose batches have `row_cap` images, whatever this machine measures."""
+    config = {"max_batch_images": 1, "dtype": "float32", "torch_threads": 1, **config}
+    service = VaeService(model, VaeConfig(**config), "vae#1")
+    for latent_pixels in service._row_caps.as_dict():
+        service._row_caps.set(latent_pixels, row_cap)
     return service
 
 
@@ -140,10 +156,11 @@ async def events_of(service: DenoiseService, request: DenoiseRequest) -> list[De
 
 async def submitted(service: DenoiseService, request: DenoiseRequest) -> Loop:
     """Start a request and return once the engine has it."""
-    known = service.stats().waiting + service.stats().running
+    before = await service.stats()
     loop = asyncio.ensure_future(events_of(service, request))
     await asyncio.sleep(0)  # one turn of the event loop: up to the first wait of it
-    assert service.stats().waiting + service.stats().running == known + 1
+    after = await service.stats()
+    assert after.waiting + after.running == before.waiting + before.running + 1
     return loop
 
 

@@ -44,7 +44,7 @@ async def test_a_loop_reports_its_start_each_step_and_its_latents(
     assert isinstance(events[-1], Denoised)
     assert latents_of(events).shape == (4, 8, 8)
     assert len(events) == 6
-    assert service.stats() == EngineStats(4, 4, retired=1, aborted=0, running=0, waiting=0)
+    assert await service.stats() == EngineStats(4, 4, retired=1, aborted=0, running=0, waiting=0)
 
 
 async def test_a_request_joins_a_running_one_at_the_next_step(
@@ -58,8 +58,8 @@ async def test_a_request_joins_a_running_one_at_the_next_step(
     assert batch_rows(await first) == [1, 2, 2, 2]
     assert batch_rows(await second) == [2, 2, 2, 1]
     assert gate.rows == [1, 2, 2, 2, 1]
-    assert service.stats().unet_rows == 8
-    assert service.stats().unet_batches == 5
+    assert (await service.stats()).unet_rows == 8
+    assert (await service.stats()).unet_batches == 5
 
 
 async def test_the_batch_stops_at_the_cap_and_the_next_follows_when_one_leaves(
@@ -73,8 +73,8 @@ async def test_the_batch_stops_at_the_cap_and_the_next_follows_when_one_leaves(
         tasks = [await submitted(service, request)]
         await gate.arrival(1)
         tasks += [await submitted(service, sampled(request, seed=seed)) for seed in (1, 2)]
-        assert service.stats().running == 1
-        assert service.stats().waiting == 2
+        assert (await service.stats()).running == 1
+        assert (await service.stats()).waiting == 2
         gate.open()
         events = await asyncio.gather(*tasks)
     finally:

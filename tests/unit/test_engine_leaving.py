@@ -1,4 +1,4 @@
-"""Leaving early: cancelled, failed, stopped, hanging. Real UNet, gated runs."""
+"""Leaving early: cancelled, stopped, hanging. Real UNet, gated runs."""
 
 import asyncio
 from dataclasses import replace
@@ -42,10 +42,10 @@ async def test_a_cancelled_image_frees_its_row_at_the_next_step(
     # gate when the first image left is the last that has its row.
     assert steps[-4:] == [1, 1, 1, 1]
     assert gate.rows.count(2) <= 2
-    assert service.stats().unet_rows == sum(gate.rows)
-    assert service.stats().aborted == 1
-    assert service.stats().retired == 1
-    assert (service.stats().running, service.stats().waiting) == (0, 0)
+    assert (await service.stats()).unet_rows == sum(gate.rows)
+    assert (await service.stats()).aborted == 1
+    assert (await service.stats()).retired == 1
+    assert ((await service.stats()).running, (await service.stats()).waiting) == (0, 0)
 
 
 async def test_leaving_the_iterator_stops_the_rows(
@@ -63,7 +63,7 @@ async def test_leaving_the_iterator_stops_the_rows(
 
     assert len(after) == 6
     assert len(gate.rows) == 3 + 4
-    assert service.stats().unet_rows == 3 + 4
+    assert (await service.stats()).unet_rows == 3 + 4
 
 
 async def test_a_waiting_image_that_leaves_never_costs_a_row(
@@ -78,7 +78,7 @@ async def test_a_waiting_image_that_leaves_never_costs_a_row(
     gate.open()
 
     assert batch_rows(await running) == [1, 1, 1, 1]
-    assert service.stats().aborted == 1
+    assert (await service.stats()).aborted == 1
 
 
 @pytest.mark.parametrize("deadline_in_s", [-1.0, 0.0, 3600.0])
@@ -89,44 +89,6 @@ async def test_a_deadline_orders_and_ends_nothing(
     timed = replace(request_, order=TravellingOrder(deadline_in_s=deadline_in_s))
 
     assert np.array_equal(latents_of(alone), latents_of(await events_of(service, timed)))
-
-
-async def test_a_failing_run_ends_its_images_and_the_engine_goes_on(
-    service: DenoiseService, gate: Gate, request_: DenoiseRequest
-) -> None:
-    alone = await submitted(service, request_)
-    await gate.arrival(1)
-    beside = await submitted(service, sampled(request_, seed=1))
-    elsewhere = await submitted(service, sampled(request_, width_px=96))
-    gate.let()
-    await gate.arrival(2)
-    gate.fail_once(RuntimeError("out of memory"))
-    gate.open()
-    for task in (alone, beside):
-        with pytest.raises(RuntimeError, match="out of memory"):
-            await task
-
-    assert len(batch_rows(await elsewhere)) == 4
-    assert len(await events_of(service, request_)) == 6
-    service.check_health(stall_timeout_s=60)
-    assert service.stats().aborted == 2
-    assert service.stats().retired == 2
-
-
-async def test_an_engine_that_only_fails_is_unhealthy_until_it_works_again(
-    service: DenoiseService, gate: Gate, request_: DenoiseRequest
-) -> None:
-    gate.open()
-    for failures in (1, 2, 3):
-        service.check_health(stall_timeout_s=60)
-        gate.fail_once(RuntimeError("device-side assert"))
-        with pytest.raises(RuntimeError, match="device-side"):
-            await events_of(service, request_)
-        assert service.stats().aborted == failures
-    with pytest.raises(RuntimeError, match="the last 3 denoise steps have failed"):
-        service.check_health(stall_timeout_s=60)
-    await events_of(service, request_)
-    service.check_health(stall_timeout_s=60)
 
 
 def wait_until_stopping(service: DenoiseService) -> None:
@@ -154,7 +116,7 @@ async def test_stopping_fails_what_is_left_and_what_comes_later(
 
     assert gate.rows == [1]
     with pytest.raises(RuntimeError, match="loop has ended"):
-        service.check_health(stall_timeout_s=60)
+        service.check_health()
 
 
 async def test_what_ends_the_loop_is_logged(
@@ -183,10 +145,10 @@ async def test_a_step_that_hangs_is_seen(
     task = await submitted(service, request_)
     await gate.arrival(1)
     before = service._engine.stalled_s()
-    service.check_health(stall_timeout_s=60)
+    service.check_health()
     assert 0 < before < service._engine.stalled_s()
     with pytest.raises(RuntimeError, match="denoise step"):
-        service.check_health(stall_timeout_s=0)
+        service._engine.check_health(stall_timeout_s=0)
     gate.open()
     await task
     assert service._engine.stalled_s() == 0

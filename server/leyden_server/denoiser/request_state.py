@@ -1,11 +1,12 @@
 """The truth about one image on its way through the denoising loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from leyden_server.denoiser.noise_schedule import NoiseSchedule
+from leyden_server.denoiser.solvers import SOLVERS, Solver
 from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.sampling import Sampling
 from leyden_server.service_order import ServiceOrder
@@ -71,20 +72,47 @@ class RequestState:
 
     latents: torch.Tensor
     """(C, H / 8, W / 8) float32. On the CPU, as the embeddings are, until it is admitted."""
-    step_index: int = 0
+    step_index: int = field(init=False)
+    """The step that runs next."""
     cancelled: bool = False
     """Set by the caller; the image leaves at the next step boundary."""
 
-    def to_device(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move what the UNet reads.
+    _noise: torch.Tensor | None = field(default=None, init=False)
+    """What the step that runs next adds, once it is drawn."""
 
-        The engine's thread does it on admission: a copy waits for the device, and nobody
-        else may wait for that.
+    def __post_init__(self) -> None:
+        self.step_index = self.schedule.start
+
+    def to_device(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move what the UNet reads; nothing where it is there.
+
+        The engine's thread does it: a copy waits for the device, and nobody else may wait
+        for that.
         """
         self.latents = self.latents.to(device)
         self.prompt_embeds = self.prompt_embeds.to(device, dtype)
         self.pooled_prompt_embeds = self.pooled_prompt_embeds.to(device, dtype)
         self.add_time_ids = self.add_time_ids.to(device, dtype)
+
+    def noise(self) -> torch.Tensor:
+        """Return the noise (C, H / 8, W / 8) of the step that runs next.
+
+        Drawn once: a step that failed and runs again adds the same.
+        """
+        if self._noise is None:
+            self._noise = torch.randn(self.latents.shape, generator=self.generator)
+        return self._noise
+
+    def advance(self, latents: torch.Tensor) -> None:
+        """Take the latents that the step led to."""
+        self.latents = latents
+        self.step_index += 1
+        self._noise = None
+
+    @property
+    def solver(self) -> Solver:
+        """How it steps."""
+        return SOLVERS[self.sampling.solver]
 
     @property
     def rows(self) -> int:

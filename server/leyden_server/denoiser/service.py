@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import torch
 
@@ -34,19 +35,25 @@ from leyden_server.stages.contract import (
     PreviewImage,
     StepDone,
 )
+from leyden_server.stages.failures import telling_failures
 
 __all__ = ["DenoiseService"]
 
 
 class DenoiseService:
-    """A loaded, warmed-up engine behind an asyncio face."""
+    """Runs the denoising loops of one model's images.
+
+    Its methods are for one event loop; making it blocks until the UNet is warmed up.
+    """
 
     def __init__(self, model: ResolvedModel, config: DenoiserConfig, replica: str) -> None:
+        """Load and warm up; raises as `UNetRunner.load` and `time_rows` do."""
+        self._config = config
         device, dtype = device_and_dtype(config)
         self._model = model
         self._replica = replica
-        thread = TorchThread("denoise-engine", torch_threads(config))
-        self._runner = thread.run(
+        self._thread = TorchThread("denoise-engine", torch_threads(config))
+        self._runner = self._thread.run(
             UNetRunner.load,
             model,
             dtype=dtype,
@@ -55,7 +62,7 @@ class DenoiseService:
         )
         self._schedules = NoiseSchedules(model.scheduler_config)
         self._engine = DenoiseEngine(
-            thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
+            self._thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
         )
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]
@@ -66,29 +73,40 @@ class DenoiseService:
         self._revision = weights_digest(model)
         self._engine.start()
 
-    def info(self) -> DenoiserInfo:
-        """Describe the loaded model."""
+    async def ready(self) -> DenoiserInfo:
+        """Describe the replica and its model."""
         return DenoiserInfo(self._replica, self._revision, self._engine.row_caps.as_dict())
 
-    def stats(self) -> EngineStats:
+    async def stats(self) -> EngineStats:
         """Return the engine's counters."""
         return self._engine.stats()
 
-    def check_health(self, stall_timeout_s: float) -> None:
+    def check_health(self) -> None:
         """Raise RuntimeError where the engine can no longer be relied on."""
-        self._engine.check_health(stall_timeout_s)
+        self._engine.check_health(self._config.stall_timeout_s)
 
     def stop(self) -> None:
-        """Stop the engine at the next step boundary."""
-        self._engine.stop()
+        """Stop the engine at the next step boundary; whatever is left fails as UNAVAILABLE."""
+        try:
+            self._engine.stop()
+        finally:
+            self._thread.stop()
 
     async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         """Run one image's denoising loop; leaving the iterator early aborts the image.
 
         Raises:
+            OutOfMemoryError: not even the image alone has room.
+            StageFailedError: a step failed with the image alone.
             UnavailableError: the replica is shutting down.
 
         """
+        with telling_failures("denoiser"):
+            async with aclosing(self._denoise(request)) as events:
+                async for event in events:
+                    yield event
+
+    async def _denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[ImageEvent] = asyncio.Queue()
 

@@ -18,6 +18,8 @@ class BatchKey:
     dtype: str
     conditioning: tuple[int, int, int]
     """Tokens and width of prompt_embeds, width of pooled_prompt_embeds."""
+    adapters: tuple[str, ...] = ()
+    """What the UNet's weights are changed by for these rows, in order."""
 
     @property
     def latent_pixels(self) -> int:
