@@ -8,6 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from ray import serve
 
+from leyden_server.address import ReservedAddress
 from leyden_server.config import GatewayConfig
 from leyden_server.gateway.leyden_v1 import image_generation, model_listing
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
@@ -48,7 +49,19 @@ class Gateway:
         address: str,
         entries: tuple[CatalogEntry, ...],
         request_log: Path,
+        address_sharer: str = "",
     ) -> None:
+        """Listen, and return once every model's stages are warmed up.
+
+        Where `address_sharer` is given, nobody holds the address for the server: the Gateways
+        of that name hold it together.
+
+        Raises:
+            AddressInUseError: somebody else has it.
+
+        """
+        if address_sharer:
+            self._held = ReservedAddress(config.host, config.port, address_sharer)
         self._config = config
         catalog = ModelCatalog(entries, config)
         log = RequestLog(request_log, config.request_log_max_bytes, config.request_log_backups)
