@@ -238,7 +238,7 @@ class VaeConfig(StageConfig):
 class RayConfig(StrictModel):
     """The Ray cluster that everything runs in."""
 
-    address: str = "local"
+    address: str = Field(default="local", pattern=r"^(local|auto|[^\s/]+:[0-9]{1,5})$")
     """`local` starts a Ray of its own and ends it with the server; `auto` or `host:port`
     joins one that runs on this machine. RAY_ADDRESS is not looked at."""
 

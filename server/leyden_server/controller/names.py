@@ -38,6 +38,12 @@ class Names:
         """Return the Serve application of the VAE that models of one base share."""
         return f"{self.instance}-vae-{_digest(base_key)}"
 
+    def section(self, application: str) -> str:
+        """Return the section of the settings that an application of ours is configured by."""
+        kind = application.removeprefix(f"{self.instance}-")
+        sections = ("gateway", "text_encoder", "denoiser", "vae")
+        return next(name for name in sections if kind.startswith(name.replace("_", "-")))
+
     def owns(self, name: str) -> bool:
         """Tell whether a name is one of this instance's."""
         return name.startswith(f"{self.instance}-")

@@ -1,11 +1,13 @@
 """The Gateway deployment: a GatewayServer in a Serve replica."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ray import serve
 
+from leyden_server.address import ReservedAddress
 from leyden_server.config import GatewayConfig
 from leyden_server.gateway.server import STOP_GRACE_S, GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
@@ -15,43 +17,53 @@ from leyden_server.stages.contract import ModelStages
 from leyden_server.stages.over_ray import StageApplications, StagesOverRay
 from leyden_server.stages.replica import replica_name
 
-__all__ = ["STOP_GRACE_S", "Gateway"]
+__all__ = ["STOP_GRACE_S", "Gateway", "GatewaySetup"]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySetup:
+    """What a Gateway is told by whoever deploys it."""
+
+    config: GatewayConfig
+    address: str
+    """To listen on, host:port."""
+    entries: tuple[CatalogEntry, ...]
+    """All models, the served ones first."""
+    request_log: Path
+    share: int
+    """Images that one replica of a denoiser is to hold of one Gateway."""
+    applications: Mapping[str, StageApplications] = field(default_factory=dict)
+    """Where the stages of each served model run, by its name."""
+    address_sharer: str = ""
+    """Where it is given, nobody holds the address for the server: the Gateways of that name hold
+    it together."""
 
 
 @serve.deployment(name="Gateway")
 class Gateway:
     """Serves gRPC from this process; Serve places, watches and drains it."""
 
-    async def __init__(
-        self,
-        config: GatewayConfig,
-        *,
-        address: str,
-        entries: Sequence[CatalogEntry],
-        applications: Mapping[str, StageApplications],
-        request_log: Path,
-        share: int,
-    ) -> None:
+    async def __init__(self, setup: GatewaySetup) -> None:
         """Listen, and return once every model's stages are warmed up.
 
-        Args:
-            config: of the Gateway.
-            address: to listen on, host:port.
-            entries: all models.
-            applications: of each served model, by its name.
-            request_log: file that requests are logged in.
-            share: images that one replica of a denoiser is to hold of this Gateway.
+        Raises:
+            AddressInUseError: somebody else has the address.
 
         """
+        config = setup.config
+        if setup.address_sharer:
+            self._held = ReservedAddress(config.host, config.port, setup.address_sharer)
         stages = StagesOverRay(config)
 
         def stages_of(model: ResolvedModel) -> ModelStages:
-            return stages.of(applications[model.name])
+            return stages.of(setup.applications[model.name])
 
-        catalog = ModelCatalog(entries, config, stages_of, share=share)
-        log = RequestLog(request_log, config.request_log_max_bytes, config.request_log_backups)
+        catalog = ModelCatalog(setup.entries, config, stages_of, share=setup.share)
+        log = RequestLog(
+            setup.request_log, config.request_log_max_bytes, config.request_log_backups
+        )
         self._server = GatewayServer(config, catalog, [log], replica=replica_name())
-        await self._server.start(address)
+        await self._server.start(setup.address)
         self._watching = asyncio.create_task(stages.watch())
         await self._server.load()
 

@@ -6,13 +6,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
+from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.errors import StartupError
+from leyden_server.generations.log_file import LogFollower
+from leyden_server.model_repository import ModelRepository
 
 __all__ = ["serve"]
 
@@ -28,20 +31,31 @@ def serve(args: argparse.Namespace) -> int:
         print(f"[{time.monotonic() - started:5.1f} s] {what}", file=sys.stderr, flush=True)
 
     try:
-        config = _config(args)
-        # After the options are known to be right: these imports take seconds.
-        report("importing Ray")
-        from leyden_server.controller.launcher import LeydenServer
-
         _interrupt_on_signals()
-        # Ray prints to stdout; there the ready line alone belongs.
-        with (
-            redirect_stdout(sys.stderr),
-            ExitStack() as afterwards,
-            LeydenServer(config, report) as server,
-        ):
-            _interrupt_on_signals()  # Ray has put its own handler in place of ours
-            afterwards.callback(_follow(server.request_log))
+        with ExitStack() as stack:
+            config = _config(args)
+            # What the options can be wrong in is said before Ray is imported, which takes seconds.
+            repository = ModelRepository(config.model_repository)
+            for name in config.models:
+                repository.resolve(name)
+            address = stack.enter_context(ReservedAddress(config.gateway.host, config.gateway.port))
+            report("importing Ray")
+            from leyden_server.controller.ray_environment import set_ray_environment
+
+            set_ray_environment()
+            from leyden_server.controller.launcher import LeydenServer
+
+            # Ray prints to stdout; there the ready line alone belongs.
+            stack.enter_context(redirect_stdout(sys.stderr))
+            server = stack.enter_context(
+                LeydenServer(
+                    config,
+                    report,
+                    follow=stack.enter_context(_Echo()).follow,
+                    repository=repository,
+                    address=address,
+                )
+            )
             report("ready")
             print(f"ready: grpc {server.address}", file=stdout, flush=True)
             _wait_for_signal()
@@ -91,24 +105,33 @@ def _interrupt_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _follow(path: Path) -> Callable[[], None]:
-    """Copy what is appended to `path` to stderr until the returned function is called."""
-    stop = threading.Event()
+class _Echo:
+    """Copies what is appended to the request log to stderr until it is left."""
 
-    def follow() -> None:
-        with path.open(encoding="utf-8") as log:
-            while True:
-                stopping = stop.wait(FOLLOW_PERIOD_S)
-                sys.stderr.write(log.read())
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def follow(self, path: Path) -> None:
+        """Begin with what comes now."""
+        follower = LogFollower(path)
+        self._thread = threading.Thread(
+            target=self._echo, args=(follower,), name="request-log", daemon=True
+        )
+        self._thread.start()
+
+    def _echo(self, follower: LogFollower) -> None:
+        with closing(follower):
+            stopping = False
+            while not stopping:
+                stopping = self._stop.wait(FOLLOW_PERIOD_S)
+                sys.stderr.write(follower.read())
                 sys.stderr.flush()
-                if stopping:
-                    return
-
-    thread = threading.Thread(target=follow, name="request-log", daemon=True)
-    thread.start()
-
-    def finish() -> None:
-        stop.set()
-        thread.join()
-
-    return finish
