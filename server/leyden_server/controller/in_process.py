@@ -41,11 +41,17 @@ class InProcessServer:
     """
 
     def __init__(
-        self, config: ServerConfig, report: Callable[[str], None] = lambda _: None
+        self,
+        config: ServerConfig,
+        report: Callable[[str], None] = lambda _: None,
+        *,
+        follow: Callable[[Path], None] = lambda _: None,
+        repository: ModelRepository | None = None,
+        address: ReservedAddress | None = None,
     ) -> None:
         """Check the config and the models; nothing is started yet.
 
-        `report` is told, in a few words, what takes time now.
+        The arguments are those of LeydenServer.
 
         Raises:
             StartupError: a model or the repository is wrong.
@@ -53,7 +59,11 @@ class InProcessServer:
         """
         self._config = config.replace(gateway={"replicas": 1})
         self._report = report
-        self._entries = build_catalog(config, ModelRepository(config.model_repository))
+        self._follow = follow
+        self._reserved = address
+        self._entries = build_catalog(
+            config, repository or ModelRepository(config.model_repository)
+        )
         self._stack = ExitStack()
         self._ended = threading.Event()
         self.defect = ""
@@ -70,14 +80,15 @@ class InProcessServer:
         """
         with ExitStack() as stack:
             gateway = self._config.gateway
-            address = stack.enter_context(ReservedAddress(gateway.host, gateway.port))
+            address = self._reserved or stack.enter_context(
+                ReservedAddress(gateway.host, gateway.port)
+            )
             self.address = str(address)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="leyden-"))
             self.request_log = Path(folder) / "requests.jsonl"
-            self.request_log.touch()
+            self._follow(self.request_log)
             loop = stack.enter_context(_LoopThread())
-            models = ", ".join(self._config.models)
-            self._report(f"loading and warming up {models}")
+            self._report(f"loading and warming up {', '.join(self._config.models)}")
             server = _Server(self._config, self._entries, self.request_log)
             stack.callback(loop.run, server.stop)
             loop.run(partial(server.start, self.address))
@@ -135,6 +146,7 @@ class _Server:
         )
         self._gateway = GatewayServer(config.gateway, catalog, [self._log], replica="gateway")
         await self._gateway.start(address)
+        await asyncio.to_thread(_quiet)
         # One after another: the libraries that load models change process-wide state meanwhile.
         for stage in self._stages:
             await stage.load()
@@ -182,6 +194,12 @@ class _Server:
             self._denoisers.setdefault(unet, DenoiserInProcess(unet, load_unet)),
             self._vaes.setdefault(vae, VaeInProcess(vae, load_vae)),
         )
+
+
+def _quiet() -> None:
+    from leyden_server.accelerator.quiet import quiet_libraries
+
+    quiet_libraries()
 
 
 class _LoopThread:

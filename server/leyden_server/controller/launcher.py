@@ -3,6 +3,7 @@
 What is deployed `applications` says; this is its client in the foreground.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -78,6 +79,8 @@ class LeydenServer:
         self._at_once = True  # until it is ready there is nothing to drain
         self.address = ""
         self.request_log = Path()
+        self.defect = ""
+        """Empty: what fails here, Serve replaces."""
 
     def __enter__(self) -> Self:
         """Return when the first request would succeed.
@@ -100,6 +103,10 @@ class LeydenServer:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def wait(self) -> None:
+        """Wait for ever, which a signal ends."""
+        threading.Event().wait()
 
     def _start(self, stack: ExitStack) -> None:
         gateway = self._config.gateway

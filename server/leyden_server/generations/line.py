@@ -16,7 +16,7 @@ from leyden_server.generations.pace import smoothed, starts_s
 from leyden_server.service_order import ServiceKey, ServiceOrder
 from leyden_server.stages.contract import EngineLoad
 
-__all__ = ["Line", "LineLimits", "Place"]
+__all__ = ["OVERCOMMIT", "Line", "LineLimits", "Place"]
 
 UNKNOWN_WAIT_S = 1.0
 """When to come back, where no generation has shown its pace yet."""
