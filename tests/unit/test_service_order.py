@@ -54,6 +54,12 @@ def test_waiting_raises_the_priority(priority: int, waited_s: float, expected: i
     assert expected in PRIORITIES
 
 
+@pytest.mark.parametrize("priority", [0, 10, -1])
+def test_a_priority_that_there_is_not_is_refused(priority: int) -> None:
+    with pytest.raises(ValueError, match=f"priority: 1 to 9; got {priority}"):
+        TravellingOrder(priority).arrived()
+
+
 def test_an_order_travels_by_ages_and_arrives_by_the_other_clock() -> None:
     now_s = time.monotonic()
     sent = ServiceOrder(3, now_s - 20, now_s + 30)
