@@ -265,6 +265,11 @@ class ServerConfig(StrictModel):
     model_repository: tuple[Path, ...] = ()
     """Folders with further model entries, beside those that Leyden ships."""
 
+    in_process: bool = False
+    """Whether the Gateway and the stages all run in one process, without Ray: one replica of
+    each, a thread a stage. For one GPU, small machines and tests; what the config says of
+    replicas, num_cpus, num_gpus and ray is not looked at then."""
+
     gateway: GatewayConfig = GatewayConfig()
     """The gRPC front."""
 

@@ -5,9 +5,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from checks.stubs import ROOT, stale_stubs, write_stubs
+from google.rpc import status_pb2
 
 BUF = Path(sys.executable).parent / "buf"
 LINT = ("lint",)
@@ -26,6 +29,17 @@ def protos(tmp_path: Path) -> Path:
 def stubs(tmp_path: Path) -> Path:
     shutil.copytree(STUBS / "leyden", tmp_path / "stubs" / "leyden")
     return tmp_path / "stubs"
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, dict[str, Any]]:
+    """The plugins of buf.gen.yaml, those that stand in comments too, by what they make."""
+    text = (ROOT / "protos" / "buf.gen.yaml").read_text(encoding="utf-8")
+    head, plugins = text.split("plugins:\n")
+    assert yaml.safe_load(head) == {"version": "v2", "clean": True}
+    lines = [re.sub(r"^# (?=- |  )", "  ", line) for line in plugins.splitlines()]
+    found: list[dict[str, Any]] = yaml.safe_load("\n".join(lines))
+    return {str(p.get("local") or p["protoc_builtin"]): p for p in found}
 
 
 def buf(protos: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +85,63 @@ def test_breaking_allows_a_new_field(protos: Path) -> None:
 
     assert buf(protos, *BREAKING).returncode == 0
     assert buf(protos, *LINT).returncode == 0
+
+
+def test_given_protocols_are_guarded_and_not_linted(protos: Path) -> None:
+    status = protos / "google" / "rpc" / "status.proto"
+    text = status.read_text(encoding="utf-8")
+    status.write_text(text.replace("string message = 2", "string message = 9"), encoding="utf-8")
+
+    assert buf(protos, *LINT).returncode == 0
+    result = buf(protos, *BREAKING)
+    assert result.returncode != 0
+    assert 'field "2" with name "message"' in result.stdout
+
+
+def test_the_error_details_are_googles(tmp_path: Path) -> None:
+    """Clients unpack by them what the server packs by the published package."""
+    files = [f"google/rpc/{name}.proto" for name in ("code", "error_details", "status")]
+    published = Path(status_pb2.__file__).parents[2]
+    compiled: list[bytes] = []
+    for folder in (ROOT / "protos", published):
+        out = tmp_path / f"{len(compiled)}.binpb"
+        command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"-o{out}", *files]
+        subprocess.run(command, check=True)
+        compiled.append(out.read_bytes())
+
+    assert compiled[0] == compiled[1]
+
+
+def test_each_language_has_its_plugins(template: dict[str, dict[str, Any]]) -> None:
+    assert list(template) == [
+        *("protoc-gen-go", "protoc-gen-go-grpc"),
+        "protoc-gen-es",
+        *("java", "protoc-gen-grpc-java"),
+        *("cpp", "grpc_cpp_plugin"),
+    ]
+    for plugin in template.values():
+        assert plugin["out"].startswith("gen/"), plugin
+
+
+def test_buf_takes_each_languages_plugins(
+    protos: Path, template: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Where nothing is on the PATH, buf asks for the very program that the block names."""
+    own = protos / "own.yaml"
+    for name, plugin in template.items():
+        own.write_text(yaml.safe_dump({"version": "v2", "plugins": [plugin]}), encoding="utf-8")
+
+        result = subprocess.run(
+            [BUF, "generate", "--path", "leyden", "--template", own.name],
+            cwd=protos,
+            env={"PATH": str(tmp_path / "empty"), "HOME": str(tmp_path)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+        program = "protoc" if "protoc_builtin" in plugin else plugin["local"]
+        assert f'"{program}": executable file not found' in result.stderr, (name, result.stderr)
 
 
 def test_lint_notices_a_field_without_a_comment(protos: Path) -> None:

@@ -16,6 +16,7 @@ from ray.serve.schema import LoggingConfig
 
 from leyden_server.address import written_address
 from leyden_server.config import ServerConfig, StageConfig
+from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import (
     gateway_options,
@@ -24,11 +25,11 @@ from leyden_server.controller.options import (
     stage_options,
 )
 from leyden_server.denoiser.deployment import Denoiser
-from leyden_server.errors import ConfigError, ModelRepositoryError, StartupError
-from leyden_server.gateway.deployment import Gateway
-from leyden_server.generations.catalog import CatalogEntry, StageApplications
+from leyden_server.errors import ConfigError, StartupError
+from leyden_server.gateway.deployment import Gateway, GatewaySetup
+from leyden_server.generations.catalog import CatalogEntry
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages.over_ray import SERVE_ENVIRONMENT
+from leyden_server.stages.over_ray import SERVE_ENVIRONMENT, StageApplications
 from leyden_server.strict_model import StrictModel
 from leyden_server.text_encoder.deployment import TextEncoder
 from leyden_server.vae.deployment import Vae
@@ -36,7 +37,6 @@ from leyden_server.vae.deployment import Vae
 __all__ = [
     "AppArgs",
     "build_app",
-    "build_catalog",
     "build_targets",
     "request_log_path",
     "serve_config",
@@ -74,20 +74,6 @@ class _Wished:
             options["ray_actor_options"] = actor
         application: Application = self.deployment.options(**options).bind(*self.arguments)
         return application
-
-
-def build_catalog(config: ServerConfig, repository: ModelRepository) -> tuple[CatalogEntry, ...]:
-    """Describe every model of the repository, the served ones first and in order.
-
-    Raises:
-        ModelRepositoryError: a model that is to be loaded does not exist or is incomplete.
-
-    """
-    served = [_served_entry(repository.resolve(name), config) for name in config.models]
-    others = [
-        _other_entry(repository, name) for name in repository.names if name not in config.models
-    ]
-    return (*served, *others)
 
 
 def build_targets(
@@ -195,7 +181,17 @@ def _wished(
         Gateway,
         gateway_options(config.gateway),
         config.gateway.replicas,
-        (config.gateway, address, catalog, request_log_path(config), sharer),
+        (
+            GatewaySetup(
+                config=config.gateway,
+                address=address,
+                entries=catalog,
+                request_log=request_log_path(config),
+                share=max(1, config.denoiser.max_ongoing_requests // config.gateway.replicas),
+                applications={m.name: _applications_of(config, m) for m in _served(catalog)},
+                address_sharer=sharer,
+            ),
+        ),
     )
     return [*wished, gateway]
 
@@ -220,16 +216,19 @@ def _stages(
 ) -> dict[str, tuple[Any, StageConfig, ResolvedModel]]:
     """Return each stage application once, by its name: its deployment, settings and model."""
     stages: dict[str, tuple[Any, StageConfig, ResolvedModel]] = {}
-    for entry in catalog:
-        names, model = entry.applications, entry.model
-        if names is not None and model is not None:
-            stages.setdefault(names.text_encoder, (TextEncoder, config.text_encoder, model))
-            stages.setdefault(names.denoiser, (Denoiser, config.denoiser, model))
-            stages.setdefault(names.vae, (Vae, config.vae, model))
+    for model in _served(catalog):
+        names = _applications_of(config, model)
+        stages.setdefault(names.text_encoder, (TextEncoder, config.text_encoder, model))
+        stages.setdefault(names.denoiser, (Denoiser, config.denoiser, model))
+        stages.setdefault(names.vae, (Vae, config.vae, model))
     return stages
 
 
-def _served_entry(model: ResolvedModel, config: ServerConfig) -> CatalogEntry:
+def _served(catalog: tuple[CatalogEntry, ...]) -> list[ResolvedModel]:
+    return [entry.model for entry in catalog if entry.is_served and entry.model is not None]
+
+
+def _applications_of(config: ServerConfig, model: ResolvedModel) -> StageApplications:
     names = Names(config.ray.instance)
     stages = {
         names.text_encoder(model.base_key): config.text_encoder,
@@ -237,30 +236,13 @@ def _served_entry(model: ResolvedModel, config: ServerConfig) -> CatalogEntry:
         names.vae(model.base_key): config.vae,
     }
     text_encoder, denoiser, vae = stages
-    return CatalogEntry(
-        name=model.name,
-        description=model.description,
-        license=model.license,
-        model=model,
-        applications=StageApplications(
-            text_encoder=text_encoder,
-            denoiser=denoiser,
-            vae=vae,
-            rest_after_s={
-                name: stage.downscale_to_zero_delay_s
-                for name, stage in stages.items()
-                if stage.min_replicas == 0
-            },
-        ),
-        unavailable_reason="",
+    return StageApplications(
+        text_encoder=text_encoder,
+        denoiser=denoiser,
+        vae=vae,
+        rest_after_s={
+            name: stage.downscale_to_zero_delay_s
+            for name, stage in stages.items()
+            if stage.min_replicas == 0
+        },
     )
-
-
-def _other_entry(repository: ModelRepository, name: str) -> CatalogEntry:
-    item = repository.items.get(name)
-    description, license_ = (item.entry.description, item.entry.license) if item else ("", "")
-    try:
-        model, reason = repository.resolve(name), f"start the server with --model {name}"
-    except ModelRepositoryError as error:
-        model, reason = None, repository.for_clients(error)
-    return CatalogEntry(name, description, license_, model, None, reason)

@@ -4,6 +4,7 @@ What is deployed `applications` says; this is its client in the foreground.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,11 +21,11 @@ from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.controller.applications import (
     QUIET,
-    build_catalog,
     build_targets,
     request_log_path,
 )
 from leyden_server.controller.directory import NAMESPACE
+from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import GATEWAY_STOP_S
 from leyden_server.controller.ray_start import start_ray
@@ -80,6 +81,8 @@ class LeydenServer:
         self._at_once = True  # until it is ready there is nothing to drain
         self.address = ""
         self.request_log = Path()
+        self.defect = ""
+        """Empty: what fails here, Serve replaces."""
 
     def __enter__(self) -> Self:
         """Return when the first request would succeed.
@@ -102,6 +105,10 @@ class LeydenServer:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def wait(self) -> None:
+        """Wait for ever, which a signal ends."""
+        threading.Event().wait()
 
     def _start(self, stack: ExitStack) -> None:
         gateway = self._config.gateway

@@ -7,6 +7,7 @@ from ray.serve.config import AutoscalingConfig
 
 from leyden_server.config import GatewayConfig, StageConfig
 from leyden_server.gateway.deployment import STOP_GRACE_S
+from leyden_server.generations.line import OVERCOMMIT
 
 __all__ = ["GATEWAY_STOP_S", "gateway_options", "gpu_share", "initial_replicas", "stage_options"]
 
@@ -49,7 +50,8 @@ def stage_options(stage: StageConfig, default_gpus: float) -> dict[str, Any]:
     num_gpus = default_gpus if stage.num_gpus is None else stage.num_gpus
     options: dict[str, Any] = {
         "ray_actor_options": {"num_cpus": stage.num_cpus, "num_gpus": num_gpus},
-        "max_ongoing_requests": stage.max_ongoing_requests,
+        # Whom a replica gets, and when, is for the Gateways' lines to say, not for Serve's router.
+        "max_ongoing_requests": OVERCOMMIT * stage.max_ongoing_requests,
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "graceful_shutdown_timeout_s": stage.shutdown_timeout_s,
         "graceful_shutdown_wait_loop_s": 0.1,

@@ -6,8 +6,9 @@ no `model.yaml` at all.
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from leyden_server.model_repository.known_words import words_in
 from leyden_server.model_repository.sources import FileSource, FolderSource, LoraSource
 from leyden_server.sampling import SolverName
 from leyden_server.strict_model import StrictModel
@@ -152,3 +153,20 @@ class ModelEntry(StrictModel):
 
     preview: PreviewFactors | None = None
     """Without it the model sends no previews."""
+
+    known_words: tuple[str, ...] | None = None
+    """The words that the model knows, in lower case, where it was trained on few: a prompt
+    without any of them gets a warning. Not set: those of the `model.yaml` of a local base,
+    whose text encoders read the prompt. Empty: no limit."""
+
+    @field_validator("known_words")
+    @classmethod
+    def _words_as_prompts_have_them(
+        cls, known_words: tuple[str, ...] | None
+    ) -> tuple[str, ...] | None:
+        wrong = [word for word in known_words or () if words_in(word) != [word]]
+        if wrong:
+            raise ValueError(
+                f"single words in lower case, of letters and digits alone; not {', '.join(wrong)}"
+            )
+        return known_words

@@ -7,7 +7,10 @@ from leyden_server.model_repository.entry import ModelEntry
 from leyden_server.model_repository.needed_files import PARTS, NeededFiles
 from leyden_server.model_repository.sources import FileSource
 
-__all__ = ["SHIPPED_MODELS", "RepositoryItem"]
+__all__ = ["MODEL_FILE", "SHIPPED_MODELS", "RepositoryItem"]
+
+MODEL_FILE = "model.yaml"
+"""What an entry's file is called, in its folder."""
 
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 

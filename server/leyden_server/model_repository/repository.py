@@ -7,14 +7,13 @@ from pathlib import Path
 
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.entry import ModelEntry
-from leyden_server.model_repository.item import SHIPPED_MODELS, RepositoryItem
+from leyden_server.model_repository.item import MODEL_FILE, SHIPPED_MODELS, RepositoryItem
 from leyden_server.model_repository.paths import without_folders
 from leyden_server.model_repository.resolve import resolve
 from leyden_server.model_repository.resolved import ResolvedModel
 
 __all__ = ["SHIPPED_MODELS", "BrokenItem", "ModelRepository", "RepositoryItem"]
 
-MODEL_FILE = "model.yaml"
 INDEX_FILE = "model_index.json"
 
 

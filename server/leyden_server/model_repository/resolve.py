@@ -6,7 +6,7 @@ from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.diffusers_folder import DiffusersFolder, files_in
 from leyden_server.model_repository.entry import ModelEntry, SolverName
 from leyden_server.model_repository.hub_cache import cached_file, cached_folder
-from leyden_server.model_repository.item import RepositoryItem
+from leyden_server.model_repository.item import MODEL_FILE, RepositoryItem
 from leyden_server.model_repository.resolved import FusedLora, ResolvedModel
 from leyden_server.model_repository.single_file import check_single_file
 from leyden_server.model_repository.sources import FileSource
@@ -96,6 +96,7 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
             base.model_index.get("force_zeros_for_empty_prompt", True)
         ),
         preview=entry.preview,
+        known_words=_known_words(item),
     )
     _check_sizes(model)
     _check_preview(model)
@@ -161,6 +162,16 @@ def _scheduler_config(base: DiffusersFolder, entry: ModelEntry) -> dict[str, obj
         "prediction_type": entry.noise_schedule.prediction_type,
     }
     return {**base.scheduler, **{k: v for k, v in overrides.items() if v is not None}}
+
+
+def _known_words(item: RepositoryItem) -> tuple[str, ...]:
+    """Return the entry's own words, else those of its base: the base's text encoders read."""
+    words, base = item.entry.known_words, item.entry.base
+    if words is None and base.path:
+        base_entry = (item.folder / base.path).resolve() / MODEL_FILE
+        if base_entry.is_file():
+            words = ModelEntry.from_yaml(base_entry, ModelRepositoryError).known_words
+    return tuple(sorted(set(words or ())))
 
 
 def _solver_of(base: DiffusersFolder) -> SolverName:

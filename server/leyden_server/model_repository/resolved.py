@@ -58,6 +58,8 @@ class ResolvedModel:
     zeroes_empty_negative_prompt: bool
     """`force_zeros_for_empty_prompt`: an empty negative prompt is zeros, not encoded."""
     preview: PreviewFactors | None
+    known_words: tuple[str, ...]
+    """The words that it knows, in alphabetical order; empty where they are not limited."""
 
     @property
     def unet_weight_files(self) -> tuple[Path, ...]:
