@@ -2,7 +2,7 @@
 
     leyden serve --model leyden-tiny-base
     python docs/recording.py docs/images/generate.gif -- leyden generate \
-        "A beautiful sunset over mountains, cinematic lighting" --seed 1 -o sunset.png
+        "A beautiful sunset over mountains, cinematic lighting" --seed 1 -o out.png
 
 The command runs on a pty of its own; pyte keeps the screen, and Pillow draws it. Nothing is left
 out or slowed down; the prompt line before it is typed by this script.
