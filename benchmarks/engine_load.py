@@ -19,6 +19,8 @@ from leyden_server.denoiser.service import DenoiseService
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 from leyden_server.stages.contract import Denoised, DenoiseRequest, EncodedPrompt, StepDone
 
 __all__ = ["POLICIES", "EngineUnderLoad", "Loop", "mixed_steps", "unet_seconds_by_rows"]
@@ -52,8 +54,8 @@ class Loop:
 class EngineUnderLoad:
     """A loaded engine; a context manager for as long as its thread runs.
 
-    It is the Denoiser deployment's own service, reached into for one thing: its batching
-    policy is exchanged.
+    It is the Denoiser deployment's own service, reached into for its row cap and to
+    exchange its batching policy.
     """
 
     def __init__(self, model: ResolvedModel, *, width_px: int, height_px: int) -> None:
@@ -68,15 +70,10 @@ class EngineUnderLoad:
         self._request = DenoiseRequest(
             request_id="benchmark",
             image_index=0,
-            seed=0,
-            width_px=width_px,
-            height_px=height_px,
-            num_inference_steps=4,
-            guidance_scale=0.0,
-            solver=model.solvers[0],
+            sampling=Sampling(0, width_px, height_px, 4, 0.0, model.solvers[0]),
             prompt=self._random_prompt(),
             negative_prompt=None,
-            timeout_s=None,
+            order=TravellingOrder(),
             preview=None,
         )
 
@@ -94,7 +91,7 @@ class EngineUnderLoad:
     @property
     def row_cap(self) -> int:
         """Rows up to which a batch pays, as the engine's warm-up measured it."""
-        (cap,) = self._service.info().batch_row_caps.values()
+        (cap,) = self._service._engine.row_caps.as_dict().values()
         return cap
 
     def use(self, policy: Policy) -> None:
@@ -129,7 +126,10 @@ class EngineUnderLoad:
         return await asyncio.gather(*tasks)
 
     async def _loop(self, started_s: float, due_s: float, steps: int) -> Loop:
-        request = dataclasses.replace(self._request, num_inference_steps=steps)
+        request = dataclasses.replace(
+            self._request,
+            sampling=dataclasses.replace(self._request.sampling, num_inference_steps=steps),
+        )
         rows = []
         async for event in self._service.denoise(request):
             match event:

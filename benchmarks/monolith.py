@@ -22,6 +22,8 @@ from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import ServerConfig
 from leyden_server.model_repository import ModelRepository
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 from leyden_server.stages.contract import (
     DecodeRequest,
     Denoised,
@@ -77,7 +79,7 @@ class Monolith(pb_grpc.ImageGenerationServiceServicer):
         bill = pb.Bill(images=[pb.ImageBill()])
         image_bill = bill.images[0]
         yield pb.GenerateImageResponse(queued=pb.Queued())
-        prompt = await stages.encode(request.prompt)
+        prompt = await stages.text_encoder.encode(request.prompt)
         encode_s = time.monotonic() - accepted_s
         bill.text_encode_duration.CopyFrom(_duration(encode_s))
         yield pb.GenerateImageResponse(text_encoded=pb.TextEncoded(token_count=prompt.token_count))
@@ -97,8 +99,14 @@ class Monolith(pb_grpc.ImageGenerationServiceServicer):
                 case Denoised():
                     latents = item.latents
         assert latents is not None
-        image = await stages.decode(
-            DecodeRequest(latents, "PNG", 100, {"prompt": request.prompt, "seed": request.seed})
+        image = await stages.vae.decode(
+            DecodeRequest(
+                latents,
+                "PNG",
+                100,
+                {"prompt": request.prompt, "seed": request.seed},
+                TravellingOrder(),
+            )
         )
         image_bill.vae_decode_duration.CopyFrom(_duration(image.vae_decode_s))
         image_bill.image_encode_duration.CopyFrom(_duration(image.image_encode_s))
@@ -131,15 +139,12 @@ class Monolith(pb_grpc.ImageGenerationServiceServicer):
         return DenoiseRequest(
             request_id=request.request_id,
             image_index=0,
-            seed=request.seed,
-            width_px=model.width_px,
-            height_px=model.height_px,
-            num_inference_steps=steps,
-            guidance_scale=0.0,
-            solver=model.solvers[0],
+            sampling=Sampling(
+                request.seed, model.width_px, model.height_px, steps, 0.0, model.solvers[0]
+            ),
             prompt=prompt,
             negative_prompt=None,
-            timeout_s=None,
+            order=TravellingOrder(),
             preview=None,
         )
 

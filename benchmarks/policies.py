@@ -9,18 +9,18 @@ Scheduled = tuple[list[RequestState], list[RequestState]]
 
 
 class OneAtATime(StepScheduler[RequestState]):
-    """Runs one image from its first step to its last, then the next, in order of urgency.
+    """Runs one image from its first step to its last, then the next, in the order of service.
 
     What `StableDiffusionXLPipeline` behind a lock does, and a server with a batch of one.
     """
 
-    def schedule(self) -> Scheduled:
-        """Return the running image; where none runs, the most urgent one that waits."""
+    def schedule(self, now_s: float) -> Scheduled:
+        """Return the running image; where none runs, the first of those that wait."""
         if self._running:
             return [*self._running], []
         if not self._waiting:
             return [], []
-        return self._admit([min(self._waiting, key=lambda image: image.urgency)])
+        return self._admit([min(self._waiting, key=lambda image: image.order.key(now_s))])
 
     def _admit(self, images: list[RequestState]) -> Scheduled:
         for image in images:
@@ -36,11 +36,11 @@ class WholeRequestBatching(OneAtATime):
     steps, so the images of a batch do; the batch has as many rows as pay, as step batching's.
     """
 
-    def schedule(self) -> Scheduled:
-        """Return the batch that runs; where none does, the most urgent image and its like."""
+    def schedule(self, now_s: float) -> Scheduled:
+        """Return the batch that runs; where none does, the first that waits and its like."""
         if self._running or not self._waiting:
-            return super().schedule()
-        leader, *others = sorted(self._waiting, key=lambda image: image.urgency)
+            return super().schedule(now_s)
+        leader, *others = sorted(self._waiting, key=lambda image: image.order.key(now_s))
         batch, rows = [leader], leader.rows
         cap = self._row_cap(leader.batch_key)
         for image in others:
@@ -53,5 +53,5 @@ class WholeRequestBatching(OneAtATime):
 def _alike(image: RequestState, other: RequestState) -> bool:
     return (
         image.batch_key == other.batch_key
-        and image.num_inference_steps == other.num_inference_steps
+        and image.sampling.num_inference_steps == other.sampling.num_inference_steps
     )

@@ -20,6 +20,8 @@ from leyden_server.denoiser.noise_schedule import NoiseSchedule
 from leyden_server.denoiser.request_state import Finished, ImageEvent, RequestState, Stepped
 from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.denoiser.unet_runner import UNetRunner
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 
 __all__ = ["Images", "Steps", "TimedRunner", "denoise_alone", "keep_full"]
 
@@ -101,15 +103,20 @@ class Images:
                 dtype=str(self.dtype),
                 conditioning=(TOKENS, width, pooled_width),
             ),
+            sampling=Sampling(
+                seed=seed,
+                width_px=self.size_px,
+                height_px=self.size_px,
+                num_inference_steps=len(self.schedule.timesteps),
+                guidance_scale=0.0,
+                solver="euler",
+            ),
+            order=TravellingOrder().arrived(),
             schedule=self.schedule,
-            solver="euler",
-            guidance_scale=0.0,
             generator=prompt,
             prompt_embeds=torch.randn(1, TOKENS, width, generator=prompt),
             pooled_prompt_embeds=torch.randn(1, pooled_width, generator=prompt),
             add_time_ids=torch.tensor([self.size_px, self.size_px, 0, 0] + [self.size_px] * 2),
-            arrival_s=time.monotonic(),
-            deadline_s=None,
             preview_every_steps=None,
             emit=lambda event: events.put(Emitted(image, event, time.perf_counter())),
             latents=latents,
@@ -179,7 +186,7 @@ def keep_full(
 
     def submit(number: int) -> None:
         image = images.request_state(number, events, seed=number % seeds)
-        image.step_index = number % image.num_inference_steps if number < rows else 0
+        image.step_index = number % image.steps_left if number < rows else 0
         engine.submit(image)
 
     numbers = count()

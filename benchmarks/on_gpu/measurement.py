@@ -24,10 +24,10 @@ from benchmarks.on_gpu.other_stages import (
 )
 from benchmarks.on_gpu.published import published_dicts
 from benchmarks.on_gpu.run import Row, Run
+from leyden_server.accelerator import compiler
 from leyden_server.accelerator.device import torch_threads
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
-from leyden_server.stages import compiler
 
 __all__ = ["count", "measure"]
 

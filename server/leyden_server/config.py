@@ -33,7 +33,7 @@ EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
 class GatewayConfig(StrictModel):
     """The gRPC front: validates, admits, drives the stages."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", pattern=r"^[^\s/]+$")
     """Address to listen on. 0.0.0.0 or [::] opens the server to the network; it has
     no authentication of its own yet."""
 
@@ -106,6 +106,12 @@ class GatewayConfig(StrictModel):
     stage_start_timeout_s: float = Field(default=600.0, gt=0)
     """A stage without a running replica, at rest or after a death, gets this many seconds
     to start one; then it is UNAVAILABLE to those who wait."""
+
+    request_log_max_bytes: int = Field(default=32 * 2**20, ge=4096)
+    """Size in bytes at which the request log is moved aside and begun anew."""
+
+    request_log_backups: int = Field(default=3, ge=0, le=1000)
+    """How many logs that were moved aside are kept, the newest as `.1`; 0 keeps none."""
 
     @model_validator(mode="after")
     def _a_whole_request_may_wait(self) -> Self:
@@ -232,9 +238,13 @@ class VaeConfig(StageConfig):
 class RayConfig(StrictModel):
     """The Ray cluster that everything runs in."""
 
-    address: str = "local"
+    address: str = Field(default="local", pattern=r"^(local|auto|[^\s/]+:[0-9]{1,5})$")
     """`local` starts a Ray of its own and ends it with the server; `auto` or `host:port`
     joins one that runs on this machine. RAY_ADDRESS is not looked at."""
+
+    instance: str = Field(default="leyden", pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    """What the names of everything in Ray begin with: lower-case letters, digits and _. Two
+    servers in one Ray need two."""
 
     num_cpus: int | None = Field(default=None, ge=1)
     """CPUs of a Ray of our own; not set: all of the machine."""
@@ -254,6 +264,11 @@ class ServerConfig(StrictModel):
 
     model_repository: tuple[Path, ...] = ()
     """Folders with further model entries, beside those that Leyden ships."""
+
+    in_process: bool = False
+    """Whether the Gateway and the stages all run in one process, without Ray: one replica of
+    each, a thread a stage. For one GPU, small machines and tests; what the config says of
+    replicas, num_cpus, num_gpus and ray is not looked at then."""
 
     gateway: GatewayConfig = GatewayConfig()
     """The gRPC front."""

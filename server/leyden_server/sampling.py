@@ -1,6 +1,6 @@
 """What decides an image beside its prompt: the one list of these fields, carried whole."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 __all__ = ["Sampling", "SolverName"]
@@ -33,3 +33,7 @@ class Sampling:
     def of_image(self, index: int) -> "Sampling":
         """Return that of a request's image `index`: its seed is `index` further."""
         return replace(self, seed=self.seed + index)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields by their names, as files and logs carry them."""
+        return asdict(self)

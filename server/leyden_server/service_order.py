@@ -7,12 +7,21 @@ neither knows the other. Nothing else sorts images.
 import time
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_PRIORITY", "PATIENCE_S", "ServiceKey", "ServiceOrder", "TravellingOrder"]
+__all__ = [
+    "DEFAULT_PRIORITY",
+    "PATIENCE_S",
+    "PRIORITIES",
+    "ServiceKey",
+    "ServiceOrder",
+    "TravellingOrder",
+]
 
 ServiceKey = tuple[int, float, float]
 
+PRIORITIES = range(1, 10)
+"""1 is first."""
+
 DEFAULT_PRIORITY = 5
-"""Of 1 (first) to 9."""
 
 PATIENCE_S = 60.0
 """A request without a deadline is as urgent as one that is due so many seconds after it came,
@@ -23,9 +32,9 @@ and so many seconds of waiting raise the priority by one: nothing is passed over
 class TravellingOrder:
     """A ServiceOrder on its way to another process, whose clock is another: ages, not times."""
 
-    priority: int
-    waited_s: float
-    deadline_in_s: float | None
+    priority: int = DEFAULT_PRIORITY
+    waited_s: float = 0.0
+    deadline_in_s: float | None = None
 
     def arrived(self) -> "ServiceOrder":
         """Return the order by this process's monotonic clock."""
@@ -46,10 +55,14 @@ class ServiceOrder:
 
     def key(self, now_s: float) -> ServiceKey:
         """Return what the requests are sorted by at `now_s`, the smallest first."""
-        raised = int((now_s - self.arrival_s) // PATIENCE_S)
         patience_s = self.arrival_s + PATIENCE_S
         due_s = patience_s if self.deadline_s is None else min(self.deadline_s, patience_s)
-        return max(1, self.priority - max(0, raised)), due_s, self.arrival_s
+        return self.priority_at(now_s), due_s, self.arrival_s
+
+    def priority_at(self, now_s: float) -> int:
+        """Return the priority that it has risen to at `now_s`."""
+        raised = int((now_s - self.arrival_s) // PATIENCE_S)
+        return max(PRIORITIES[0], self.priority - max(0, raised))
 
     def travelling(self) -> TravellingOrder:
         """Return it as another process can read it."""

@@ -8,6 +8,8 @@ from benchmarks.policies import OneAtATime, WholeRequestBatching
 
 from leyden_server.denoiser.request_state import RequestState
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import DEFAULT_PRIORITY, ServiceOrder
 
 
 def key(side: int = 8) -> BatchKey:
@@ -19,10 +21,18 @@ class Image:
     """What the policies look at of an image."""
 
     name: str
-    urgency: float
+    due_s: float
     num_inference_steps: int = 4
     rows: int = 1
     batch_key: BatchKey = field(default_factory=key)
+
+    @property
+    def order(self) -> ServiceOrder:
+        return ServiceOrder(DEFAULT_PRIORITY, 0.0, self.due_s)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(0, 64, 64, self.num_inference_steps, 0.0, "euler")
 
 
 def add(scheduler: StepScheduler[RequestState], *images: Image) -> None:
@@ -39,10 +49,10 @@ def run_steps(scheduler: StepScheduler[RequestState], steps: int) -> list[list[s
     left: dict[int, int] = {}
     shared = []
     for _ in range(steps):
-        batch, admitted = scheduler.schedule()
+        batch, admitted = scheduler.schedule(0.0)
         assert {id(image) for image in admitted} == {id(i) for i in batch} - set(left)
         for image in batch:
-            left[id(image)] = left.get(id(image), image.num_inference_steps) - 1
+            left[id(image)] = left.get(id(image), image.sampling.num_inference_steps) - 1
             if left[id(image)] == 0:
                 scheduler.remove(image)
         shared.append(names(batch))
@@ -52,12 +62,12 @@ def run_steps(scheduler: StepScheduler[RequestState], steps: int) -> list[list[s
 def test_one_at_a_time_ends_what_it_began() -> None:
     scheduler = OneAtATime(lambda _: 8)
     add(scheduler, Image("late", 2.0), Image("early", 1.0))
-    batch, admitted = scheduler.schedule()
+    batch, admitted = scheduler.schedule(0.0)
     assert names(batch) == names(admitted) == ["early"]
     add(scheduler, Image("urgent", 0.0))
-    batch, admitted = scheduler.schedule()
+    batch, admitted = scheduler.schedule(0.0)
     assert (names(batch), admitted) == (["early"], [])
-    assert (scheduler.running, scheduler.waiting) == (1, 2)
+    assert (len(scheduler.running), len(scheduler.waiting)) == (1, 2)
 
 
 def test_one_at_a_time_takes_the_most_urgent_next() -> None:
@@ -69,14 +79,14 @@ def test_one_at_a_time_takes_the_most_urgent_next() -> None:
 def test_whole_requests_wait_for_the_batch_that_runs() -> None:
     scheduler = WholeRequestBatching(lambda _: 8)
     add(scheduler, Image("a", 1.0, 2), Image("b", 2.0, 2))
-    batch, admitted = scheduler.schedule()
+    batch, admitted = scheduler.schedule(0.0)
     assert names(batch) == names(admitted) == ["a", "b"]
     add(scheduler, Image("c", 0.0, 2))
-    batch, admitted = scheduler.schedule()
+    batch, admitted = scheduler.schedule(0.0)
     assert (names(batch), admitted) == (["a", "b"], [])
     for image in batch:
         scheduler.remove(image)
-    assert names(scheduler.schedule()[0]) == ["c"]
+    assert names(scheduler.schedule(0.0)[0]) == ["c"]
 
 
 def test_whole_requests_share_only_with_their_like() -> None:

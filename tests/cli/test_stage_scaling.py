@@ -23,7 +23,7 @@ from leyden_client.options import GenerateOptions
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
 ASKED, UNASKED = "asked", "unasked"
-DENOISER, UNASKED_DENOISER = f"denoiser-{ASKED}", f"denoiser-{UNASKED}"
+DENOISER, UNASKED_DENOISER = f"leyden-denoiser-{ASKED}", f"leyden-denoiser-{UNASKED}"
 TEXT_ENCODER, IMAGE_DECODER = "TextEncoder", "Vae"
 
 # Starts take long where the machine is shared with much else.

@@ -98,9 +98,9 @@ def test_the_summary_tells_what_was_used_and_what_it_cost(server: RunningServer)
         parts = [*(step.duration for step in image.steps), image.vae_decode_duration]
         parts.append(image.image_encode_duration)
         assert all(part.ToTimedelta().total_seconds() > 0 for part in parts)
-        assert image.denoiser_replica.startswith(f"denoiser-{LIGHTNING}#")
-        assert image.image_decoder_replica.startswith("vae-")
-    assert summary.bill.text_encoder_replica.startswith("text-encoder-")
+        assert image.denoiser_replica.startswith(f"leyden-denoiser-{LIGHTNING}#")
+        assert image.image_decoder_replica.startswith("leyden-vae-")
+    assert summary.bill.text_encoder_replica.startswith("leyden-text-encoder-")
     assert summary.bill.total_duration.ToTimedelta() > summary.bill.queue_duration.ToTimedelta()
 
 

@@ -103,7 +103,7 @@ def test_replicas_of_encoder_and_decoder_are_shared(channel: grpc.Channel) -> No
     assert len({bill.text_encoder_replica for bill in bills}) == 1
     assert len({bill.images[0].image_decoder_replica for bill in bills}) == 1
     denoisers = [bill.images[0].denoiser_replica.partition("#")[0] for bill in bills]
-    assert denoisers == [f"denoiser-{name}" for name in ENTRIES]
+    assert denoisers == [f"leyden-denoiser-{name}" for name in ENTRIES]
     assert len({summary.model_revision for summary in summaries}) == 4
 
 

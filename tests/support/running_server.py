@@ -77,7 +77,7 @@ class RunningServer:
 
     def engine_stats(self, model: str) -> EngineStats:
         """Return the counters of a model's Denoiser."""
-        handle = serve.get_deployment_handle("Denoiser", f"denoiser-{model}")
+        handle = serve.get_deployment_handle("Denoiser", f"leyden-denoiser-{model}")
         stats: EngineStats = handle.stats.remote().result(timeout_s=30)
         return stats
 

@@ -13,19 +13,24 @@ import torch
 from support.random_sdxl import write_random_sdxl
 from support.reference import Image
 
-from leyden_server.config import DenoiserConfig
+from leyden_server.config import DenoiserConfig, TextEncoderConfig, VaeConfig
 from leyden_server.denoiser.input_batch import InputBatch
-from leyden_server.denoiser.service import DenoiseEvent, DenoiseService
+from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 from leyden_server.stages.contract import (
     Denoised,
+    DenoiseEvent,
     DenoiseRequest,
     EncodedPrompt,
     FloatArray,
     StepDone,
 )
 from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.text_encoder.service import TextEncodingService
 from leyden_server.vae.decoder import VaeDecoder
+from leyden_server.vae.service import VaeService
 
 TOKENIZER_FROM = (
     Path(__file__).resolve().parents[2] / "server" / "leyden_server" / "models" / "leyden-tiny-base"
@@ -53,6 +58,20 @@ def load_denoiser(model: ResolvedModel, *, row_cap: int = 8) -> DenoiseService:
     return service
 
 
+def load_text_encoding(model: ResolvedModel, **config: Any) -> TextEncodingService:
+    config = {"dtype": "float32", "torch_threads": 1, **config}
+    return TextEncodingService(model, TextEncoderConfig(**config), "text_encoder#1")
+
+
+def load_vae(model: ResolvedModel, *, row_cap: int = 4, **config: Any) -> VaeService:
+    """Load a VAE whose batches have `row_cap` images, whatever this machine measures."""
+    config = {"max_batch_images": 1, "dtype": "float32", "torch_threads": 1, **config}
+    service = VaeService(model, VaeConfig(**config), "vae#1")
+    for latent_pixels in service._row_caps.as_dict():
+        service._row_caps.set(latent_pixels, row_cap)
+    return service
+
+
 @dataclass(frozen=True)
 class Stages:
     """A model's three stages in this process."""
@@ -73,12 +92,12 @@ class Stages:
         )
 
     def request(
-        self, prompt: str, *, negative_prompt: str | None = None, **fields: Any
+        self, prompt: str, *, negative_prompt: str | None = None, **sampling: Any
     ) -> DenoiseRequest:
         """Make what the Gateway would send for these fields of a request."""
-        request = dataclasses.replace(plain_request(self.model, self._encode(prompt)), **fields)
+        request = sampled(plain_request(self.model, self._encode(prompt)), **sampling)
         zeroed = not negative_prompt and self.model.zeroes_empty_negative_prompt
-        if request.do_classifier_free_guidance and not zeroed:
+        if request.sampling.do_classifier_free_guidance and not zeroed:
             encoded = self._encode(negative_prompt or "")
             request = dataclasses.replace(request, negative_prompt=encoded)
         return request
@@ -97,17 +116,24 @@ def plain_request(model: ResolvedModel, prompt: EncodedPrompt) -> DenoiseRequest
     return DenoiseRequest(
         request_id="test",
         image_index=0,
-        seed=0,
-        width_px=model.width_px,
-        height_px=model.height_px,
-        num_inference_steps=4,
-        guidance_scale=0.0,
-        solver=model.solvers[0],
+        sampling=Sampling(
+            seed=0,
+            width_px=model.width_px,
+            height_px=model.height_px,
+            num_inference_steps=4,
+            guidance_scale=0.0,
+            solver=model.solvers[0],
+        ),
         prompt=prompt,
         negative_prompt=None,
-        timeout_s=None,
+        order=TravellingOrder(),
         preview=None,
     )
+
+
+def sampled(request: DenoiseRequest, **fields: Any) -> DenoiseRequest:
+    """Return the request with some fields of its sampling replaced."""
+    return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, **fields))
 
 
 def random_prompt(service: DenoiseService, seed: int = 0) -> EncodedPrompt:
@@ -130,10 +156,11 @@ async def events_of(service: DenoiseService, request: DenoiseRequest) -> list[De
 
 async def submitted(service: DenoiseService, request: DenoiseRequest) -> Loop:
     """Start a request and return once the engine has it."""
-    known = service.stats().waiting + service.stats().running
+    before = await service.stats()
     loop = asyncio.ensure_future(events_of(service, request))
     await asyncio.sleep(0)  # one turn of the event loop: up to the first wait of it
-    assert service.stats().waiting + service.stats().running == known + 1
+    after = await service.stats()
+    assert after.waiting + after.running == before.waiting + before.running + 1
     return loop
 
 

@@ -212,7 +212,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_no_half_shards(tmp_path: Path) -> No
     command = [sys.executable, "-m", "leyden_training.cli", "--folder", str(tmp_path)]
     source = Path(dataset_module.__file__).parents[2]
     process = subprocess.Popen(
-        [*command, "--workers", "1", "render", "--count", "4000"],
+        [*command, "--workers", "1", "render", "--count", "1000"],
         env=os.environ | {"PYTHONPATH": str(source)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -235,7 +235,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_no_half_shards(tmp_path: Path) -> No
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.rglob("*.part"))
-    assert json.loads((tmp_path / "data" / "recipe.json").read_text())["count"] == 4000
+    assert json.loads((tmp_path / "data" / "recipe.json").read_text())["count"] == 1000
     deadline = time.monotonic() + 20  # the resource tracker goes just after its parent
     while left := [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
         assert time.monotonic() < deadline, f"still there: {left}"

@@ -8,14 +8,14 @@ import torch
 from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler
 
 from leyden_server.denoiser.euler import (
-    ancestral_step,
-    euler_step,
     guide,
     pred_original_sample,
     scale_model_input,
 )
 from leyden_server.denoiser.noise_schedule import NoiseSchedule, NoiseSchedules
-from leyden_server.model_repository.entry import PredictionType, SolverName
+from leyden_server.denoiser.solvers import SOLVERS
+from leyden_server.model_repository.entry import PredictionType
+from leyden_server.sampling import SolverName
 
 SHAPE = (4, 6, 5)
 SDXL: dict[str, Any] = {
@@ -117,11 +117,11 @@ def step_once(rows: list[Row], solver: SolverName, kind: PredictionType) -> None
     timestep = torch.stack([row.schedule.timesteps[row.step_index] for row in rows])
     output = model(scale_model_input(latents, sigma), timestep)
     denoised = pred_original_sample(latents, output, sigma, kind)
-    if solver == "euler":
-        stepped = euler_step(latents, denoised, sigma, sigma_next)
-    else:
-        noise = torch.stack([torch.randn(SHAPE, generator=row.generator) for row in rows])
-        stepped = ancestral_step(latents, denoised, sigma, sigma_next, noise)
+
+    def noise() -> torch.Tensor:
+        return torch.stack([torch.randn(SHAPE, generator=row.generator) for row in rows])
+
+    stepped = SOLVERS[solver].step(latents, denoised, sigma, sigma_next, noise)
     for row, after, estimate in zip(rows, stepped, denoised, strict=True):
         torch.testing.assert_close(
             estimate, row.expected_denoised[row.step_index], rtol=1e-5, atol=1e-5
@@ -145,6 +145,21 @@ def test_schedules_are_diffusers(solver: SolverName) -> None:
             assert len(schedule.sigmas) == steps + 1
             assert schedule.sigmas[-1] == 0
             assert schedule.sigmas.dtype == schedule.timesteps.dtype == torch.float32
+
+
+@pytest.mark.parametrize("steps", [61, 103, 998])
+def test_as_many_steps_run_as_are_asked_for_where_diffusers_rounds_to_one_more(steps: int) -> None:
+    config = {**SDXL, "timestep_spacing": "trailing"}
+    expected = EulerDiscreteScheduler(**config)
+    expected.set_timesteps(steps)
+    assert len(expected.timesteps) == steps + 1, "diffusers no longer does so"
+    schedule = NoiseSchedules(config).get("euler", steps)
+
+    assert torch.equal(schedule.timesteps, expected.timesteps[:steps].float())
+    assert torch.equal(schedule.sigmas[:-1], expected.sigmas[:steps].float())
+    assert len(schedule.sigmas) == steps + 1
+    assert schedule.sigmas[-1] == 0
+    assert schedule.timesteps[-1] >= 0
 
 
 def test_the_lightning_schedule_is_the_published_one() -> None:

@@ -1,6 +1,7 @@
 """PNG, JPEG and WebP that carry what made them."""
 
 import io
+import json
 import struct
 import threading
 import time
@@ -45,6 +46,31 @@ def test_the_file_carries_its_parameters(pixels: NDArray[np.uint8], image_format
     assert opened(data).size == (56, 40)
     quality = {} if image_format == "PNG" else {"output_quality": 90}
     assert parameters_of(data) == {**PARAMETERS, **quality}
+
+
+def entries_of(tiff: bytes, offset: int) -> dict[int, tuple[int, int, int]]:
+    """Return type, count and value or offset of the fields of an IFD, by their tags."""
+    order = {b"MM": ">", b"II": "<"}[tiff[:2]]
+    (count,) = struct.unpack_from(f"{order}H", tiff, offset)
+    fields = struct.iter_unpack(f"{order}HHII", tiff[offset + 2 : offset + 2 + 12 * count])
+    return {tag: (kind, number, value) for tag, kind, number, value in fields}
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("prompt", ["a lake", "\u9286\u0001 twice: \u9286\u0001"])
+def test_the_user_comment_has_the_type_that_exif_gives_it(
+    pixels: NDArray[np.uint8], image_format: str, prompt: str
+) -> None:
+    data = encode_image(pixels, image_format, 90, {**PARAMETERS, "prompt": prompt})
+    tiff = opened(data).info["exif"].removeprefix(b"Exif\0\0")
+    (start,) = struct.unpack_from({b"MM": ">I", b"II": "<I"}[tiff[:2]], tiff, 4)
+    _, _, exif_ifd = entries_of(tiff, start)[0x8769]
+    kind, count, offset = entries_of(tiff, exif_ifd)[0x9286]
+
+    assert kind == 7  # UNDEFINED
+    assert tiff[offset : offset + 8] == b"UNICODE\0"
+    assert json.loads(tiff[offset + 8 : offset + count].decode("utf-16-be"))["prompt"] == prompt
+    assert parameters_of(data)["prompt"] == prompt
 
 
 @pytest.mark.parametrize("shape", [(40, 56, 3), (1, 1, 3), (1, 300, 3), (300, 1, 3), (128, 128, 3)])

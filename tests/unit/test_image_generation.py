@@ -26,6 +26,7 @@ from leyden_server.stages.contract import (
     DenoiserInfo,
     DenoiseStarted,
     EncodedPrompt,
+    EngineLoad,
 )
 
 
@@ -168,7 +169,7 @@ class Denoiser(Awake):
         self, method: str, request: DenoiseRequest
     ) -> AsyncIterator[DenoiseStarted | Denoised]:
         assert (method, request.image_index) == ("denoise", 0)
-        yield DenoiseStarted("denoise#1")
+        yield DenoiseStarted("denoise#1", EngineLoad((0,) * 9, (0,) * 9, 0.0, 8))
         yield Denoised(np.zeros((4, 32, 32), np.float32))
 
 

@@ -1,5 +1,7 @@
 """What is wrong with an entry or its folder is said by name."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from support.random_sdxl import write_random_unet_file
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ModelRepository
+from leyden_server.model_repository.paths import without_folders
 
 Change = Callable[[Path], object]
 
@@ -175,6 +178,90 @@ def test_a_model_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(ModelRepositoryError, match="mean 'leyden-tiny-base'") as caught:
         ModelRepository().resolve("leyden-tiny-bass")
     assert "leyden-tiny-lightning-4step" in str(caught.value)
+
+
+def test_a_wrong_entry_stops_nobody_who_asks_for_another(folder: Path, tmp_path: Path) -> None:
+    broken = entry(tmp_path / "broken", "bse: ../my-sdxl\n")
+    repository = ModelRepository([tmp_path])
+
+    assert repository.resolve("my-sdxl").base_folder == folder
+    assert {"broken", "my-sdxl"} <= set(repository.names)
+    assert "broken" not in repository.items
+    with pytest.raises(ModelRepositoryError, match=r"bse: unknown key.*'base'") as caught:
+        repository.resolve("broken")
+    assert str(broken / "model.yaml") in str(caught.value)
+    with pytest.raises(ModelRepositoryError, match="mean 'broken'"):
+        repository.resolve("brokn")
+
+
+def test_two_of_one_name_are_refused_though_one_is_broken(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    twin = entry(tmp_path / "more" / "my-sdxl", "- a")
+    with pytest.raises(ModelRepositoryError, match="same name"):
+        ModelRepository([folder, twin])
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("unet/config.json", {"sample_size": "big"}, "sample_size: a whole number from 1"),
+        ("unet/config.json", {"sample_size": [8, 0]}, "sample_size: a whole number from 1"),
+        ("vae/config.json", {"block_out_channels": 4}, "block_out_channels: a list; got 4"),
+        ("vae/config.json", {"latent_channels": "4"}, "latent_channels: a whole number from 1"),
+        (
+            "text_encoder/config.json",
+            {"max_position_embeddings": True},
+            "max_position_embeddings: a whole number from 1; got True",
+        ),
+    ],
+)
+def test_a_wrong_value_of_a_config_is_named(
+    folder: Path, file: str, changes: dict[str, object], said: str
+) -> None:
+    rewrite_json(folder / file, **changes)
+
+    refused(folder, str(folder / file), said)
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a folder of another user's, which a test that runs as root cannot make."""
+    secret = folder / "unet"
+
+    def glob(path: Path, pattern: str) -> list[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(secret))
+
+    monkeypatch.setattr(Path, "glob", glob)
+    refused(folder, f"model 'my-sdxl': {secret}: cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/srv/models/my/unet/config.json: is missing", "my/unet/config.json: is missing"),
+        ("/srv/models/my: is a Flux", "my: is a Flux"),
+        ("/root/.cache/hub/x/model.yaml: a/b is wrong", "model.yaml: a/b is wrong"),
+        ("pull m --model-repository /srv/models/m'", "pull m --model-repository m'"),
+        ("owner/name at main, https://hub.test/a/b", "owner/name at main, https://hub.test/a/b"),
+        ("(/a b/c/d.safetensors; /x/y/z)", "(d.safetensors; z)"),
+    ],
+)
+def test_a_client_is_told_no_folder_of_the_server(text: str, told: str) -> None:
+    assert without_folders(text, [Path("/srv/models"), Path("/a b/c")]) == told
+
+
+def test_why_a_model_is_unavailable_names_files_from_the_repository_on(
+    folder: Path, tmp_path: Path
+) -> None:
+    entry(tmp_path / "broken", "bse: ../my-sdxl\n")
+    (folder / "vae" / "config.json").unlink()
+    repository = ModelRepository([tmp_path])
+
+    for name, file in (("broken", "broken/model.yaml"), ("my-sdxl", "my-sdxl/vae/config.json")):
+        with pytest.raises(ModelRepositoryError) as caught:
+            repository.resolve(name)
+        told = repository.for_clients(caught.value)
+        assert file in told
+        assert str(tmp_path) not in told
 
 
 def test_two_models_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from support.stages import (
     load_denoiser,
     plain_request,
     random_prompt,
+    sampled,
     steps_of,
 )
 
@@ -44,8 +45,7 @@ async def test_previews_are_counted_from_the_last_step(
     service: DenoiseService, random_model: ResolvedModel, steps: int, every: int, due: list[int]
 ) -> None:
     request = replace(
-        plain_request(random_model, random_prompt(service)),
-        num_inference_steps=steps,
+        sampled(plain_request(random_model, random_prompt(service)), num_inference_steps=steps),
         preview=PreviewRequest(size_px=0, every_steps=every, format="PNG"),
     )
     events = steps_of(await events_of(service, request))
@@ -66,9 +66,11 @@ async def test_a_preview_has_the_size_that_was_asked_for(
     image_format: str,
 ) -> None:
     request = replace(
-        plain_request(random_model, random_prompt(service)),
-        width_px=96,
-        num_inference_steps=1,
+        sampled(
+            plain_request(random_model, random_prompt(service)),
+            width_px=96,
+            num_inference_steps=1,
+        ),
         preview=PreviewRequest(size_px=size_px, every_steps=1, format=image_format),
     )
     (step,) = steps_of(await events_of(service, request))

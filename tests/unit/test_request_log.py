@@ -12,12 +12,11 @@ from leyden_server.generations.records import RequestLog, RequestRecord
 
 @contextmanager
 def opened(path: Path) -> Iterator[RequestLog]:
-    log = RequestLog(path)
+    log = RequestLog(path, max_bytes=1_000_000, backups=1)
     try:
         yield log
     finally:
-        for handler in log._logger.handlers:
-            handler.close()
+        log.close()
 
 
 def test_each_request_is_one_line_of_json(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ as it stands, in place of inductor, which takes minutes and a C++ compiler.
 """
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 import torch
-from support.stages import batch_rows, events_of, latents_of, plain_request, random_prompt
+from support.stages import batch_rows, events_of, latents_of, plain_request, random_prompt, sampled
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor_config
 
@@ -141,7 +140,7 @@ async def test_a_compiled_denoiser_makes_the_same_latents_and_compiles_at_warm_u
         assert shapes == 2  # one row and two
         compiled._engine.row_caps.set(64, 2)
         request = plain_request(random_model, random_prompt(eager))
-        requests = [replace(request, seed=seed) for seed in (0, 1)]
+        requests = [sampled(request, seed=seed) for seed in (0, 1)]
         together = await asyncio.gather(*(events_of(compiled, one) for one in requests))
         for one, events in zip(requests, together, strict=True):
             expected = torch.tensor(latents_of(await events_of(eager, one)))

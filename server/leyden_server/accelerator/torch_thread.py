@@ -16,6 +16,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from leyden_server.accelerator.run_health import RunHealth, memory_errors
+
 __all__ = ["TorchThread"]
 
 Parameters = ParamSpec("Parameters")
@@ -23,10 +25,14 @@ Result = TypeVar("Result")
 
 
 class TorchThread:
-    """Runs functions one after another in a thread with `threads` torch threads."""
+    """Runs functions one after another in a thread with `threads` torch threads.
+
+    torch's errors of too little memory come out of it as MemoryErrors.
+    """
 
     def __init__(self, name: str, threads: int) -> None:
         self._started_s: float | None = None
+        self._health = RunHealth()
         self._executor = ThreadPoolExecutor(1, name, torch.set_num_threads, (threads,))
         self._executor.submit(torch.get_num_threads).result()
         # From now on what other threads of the process are given when they first use torch.
@@ -43,14 +49,21 @@ class TorchThread:
         def timed() -> Result:
             self._started_s = time.monotonic()
             try:
-                return run(*args, **kwargs)
+                with memory_errors():
+                    result = run(*args, **kwargs)
+            except Exception as error:
+                self._health.note_failure(error)
+                raise
             finally:
                 self._started_s = None
+            self._health.note_success()
+            return result
 
         return self._executor.submit(timed)
 
     def check_health(self, stall_timeout_s: float) -> None:
-        """Raise RuntimeError where what runs now has run for longer than that."""
+        """Raise RuntimeError where the last runs failed, or one has run for longer than that."""
+        self._health.check()
         started_s = self._started_s
         if started_s is not None and time.monotonic() - started_s > stall_timeout_s:
             raise RuntimeError(f"the model has run for over {stall_timeout_s} s")
@@ -72,3 +85,7 @@ class TorchThread:
     ) -> Result:
         """Run `run` and await its result; raises what it raises."""
         return await asyncio.wrap_future(self.submit(run, *args, **kwargs))
+
+    def stop(self) -> None:
+        """End the thread once all that was submitted is done."""
+        self._executor.shutdown()

@@ -1,8 +1,10 @@
-"""Starts the whole server and stops it: address, Ray, applications, and back again."""
+"""Starts the whole server and stops it: address, Ray, applications, and back again.
 
-import logging
-import os
-import re
+What is deployed `applications` says; this is its client in the foreground.
+"""
+
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,37 +13,54 @@ from typing import Self
 
 import ray
 from ray import serve
-from ray.serve import RunTarget
+from ray.exceptions import RayError
 from ray.serve.config import ProxyLocation
 
 from leyden_server.address import ReservedAddress
-from leyden_server.config import RayConfig, ServerConfig
+from leyden_server.config import ServerConfig
 from leyden_server.controller.applications import (
-    GATEWAY_APPLICATION,
     QUIET,
-    build_applications,
-    build_catalog,
+    build_targets,
+    request_log_path,
 )
+from leyden_server.controller.models import build_catalog
+from leyden_server.controller.names import Names
+from leyden_server.controller.options import GATEWAY_STOP_S
+from leyden_server.controller.ray_start import start_ray
+from leyden_server.controller.start_failures import explain_failure
 from leyden_server.errors import StartupError
 from leyden_server.model_repository import ModelRepository
-from leyden_server.stages.over_ray import SERVE_ENVIRONMENT
 
 __all__ = ["LeydenServer"]
+
+LEAVE_TIMEOUT_S = 3.0
+"""How long the stages get to leave a Ray of others'; they are idle then."""
+
+POLL_PERIOD_S = 0.1
 
 
 class LeydenServer:
     """A running server, as a context manager.
 
-    Leaving it drains the Gateway, stops the stages, and ends a Ray of our own; a
-    KeyboardInterrupt meanwhile ends the drain, and what runs with it.
+    Leaving it drains the Gateway and stops the stages, or ends a Ray of our own; both take 10 s
+    more than `gateway.drain_timeout_s` at most. A KeyboardInterrupt meanwhile, or an error or a
+    KeyboardInterrupt while it starts, ends what runs without a drain.
     """
 
     def __init__(
-        self, config: ServerConfig, report: Callable[[str], None] = lambda _: None
+        self,
+        config: ServerConfig,
+        report: Callable[[str], None] = lambda _: None,
+        *,
+        follow: Callable[[Path], None] = lambda _: None,
+        repository: ModelRepository | None = None,
+        address: ReservedAddress | None = None,
     ) -> None:
         """Check the config and the models; nothing is started yet.
 
-        `report` is told, in a few words, what takes time now.
+        `report` is told, in a few words, what takes time now, and `follow` the request log's path
+        before the server writes to it. `repository` and `address` are given by whoever has them
+        already; the address is the caller's to close.
 
         Raises:
             StartupError: a model or the repository is wrong.
@@ -49,40 +68,32 @@ class LeydenServer:
         """
         self._config = config
         self._report = report
-        self._catalog = build_catalog(config, ModelRepository(config.model_repository))
+        self._names = Names(config.ray.instance)
+        self._catalog = build_catalog(
+            config, repository or ModelRepository(config.model_repository)
+        )
+        self._follow = follow
+        self._reserved = address
         self._stack = ExitStack()
         self._applications: list[str] = []
-        self._at_once = False
+        self._at_once = True  # until it is ready there is nothing to drain
         self.address = ""
         self.request_log = Path()
+        self.defect = ""
+        """Empty: what fails here, Serve replaces."""
 
     def __enter__(self) -> Self:
         """Return when the first request would succeed.
 
         Raises:
-            StartupError: the address is taken, or a stage failed to start.
+            StartupError: the address is taken, Ray cannot be had, another server has our names
+                there, or a stage failed to start.
 
         """
         with ExitStack() as stack:
-            gateway = self._config.gateway
-            address = stack.enter_context(ReservedAddress(gateway.host, gateway.port))
-            self.address = str(address)
-            self._report("starting Ray")
-            stack.callback(ray.shutdown)
-            _start_ray(self._config.ray)
-            logs = Path(ray._private.worker._global_node.get_logs_dir_path())
-            self.request_log = logs / "leyden" / "requests.jsonl"
-            stack.callback(self._shut_down_serve)
-            serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
-            targets = build_applications(
-                self._config, self._catalog, self.address, self.request_log
-            )
-            models = ", ".join(self._config.models)
-            self._report(f"loading and warming up {models}")
-            self._applications = [target.name for target in targets]
-            stack.callback(self._drain)
-            _deploy(targets)
+            self._start(stack)
             self._stack = stack.pop_all()
+        self._at_once = False
         return self
 
     def __exit__(
@@ -93,70 +104,73 @@ class LeydenServer:
     ) -> None:
         self._stack.close()
 
-    def _shut_down_serve(self) -> None:
-        if self._config.ray.address != "local":
-            for name in self._applications:  # others' applications stay
-                serve.delete(name, _blocking=not self._at_once)
-        elif not self._at_once:  # else Ray's own end is the quicker one
-            serve.shutdown()
+    def wait(self) -> None:
+        """Wait for ever, which a signal ends."""
+        threading.Event().wait()
 
-    def _drain(self) -> None:
-        # The Gateway first: what it has accepted still needs the stages.
-        gone = False
-        while not gone:
-            try:
-                serve.delete(GATEWAY_APPLICATION)
-                gone = True
-            except TimeoutError:  # Serve waits for 60 s; our drain may be longer
-                continue
-            except KeyboardInterrupt:
-                self._at_once = True
-                raise
+    def _start(self, stack: ExitStack) -> None:
+        gateway = self._config.gateway
+        address = self._reserved or stack.enter_context(ReservedAddress(gateway.host, gateway.port))
+        self.address = str(address)
+        self._report("starting Ray")
+        stack.callback(ray.shutdown)
+        start_ray(self._config.ray, self._report)
+        serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
+        self._refuse_to_overwrite()
+        self.request_log = request_log_path(self._config)
+        self._follow(self.request_log)
+        targets = build_targets(self._config, self._catalog, self.address)
+        self._report(f"loading and warming up {', '.join(self._config.models)}")
+        self._applications = [target.name for target in targets]
+        stack.callback(self._stop)
+        try:
+            serve.run_many(targets)
+        except (RuntimeError, RayError) as error:
+            raise StartupError(self._why_not() or str(error)) from error
 
+    def _refuse_to_overwrite(self) -> None:
+        taken = sorted(name for name in serve.status().applications if self._names.owns(name))
+        if taken:
+            raise StartupError(
+                f"the Ray at {self._config.ray.address} has {', '.join(taken)} already: another "
+                f"server of the instance {self._config.ray.instance!r} runs there, or was ended "
+                "without a stop; choose another ray.instance, or delete these applications"
+            )
 
-def _start_ray(config: RayConfig) -> None:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Whose address it joins is said in the config alone.
-    os.environ.pop("RAY_ADDRESS", None)
-    os.environ.update(SERVE_ENVIRONMENT)
-    # Ray runs its workers at niceness 15: any other process of the machine would come first.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if config.address != "local":
-        ray.init(address=config.address, log_to_driver=False, logging_level="ERROR")
-        return
-    ray.init(
-        address="local",
-        num_cpus=config.num_cpus,
-        num_gpus=config.num_gpus,
-        object_store_memory=config.object_store_memory_bytes,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    def _why_not(self) -> str:
+        """Return why each application that failed did, a line each; those that wait did not."""
+        applications = serve.status().applications
+        failed = {
+            name: deployment.message
+            for name in self._applications
+            if name in applications
+            for deployment in applications[name].deployments.values()
+            if deployment.status in ("DEPLOY_FAILED", "UNHEALTHY")
+        }
+        return "\n".join(
+            f"{name}: {explain_failure(message, self._names.section(name))}"
+            for name, message in failed.items()
+        )
 
+    def _stop(self) -> None:
+        drain_s = self._config.gateway.drain_timeout_s
+        try:
+            # The Gateway first: what it has accepted still needs the stages.
+            if not self._at_once:
+                self._delete([self._names.gateway], drain_s + GATEWAY_STOP_S)
+        except KeyboardInterrupt:
+            self._at_once = True
+            raise
+        finally:
+            if self._config.ray.address != "local":  # else they end with their Ray
+                self._delete(self._applications, LEAVE_TIMEOUT_S)
 
-def _deploy(targets: Sequence[RunTarget]) -> None:
-    try:
-        serve.run_many(targets)
-    except RuntimeError as error:
-        raise StartupError(_why_not(targets) or str(error)) from error
-
-
-def _why_not(targets: Sequence[RunTarget]) -> str:
-    applications = serve.status().applications
-    problems = [
-        f"{target.name}: {_own_words(deployment.message)}"
-        for target in targets
-        if target.name in applications
-        for deployment in applications[target.name].deployments.values()
-        if deployment.message
-    ]
-    return "\n".join(problems)
-
-
-def _own_words(message: str) -> str:
-    """Return our own error out of Serve's traceback; the whole of it where there is none."""
-    ours = re.search(r"^leyden_server\.errors\.\w+: (.*)", message, re.MULTILINE)
-    return ours[1] if ours else message
+    def _delete(self, names: Sequence[str], timeout_s: float) -> None:
+        """Have applications deleted; return once they are gone, or the time is up."""
+        for name in names:
+            serve.delete(name, _blocking=False)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not serve.status().applications.keys().isdisjoint(
+            names
+        ):
+            time.sleep(POLL_PERIOD_S)  # Serve's own client polls too

@@ -1,18 +1,14 @@
-"""The Denoiser deployment: one UNet and its step-batching engine."""
+"""The Denoiser deployment: a shell around the service."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from ray import serve
 
 from leyden_server.config import DenoiserConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DenoiseRequest, DenoiserInfo, EngineStats
+from leyden_server.stages.contract import DenoiseEvent, DenoiseRequest, DenoiserInfo, EngineStats
 from leyden_server.stages.replica import replica_name
-
-if TYPE_CHECKING:
-    from leyden_server.denoiser.service import DenoiseEvent
 
 __all__ = ["Denoiser"]
 
@@ -24,14 +20,13 @@ class Denoiser:
     def __init__(self, model: ResolvedModel, config: DenoiserConfig) -> None:
         from leyden_server.denoiser.service import DenoiseService
 
-        self._config = config
         self._service = DenoiseService(model, config, replica_name())
 
     async def ready(self) -> DenoiserInfo:
         """Answer once the UNet is loaded and warmed up."""
-        return self._service.info()
+        return await self._service.ready()
 
-    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator["DenoiseEvent"]:
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         """Stream one image's loop; a cancelled call frees its rows at the next step."""
         async with aclosing(self._service.denoise(request)) as events:
             async for event in events:
@@ -39,11 +34,11 @@ class Denoiser:
 
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""
-        return self._service.stats()
+        return await self._service.stats()
 
     async def check_health(self) -> None:
-        """Tell Serve whether the engine still steps."""
-        self._service.check_health(self._config.stall_timeout_s)
+        """Tell Serve whether the engine can be relied on."""
+        self._service.check_health()
 
     def __del__(self) -> None:
         """Stop the engine when Serve retires the replica."""

@@ -10,21 +10,21 @@ from functools import partial
 import torch
 
 from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
+from leyden_server.accelerator.run_health import RunHealth, memory_errors
 from leyden_server.accelerator.torch_thread import TorchThread
-from leyden_server.denoiser.euler import ancestral_step, euler_step, pred_original_sample
+from leyden_server.denoiser.euler import pred_original_sample
 from leyden_server.denoiser.input_batch import InputBatch
+from leyden_server.denoiser.load import RunningMean, engine_load
 from leyden_server.denoiser.request_state import Finished, RequestState, Started, Stepped
 from leyden_server.denoiser.step_scheduler import StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
-from leyden_server.errors import DeadlineExceededError, UnavailableError
+from leyden_server.errors import UnavailableError
 from leyden_server.model_repository.entry import PredictionType
-from leyden_server.stages.contract import EngineStats
+from leyden_server.stages.contract import EngineLoad, EngineStats
 
 __all__ = ["DenoiseEngine"]
 
 logger = logging.getLogger(__name__)
-
-MAX_FAILED_IN_A_ROW = 3
 
 
 class DenoiseEngine:
@@ -52,7 +52,9 @@ class DenoiseEngine:
         self._changed = threading.Condition()
         self._stopping = False
         self._step_started_s: float | None = None
-        self._failed_in_a_row = 0
+        self._health = RunHealth()
+        self._step_s = RunningMean()
+        self._native_pixels = 0
         self._unet_rows = self._unet_batches = self._retired = self._aborted = 0
         self._thread = thread
         self._looping: Future[None] | None = None
@@ -60,8 +62,10 @@ class DenoiseEngine:
     def warm_up(self, latent_sizes: Sequence[tuple[int, int]], *, measure: bool = True) -> None:
         """Run each (height, width) and measure up to how many rows a batch pays there.
 
-        Without `measure` that is taken to be the configured most.
+        The first is the model's native size. Without `measure` the configured most is taken to
+        pay.
         """
+        self._native_pixels = latent_sizes[0][0] * latent_sizes[0][1]
         for height, width in latent_sizes:
             run = partial(self._runner.time_rows, latent_height=height, latent_width=width)
             if not measure:
@@ -113,8 +117,19 @@ class DenoiseEngine:
                 unet_batches=self._unet_batches,
                 retired=self._retired,
                 aborted=self._aborted,
-                running=self._scheduler.running,
-                waiting=self._scheduler.waiting,
+                running=len(self._scheduler.running),
+                waiting=len(self._scheduler.waiting),
+            )
+
+    def load(self) -> EngineLoad:
+        """Return what is left to do."""
+        with self._changed:
+            return engine_load(
+                self._scheduler.waiting,
+                self._scheduler.running,
+                time.monotonic(),
+                step_s=self._step_s.value,
+                row_cap=self.row_caps.get(self._native_pixels),
             )
 
     def stalled_s(self) -> float:
@@ -128,9 +143,7 @@ class DenoiseEngine:
             raise RuntimeError("the denoise engine's loop has ended")
         if self.stalled_s() > stall_timeout_s:
             raise RuntimeError(f"a denoise step has run for over {stall_timeout_s} s")
-        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
-            # A CUDA error stays in its process: only a new one gets rid of it.
-            raise RuntimeError(f"the last {self._failed_in_a_row} denoise steps have failed")
+        self._health.check()
 
     def _loop(self) -> None:
         try:
@@ -146,84 +159,93 @@ class DenoiseEngine:
             self._fail(list(self._scheduler.images()), _stopped())
 
     def _step_until_stopped(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or any(self._scheduler.images()))
-                if self._stopping:
-                    return
-                self._drop_departed()
-                batch, admitted = self._scheduler.schedule()
+        while (batch := self._next_batch()) is not None:
+            self._run(batch)
+
+    def _next_batch(self) -> list[RequestState] | None:
+        """Wait for images and return who shares the next step; None: the engine stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or any(self._scheduler.images()))
+            if self._stopping:
+                return None
+            self._drop_departed()
+            batch, admitted = self._scheduler.schedule(time.monotonic())
+        if admitted:
+            load = self.load()
             for image in admitted:
-                image.emit(Started())
-            if batch:
-                self._run_step(batch, admitted)
+                image.emit(Started(load))
+        return batch
 
     def _drop_departed(self) -> None:
-        now = time.monotonic()
         for image in self._scheduler.images():
-            late = image.deadline_s is not None and now >= image.deadline_s
-            if image.cancelled or late:
+            if image.cancelled:
                 self._scheduler.remove(image)
                 self._aborted += 1
-                image.emit(Finished(None, DeadlineExceededError() if late else None))
+                image.emit(Finished(None))
 
-    def _run_step(self, batch: list[RequestState], admitted: list[RequestState]) -> None:
-        started_s = self._step_started_s = time.monotonic()
-        try:
-            for image in admitted:
-                image.to_device(self._runner.device, self._runner.dtype)
-            rows, denoised = self._denoise(batch)
-        except Exception as error:
-            logger.exception("a denoise step failed")
-            self._failed_in_a_row += 1
-            self._fail(batch, error)
+    def _run(self, batch: list[RequestState]) -> None:
+        """Run one step of each image; where that fails, of each image alone, once."""
+        if not batch:
             return
+        started_s = time.monotonic()
+        try:
+            denoised = self._attempt(batch)
+        except Exception as error:
+            logger.exception("a denoise step of %d images failed", len(batch))
+            self._health.note_failure(error)
+            if len(batch) == 1:
+                self._fail(batch, error)
+                return
+        else:
+            self._health.note_success()
+            self._report(batch, denoised, time.monotonic() - started_s)
+            return
+        # Out here nothing holds the tensors of the run that failed: there may be room now.
+        for image in batch:
+            if not image.cancelled:
+                self._run([image])
+
+    def _attempt(self, batch: list[RequestState]) -> torch.Tensor:
+        """Run a step where `stalled_s` sees it; too little memory is a MemoryError."""
+        self._step_started_s = time.monotonic()
+        try:
+            with memory_errors():
+                return self._denoise(batch)
         finally:
             self._step_started_s = None
-        self._failed_in_a_row = 0
+
+    @torch.inference_mode()
+    def _denoise(self, batch: list[RequestState]) -> torch.Tensor:
+        """Return each image's denoised estimate (B, C, H, W); a failure changes no image."""
+        for image in batch:
+            image.to_device(self._runner.device, self._runner.dtype)
+        inputs = InputBatch.gather(batch, self._runner.padded_rows(_rows(batch)))
+        noise_pred = inputs.guided(self._runner.run(inputs))
+        denoised = pred_original_sample(
+            inputs.latents, noise_pred, inputs.sigma, self._prediction_type
+        )
+        stepped = inputs.stepped(denoised)
+        self._runner.synchronize()
+        inputs.scatter(stepped)
+        return denoised
+
+    def _report(self, batch: list[RequestState], denoised: torch.Tensor, duration_s: float) -> None:
+        rows = _rows(batch)
         with self._changed:
             self._unet_batches += 1
             self._unet_rows += rows
-        self._report(batch, denoised, rows, time.monotonic() - started_s)
-
-    @torch.inference_mode()
-    def _denoise(self, batch: list[RequestState]) -> tuple[int, torch.Tensor]:
-        """Run one step of each image; return its rows and the denoised estimates."""
-        padded = self._runner.padded_rows(sum(image.rows for image in batch))
-        inputs = InputBatch.gather(batch, padded)
-        model_output = inputs.guided(self._runner.run(inputs))
-        denoised = pred_original_sample(
-            inputs.latents, model_output, inputs.sigma, self._prediction_type
-        )
-        stepped = euler_step(inputs.latents, denoised, inputs.sigma, inputs.sigma_next)
+        self._step_s.add(duration_s)
+        load = self.load()
         for b, image in enumerate(batch):
-            one = slice(b, b + 1)
-            if image.solver == "euler_ancestral":
-                noise = torch.randn(image.latents.shape, generator=image.generator)
-                stepped[b] = ancestral_step(
-                    inputs.latents[one],
-                    denoised[one],
-                    inputs.sigma[one],
-                    inputs.sigma_next[one],
-                    noise[None].to(image.latents.device),
-                )[0]
-            image.latents = stepped[b]
-            image.step_index += 1
-        self._runner.synchronize()
-        return inputs.rows, denoised
-
-    def _report(
-        self, batch: list[RequestState], denoised: torch.Tensor, rows: int, duration_s: float
-    ) -> None:
-        for b, image in enumerate(batch):
-            step = image.step_index
+            index = image.step_index - 1
             image.emit(
                 Stepped(
-                    step=step,
-                    timestep=float(image.schedule.timesteps[step - 1]),
-                    sigma=float(image.schedule.sigmas[step - 1]),
+                    step=image.step_index - image.schedule.start,
+                    timestep=float(image.schedule.timesteps[index]),
+                    sigma=float(image.schedule.sigmas[index]),
                     duration_s=duration_s,
                     batch_rows=rows,
+                    load=load,
                     denoised=denoised[b].cpu() if image.preview_is_due else None,
                 )
             )
@@ -239,6 +261,10 @@ class DenoiseEngine:
                 self._scheduler.remove(image)
                 self._aborted += 1
             image.emit(Finished(None, error))
+
+
+def _rows(images: Sequence[RequestState]) -> int:
+    return sum(image.rows for image in images)
 
 
 def _stopped() -> UnavailableError:

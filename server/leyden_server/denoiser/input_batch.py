@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from leyden_server.denoiser.euler import guide, scale_model_input
 from leyden_server.denoiser.request_state import RequestState
+from leyden_server.denoiser.solvers import Solver
 
 __all__ = ["InputBatch"]
 
@@ -15,6 +17,7 @@ __all__ = ["InputBatch"]
 class InputBatch:
     """B images, which have R rows, padded to P rows."""
 
+    images: tuple[RequestState, ...]
     latents: torch.Tensor
     """(B, C, H, W) float32."""
     sigma: torch.Tensor
@@ -57,13 +60,14 @@ class InputBatch:
         prompt_embeds = torch.cat([image.prompt_embeds for image in images])
         pooled = torch.cat([image.pooled_prompt_embeds for image in images])
         return cls(
+            images=tuple(images),
             latents=latents,
             sigma=sigma,
             sigma_next=_column(
                 [image.schedule.sigmas[image.step_index + 1] for image in images], device
             ),
             guidance_scale=_column(
-                [torch.tensor(image.guidance_scale) for image in images], device
+                [torch.tensor(image.sampling.guidance_scale) for image in images], device
             ),
             sample=scale_model_input(latents, sigma)[of].to(prompt_embeds.dtype),
             timestep=torch.stack(
@@ -82,10 +86,36 @@ class InputBatch:
 
     def guided(self, noise_pred: torch.Tensor) -> torch.Tensor:
         """Fold rows (P, C, H, W) into images (B, C, H, W) float32, guidance applied."""
-        cond, uncond = noise_pred[self.cond_rows], noise_pred[self.uncond_rows]
+        # In float32: bfloat16 would round a scale of 7.3 to 7.3125.
+        cond, uncond = noise_pred[self.cond_rows].float(), noise_pred[self.uncond_rows].float()
         has_guidance = (self.cond_rows != self.uncond_rows).view(-1, 1, 1, 1)
-        scale = self.guidance_scale.to(noise_pred.dtype)
-        return torch.where(has_guidance, guide(uncond, cond, scale), cond).float()
+        return torch.where(has_guidance, guide(uncond, cond, self.guidance_scale), cond)
+
+    def stepped(self, denoised: torch.Tensor) -> torch.Tensor:
+        """Step each image by its own solver towards `denoised`; both (B, C, H, W) float32."""
+        stepped = torch.empty_like(self.latents)
+        for solver, members in self._by_solver().items():
+            noise = partial(self._noise, [self.images[b] for b in members])
+            # A slice copies nothing, and is what there is where all have one solver.
+            of = slice(None) if len(members) == len(self.images) else members
+            stepped[of] = solver.step(
+                self.latents[of], denoised[of], self.sigma[of], self.sigma_next[of], noise
+            )
+        return stepped
+
+    def scatter(self, stepped: torch.Tensor) -> None:
+        """Give each image the latents (C, H, W) that its step led to."""
+        for image, latents in zip(self.images, stepped, strict=True):
+            image.advance(latents)
+
+    def _by_solver(self) -> dict[Solver, list[int]]:
+        members: dict[Solver, list[int]] = {}
+        for b, image in enumerate(self.images):
+            members.setdefault(image.solver, []).append(b)
+        return members
+
+    def _noise(self, images: list[RequestState]) -> torch.Tensor:
+        return torch.stack([image.noise() for image in images]).to(self.latents.device)
 
 
 def _column(values: list[torch.Tensor], device: torch.device) -> torch.Tensor:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler
 
-from leyden_server.model_repository.entry import PredictionType, SolverName
+from leyden_server.denoiser.solvers import SOLVERS
+from leyden_server.model_repository.entry import PredictionType
+from leyden_server.sampling import SolverName
 
 __all__ = ["NoiseSchedule", "NoiseSchedules"]
 
@@ -21,6 +22,8 @@ class NoiseSchedule:
     """(N,): training timesteps."""
     init_noise_sigma: torch.Tensor
     """Scalar: standard deviation of the initial latents."""
+    start: int = 0
+    """Index of the first step that runs; the latents come as noisy as it expects."""
 
 
 class NoiseSchedules:
@@ -29,8 +32,7 @@ class NoiseSchedules:
     def __init__(self, scheduler_config: dict[str, Any]) -> None:
         config = {k: v for k, v in scheduler_config.items() if not k.startswith("_")}
         self._schedulers = {
-            "euler": EulerDiscreteScheduler.from_config(config),
-            "euler_ancestral": EulerAncestralDiscreteScheduler.from_config(config),
+            name: solver.schedule_from.from_config(config) for name, solver in SOLVERS.items()
         }
         self._cache: dict[tuple[SolverName, int], NoiseSchedule] = {}
 
@@ -46,9 +48,14 @@ class NoiseSchedules:
         if key not in self._cache:
             scheduler = self._schedulers[solver]
             scheduler.set_timesteps(num_inference_steps)
+            # diffusers rounds some counts to one step more: 61 trailing steps of 1000 come as
+            # 62, the last at timestep -1. What was asked for is what runs.
+            sigmas = scheduler.sigmas[:num_inference_steps].to(torch.float32)
+            timesteps = scheduler.timesteps[:num_inference_steps].to(torch.float32)
+            assert len(sigmas) == len(timesteps) == num_inference_steps
             self._cache[key] = NoiseSchedule(
-                sigmas=scheduler.sigmas.to(torch.float32),
-                timesteps=scheduler.timesteps.to(torch.float32),
+                sigmas=torch.cat([sigmas, torch.zeros(1)]),
+                timesteps=timesteps,
                 init_noise_sigma=torch.as_tensor(scheduler.init_noise_sigma, dtype=torch.float32),
             )
         return self._cache[key]

@@ -1,24 +1,25 @@
 """The truth about one image on its way through the denoising loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from leyden_server.denoiser.noise_schedule import NoiseSchedule
+from leyden_server.denoiser.solvers import SOLVERS, Solver
 from leyden_server.denoiser.step_scheduler import BatchKey
-from leyden_server.model_repository.entry import SolverName
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import ServiceOrder
+from leyden_server.stages.contract import EngineLoad
 
 __all__ = ["Finished", "ImageEvent", "RequestState", "Started", "Stepped"]
-
-# An image without a deadline is as urgent as one that must be done so many seconds
-# after it came; it bounds how long anything can be passed over.
-PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """The image is in its first batch."""
+
+    load: EngineLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Stepped:
     sigma: float
     duration_s: float
     batch_rows: int
+    load: EngineLoad
+    """After the step."""
     denoised: torch.Tensor | None
     """(C, H / 8, W / 8) float32 on the CPU: pred_original_sample, where a preview is due."""
 
@@ -52,9 +55,9 @@ class RequestState:
     """One image. The caller fills all but the last block; the engine alone changes it."""
 
     batch_key: BatchKey
+    sampling: Sampling
+    order: ServiceOrder
     schedule: NoiseSchedule
-    solver: SolverName
-    guidance_scale: float
     generator: torch.Generator
     """On the CPU; has drawn the initial noise and draws each ancestral step's."""
     prompt_embeds: torch.Tensor
@@ -63,30 +66,53 @@ class RequestState:
     """(rows, P)."""
     add_time_ids: torch.Tensor
     """(6,)."""
-    arrival_s: float
-    """Monotonic clock."""
-    deadline_s: float | None
-    """Monotonic clock."""
     preview_every_steps: int | None
     emit: Callable[[ImageEvent], None]
     """Called in the engine's thread."""
 
     latents: torch.Tensor
     """(C, H / 8, W / 8) float32. On the CPU, as the embeddings are, until it is admitted."""
-    step_index: int = 0
+    step_index: int = field(init=False)
+    """The step that runs next."""
     cancelled: bool = False
     """Set by the caller; the image leaves at the next step boundary."""
 
-    def to_device(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move what the UNet reads.
+    _noise: torch.Tensor | None = field(default=None, init=False)
+    """What the step that runs next adds, once it is drawn."""
 
-        The engine's thread does it on admission: a copy waits for the device, and nobody
-        else may wait for that.
+    def __post_init__(self) -> None:
+        self.step_index = self.schedule.start
+
+    def to_device(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move what the UNet reads; nothing where it is there.
+
+        The engine's thread does it: a copy waits for the device, and nobody else may wait
+        for that.
         """
         self.latents = self.latents.to(device)
         self.prompt_embeds = self.prompt_embeds.to(device, dtype)
         self.pooled_prompt_embeds = self.pooled_prompt_embeds.to(device, dtype)
         self.add_time_ids = self.add_time_ids.to(device, dtype)
+
+    def noise(self) -> torch.Tensor:
+        """Return the noise (C, H / 8, W / 8) of the step that runs next.
+
+        Drawn once: a step that failed and runs again adds the same.
+        """
+        if self._noise is None:
+            self._noise = torch.randn(self.latents.shape, generator=self.generator)
+        return self._noise
+
+    def advance(self, latents: torch.Tensor) -> None:
+        """Take the latents that the step led to."""
+        self.latents = latents
+        self.step_index += 1
+        self._noise = None
+
+    @property
+    def solver(self) -> Solver:
+        """How it steps."""
+        return SOLVERS[self.sampling.solver]
 
     @property
     def rows(self) -> int:
@@ -94,23 +120,17 @@ class RequestState:
         return self.prompt_embeds.shape[0]
 
     @property
-    def urgency(self) -> float:
-        """The monotonic time by which it should be done."""
-        patience = self.arrival_s + PATIENCE_S
-        return patience if self.deadline_s is None else min(self.deadline_s, patience)
-
-    @property
-    def num_inference_steps(self) -> int:
-        """Steps of the whole loop."""
-        return len(self.schedule.timesteps)
+    def steps_left(self) -> int:
+        """Steps that have not run yet."""
+        return len(self.schedule.timesteps) - self.step_index
 
     @property
     def done(self) -> bool:
         """Whether the last step has run."""
-        return self.step_index == self.num_inference_steps
+        return self.steps_left == 0
 
     @property
     def preview_is_due(self) -> bool:
         """Whether the step that just ended has a preview; the last one always has."""
-        left = self.num_inference_steps - self.step_index
-        return self.preview_every_steps is not None and left % self.preview_every_steps == 0
+        every = self.preview_every_steps
+        return every is not None and self.steps_left % every == 0

@@ -1,8 +1,8 @@
 """Between the deployment and the engine: requests become rows, the thread's events a stream."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import torch
 
@@ -25,6 +25,7 @@ from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import (
     Denoised,
+    DenoiseEvent,
     DenoiseRequest,
     DenoiserInfo,
     DenoiseStarted,
@@ -34,21 +35,25 @@ from leyden_server.stages.contract import (
     PreviewImage,
     StepDone,
 )
+from leyden_server.stages.failures import telling_failures
 
-__all__ = ["DenoiseEvent", "DenoiseService"]
-
-DenoiseEvent = DenoiseStarted | StepDone | Denoised
+__all__ = ["DenoiseService"]
 
 
 class DenoiseService:
-    """A loaded, warmed-up engine behind an asyncio face."""
+    """Runs the denoising loops of one model's images.
+
+    Its methods are for one event loop; making it blocks until the UNet is warmed up.
+    """
 
     def __init__(self, model: ResolvedModel, config: DenoiserConfig, replica: str) -> None:
+        """Load and warm up; raises as `UNetRunner.load` and `time_rows` do."""
+        self._config = config
         device, dtype = device_and_dtype(config)
         self._model = model
         self._replica = replica
-        thread = TorchThread("denoise-engine", torch_threads(config))
-        self._runner = thread.run(
+        self._thread = TorchThread("denoise-engine", torch_threads(config))
+        self._runner = self._thread.run(
             UNetRunner.load,
             model,
             dtype=dtype,
@@ -57,7 +62,7 @@ class DenoiseService:
         )
         self._schedules = NoiseSchedules(model.scheduler_config)
         self._engine = DenoiseEngine(
-            thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
+            self._thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
         )
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]
@@ -68,30 +73,40 @@ class DenoiseService:
         self._revision = weights_digest(model)
         self._engine.start()
 
-    def info(self) -> DenoiserInfo:
-        """Describe the loaded model."""
+    async def ready(self) -> DenoiserInfo:
+        """Describe the replica and its model."""
         return DenoiserInfo(self._replica, self._revision, self._engine.row_caps.as_dict())
 
-    def stats(self) -> EngineStats:
+    async def stats(self) -> EngineStats:
         """Return the engine's counters."""
         return self._engine.stats()
 
-    def check_health(self, stall_timeout_s: float) -> None:
+    def check_health(self) -> None:
         """Raise RuntimeError where the engine can no longer be relied on."""
-        self._engine.check_health(stall_timeout_s)
+        self._engine.check_health(self._config.stall_timeout_s)
 
     def stop(self) -> None:
-        """Stop the engine at the next step boundary."""
-        self._engine.stop()
+        """Stop the engine at the next step boundary; whatever is left fails as UNAVAILABLE."""
+        try:
+            self._engine.stop()
+        finally:
+            self._thread.stop()
 
     async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         """Run one image's denoising loop; leaving the iterator early aborts the image.
 
         Raises:
-            DeadlineExceededError: the request's time was up at a step boundary.
+            OutOfMemoryError: not even the image alone has room.
+            StageFailedError: a step failed with the image alone.
             UnavailableError: the replica is shutting down.
 
         """
+        with telling_failures("denoiser"):
+            async with aclosing(self._denoise(request)) as events:
+                async for event in events:
+                    yield event
+
+    async def _denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[ImageEvent] = asyncio.Queue()
 
@@ -104,8 +119,8 @@ class DenoiseService:
             while True:
                 event = await events.get()
                 match event:
-                    case Started():
-                        yield DenoiseStarted(self._replica)
+                    case Started(load=load):
+                        yield DenoiseStarted(self._replica, load)
                     case Stepped():
                         yield await self._step_done(event, request)
                     case Finished(latents=None, error=error):
@@ -124,6 +139,7 @@ class DenoiseService:
             duration_s=event.duration_s,
             batch_rows=event.batch_rows,
             preview=await self._preview(event, request),
+            load=event.load,
         )
 
     async def _preview(self, event: Stepped, request: DenoiseRequest) -> PreviewImage | None:
@@ -136,19 +152,19 @@ class DenoiseService:
     def _request_state(
         self, request: DenoiseRequest, emit: Callable[[ImageEvent], None]
     ) -> RequestState:
-        arrival_s = time.monotonic()
+        order, sampling = request.order.arrived(), request.sampling
         factor = self._model.vae_scale_factor
         shape = (
             self._model.latent_channels,
-            request.height_px // factor,
-            request.width_px // factor,
+            sampling.height_px // factor,
+            sampling.width_px // factor,
         )
-        schedule = self._schedules.get(request.solver, request.num_inference_steps)
-        generator = torch.Generator().manual_seed(request.seed)
+        schedule = self._schedules.get(sampling.solver, sampling.num_inference_steps)
+        generator = torch.Generator().manual_seed(sampling.seed)
         prompts = _conditioning_rows(request)
         prompt_embeds = _stack([prompt.prompt_embeds for prompt in prompts])
         pooled = _stack([prompt.pooled_prompt_embeds for prompt in prompts])
-        size = (request.height_px, request.width_px)
+        size = (sampling.height_px, sampling.width_px)
         latents = torch.randn(1, *shape, generator=generator)[0] * schedule.init_noise_sigma
         return RequestState(
             batch_key=BatchKey(
@@ -156,16 +172,14 @@ class DenoiseService:
                 dtype=str(self._runner.dtype),
                 conditioning=(*prompt_embeds.shape[1:], pooled.shape[1]),
             ),
+            sampling=sampling,
+            order=order,
             schedule=schedule,
-            solver=request.solver,
-            guidance_scale=request.guidance_scale,
             generator=generator,
             prompt_embeds=prompt_embeds,
             pooled_prompt_embeds=pooled,
             # original_size + crops_coords_top_left + target_size, diffusers' defaults
             add_time_ids=torch.tensor([*size, 0, 0, *size]),
-            arrival_s=arrival_s,
-            deadline_s=None if request.timeout_s is None else arrival_s + request.timeout_s,
             preview_every_steps=request.preview.every_steps if request.preview else None,
             emit=emit,
             latents=latents,
@@ -177,6 +191,6 @@ def _stack(rows: list[FloatArray]) -> torch.Tensor:
 
 
 def _conditioning_rows(request: DenoiseRequest) -> list[EncodedPrompt]:
-    if not request.do_classifier_free_guidance:
+    if not request.sampling.do_classifier_free_guidance:
         return [request.prompt]
     return [request.negative_prompt or request.prompt.zeroed(), request.prompt]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from leyden_server.service_order import ServiceOrder
+
 __all__ = ["BatchKey", "Schedulable", "StepScheduler"]
 
 
@@ -16,6 +18,8 @@ class BatchKey:
     dtype: str
     conditioning: tuple[int, int, int]
     """Tokens and width of prompt_embeds, width of pooled_prompt_embeds."""
+    adapters: tuple[str, ...] = ()
+    """What the UNet's weights are changed by for these rows, in order."""
 
     @property
     def latent_pixels(self) -> int:
@@ -35,8 +39,8 @@ class Schedulable(Protocol):
         """UNet rows that one step takes; they are never split."""
 
     @property
-    def urgency(self) -> float:
-        """Smaller goes first: a time by which the image should be done."""
+    def order(self) -> ServiceOrder:
+        """Who goes first."""
 
 
 Image = TypeVar("Image", bound=Schedulable)
@@ -45,9 +49,9 @@ Image = TypeVar("Image", bound=Schedulable)
 class StepScheduler(Generic[Image]):
     """Keeps the waiting and the running images and picks each step's batch.
 
-    The most urgent image leads, and images with its key join it, most urgent first, up to
-    the cap of rows that pay. An image's urgency never changes while newcomers' grow, so
-    every image leads in the end: rare shapes do not starve.
+    The image that is first in the order of service leads, and images with its batch key join
+    it, in that order, up to the cap of rows that pay. The order itself lets nothing be passed
+    over for ever, so every image leads in the end: rare shapes do not starve.
     """
 
     def __init__(self, row_cap: Callable[[BatchKey], int]) -> None:
@@ -57,14 +61,14 @@ class StepScheduler(Generic[Image]):
         self._running: list[Image] = []
 
     @property
-    def waiting(self) -> int:
+    def waiting(self) -> tuple[Image, ...]:
         """Images that no step has run for."""
-        return len(self._waiting)
+        return tuple(self._waiting)
 
     @property
-    def running(self) -> int:
+    def running(self) -> tuple[Image, ...]:
         """Images between their first and their last step."""
-        return len(self._running)
+        return tuple(self._running)
 
     def images(self) -> Iterable[Image]:
         """All images, in no particular order."""
@@ -78,12 +82,15 @@ class StepScheduler(Generic[Image]):
         """Forget an image that is done or has left."""
         (self._running if image in self._running else self._waiting).remove(image)
 
-    def schedule(self) -> tuple[list[Image], list[Image]]:
-        """Return the next step's batch, and those in it that were waiting until now."""
-        by_urgency = sorted(self.images(), key=lambda image: image.urgency)
-        if not by_urgency:
+    def schedule(self, now_s: float) -> tuple[list[Image], list[Image]]:
+        """Return the next step's batch, and those in it that were waiting until now.
+
+        `now_s` is the monotonic time.
+        """
+        in_order = sorted(self.images(), key=lambda image: image.order.key(now_s))
+        if not in_order:
             return [], []
-        leader, *others = by_urgency
+        leader, *others = in_order
         batch, rows, cap = [leader], leader.rows, self._row_cap(leader.batch_key)
         for image in others:
             if image.batch_key == leader.batch_key and rows + image.rows <= cap:

@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from leyden_server.accelerator.cuda_graphs import padded_rows
 from leyden_server.accelerator.device import channels_last
 from leyden_server.accelerator.group_norm import replace_group_norms
+from leyden_server.accelerator.run_health import memory_errors
 from leyden_server.config import UNetExecution
 from leyden_server.denoiser.geglu import replace_geglus
 from leyden_server.denoiser.input_batch import InputBatch
@@ -111,14 +112,12 @@ class UNetRunner:
 
         """
         inputs = self._zeros(self.padded_rows(rows), latent_height, latent_width)
-        try:
+        with memory_errors():
             self._executor.prepare(inputs)
             self.synchronize()
             start = time.perf_counter()
             self._executor(inputs)
             self.synchronize()
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
         return time.perf_counter() - start
 
     def _zeros(self, rows: int, latent_height: int, latent_width: int) -> UNetInputs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -24,9 +25,8 @@ from leyden_server.errors import (
     StageFailedError,
     UnavailableError,
 )
-from leyden_server.gateway.leyden_v1.encoding import duration
 
-__all__ = ["WireError", "to_wire"]
+__all__ = ["WireError", "describe", "duration", "to_wire"]
 
 DOMAIN = "leyden"
 """`ErrorInfo.domain` of every error."""
@@ -110,6 +110,18 @@ def to_wire(error: Exception) -> WireError:
 def _internal(error_id: str) -> WireError:
     message = f"an internal error; the server's log has it as {error_id}"
     return WireError(grpc.StatusCode.INTERNAL, "INTERNAL", message, {"error_id": error_id})
+
+
+def describe(error: Exception) -> tuple[str, str, str]:
+    """Return code, reason and message of an error, as the request log has them."""
+    wire = to_wire(error)
+    return wire.code.name, wire.reason, wire.message
+
+
+def duration(seconds: float) -> Duration:
+    """Return seconds as a protobuf Duration; a clock's tiny negative is zero."""
+    whole, nanos = divmod(max(0, round(seconds * 1e9)), 1_000_000_000)
+    return Duration(seconds=whole, nanos=nanos)
 
 
 def _retry(seconds: float) -> RetryInfo:

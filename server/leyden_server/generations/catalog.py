@@ -1,104 +1,109 @@
 """The models that the Gateway knows: what each accepts, its state, its stages, its line."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from leyden.v1 import model_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import ModelNotFoundError, ModelNotLoadedError, UnavailableError
-from leyden_server.gateway.leyden_v1.encoding import FORMAT_VALUES, SOLVER_VALUES
-from leyden_server.generations.line import Admission
+from leyden_server.generations.line import Line, LineLimits
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DenoiserInfo
-from leyden_server.stages.over_ray import RETRY_AFTER_S, Patience, StageHandle
-from leyden_server.stages.replica_counts import ReplicaCounts
+from leyden_server.stages.contract import DenoiserInfo, ModelStages
 
-__all__ = ["CatalogEntry", "ModelCatalog", "ServedModel", "StageApplications"]
+__all__ = ["CatalogEntry", "ModelCatalog", "ModelView", "ServedModel"]
 
 # Of what an unknown model's error says: gRPC clients refuse metadata over 8 KiB.
 MAX_NAME_CHARS = 100
 MAX_NAMES = 30
 
-
-@dataclass(frozen=True, slots=True)
-class StageApplications:
-    """Names of the Serve applications that a model's stages run in."""
-
-    text_encoder: str
-    denoiser: str
-    vae: str
-    rest_after_s: Mapping[str, float] = field(default_factory=dict)
-    """Of those that may rest without a replica: after how many seconds of no request."""
+RETRY_AFTER_S = 5.0
+"""When to come back to a model that is being loaded, or has lost a stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One model of the repository, as the launcher found it."""
+    """One model of the repository, as it was found."""
 
     name: str
     description: str
     license: str
     model: ResolvedModel | None
     """None where something that it needs is missing."""
-    applications: StageApplications | None
-    """None where the server does not load it."""
+    is_served: bool
+    """Whether the server loads it."""
+    unavailable_reason: str
+    """Where it is not served: what is missing, and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model as it is listed."""
+
+    entry: CatalogEntry
+    state: Literal["ready", "loading", "unavailable"]
+    is_default: bool
+    revision: str
+    """Empty unless it is loaded."""
     unavailable_reason: str
 
 
-class _StageHandles:
-    """One handle for each application: models that share a stage share what is known of it."""
-
-    def __init__(self, config: GatewayConfig) -> None:
-        self._patience = Patience(config.stage_stall_timeout_s, config.stage_start_timeout_s)
-        self._replicas = ReplicaCounts()
-        self._handles: dict[str, StageHandle] = {}
-
-    def get(self, application: str, deployment: str, rest_after_s: float | None) -> StageHandle:
-        """Return the application's handle; the first call makes it."""
-        handle = self._handles.get(application)
-        if handle is None:
-            handle = StageHandle(
-                application, deployment, self._patience, self._replicas, rest_after_s
-            )
-            self._handles[application] = handle
-        return handle
-
-
 class ServedModel:
-    """A model that this server loads."""
+    """A model that this server loads: its stages, and its line at this Gateway."""
 
     def __init__(
-        self,
-        model: ResolvedModel,
-        applications: StageApplications,
-        config: GatewayConfig,
-        handles: _StageHandles,
+        self, model: ResolvedModel, stages: ModelStages, config: GatewayConfig, share: int
     ) -> None:
-        def handle(application: str, deployment: str) -> StageHandle:
-            return handles.get(application, deployment, applications.rest_after_s.get(application))
-
+        """`share`: images that one replica of the denoiser is to hold of this Gateway."""
         self.model = model
-        self.admission = Admission(
-            config.max_waiting_images, config.max_open_images, self._expected_start_s
+        self.text_encoder, self.denoiser, self.vae = (
+            stages.text_encoder,
+            stages.denoiser,
+            stages.vae,
         )
-        self.text_encoder = handle(applications.text_encoder, "TextEncoder")
-        self.denoiser = handle(applications.denoiser, "Denoiser")
-        self.vae = handle(applications.vae, "Vae")
-        self.info: DenoiserInfo | None = None
+        self.line = Line(
+            LineLimits(config.max_waiting_images, config.max_open_images),
+            share=lambda: share * max(1, stages.denoiser.replicas),
+            replicas=lambda: stages.denoiser.replicas,
+            expected_start_s=self._expected_start_s,
+            alone=config.replicas == 1,
+        )
+        self._stages = stages
+        self._info: DenoiserInfo | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all of its stages were there once."""
+        return self._info is not None
+
+    @property
+    def revision(self) -> str:
+        """Identifies the UNet's weights; empty until they are loaded."""
+        return "" if self._info is None else self._info.revision
+
+    @property
+    def problem(self) -> str:
+        """Which stage is gone; empty where none is."""
+        return next((stage.problem for stage in self._stages if stage.problem), "")
+
+    @property
+    def starts(self) -> bool:
+        """Whether a stage that it needs has no replica and is getting one."""
+        return any(stage.starts for stage in self._stages)
 
     async def load(self) -> None:
         """Wait until all three stages are warmed up."""
-        stages = (self.denoiser, self.text_encoder, self.vae)
-        self.info, *_ = await asyncio.gather(*(stage.ready() for stage in stages))
+        info, *_ = await asyncio.gather(
+            self.denoiser.ready(), self.text_encoder.ready(), self.vae.ready()
+        )
         factor = self.model.vae_scale_factor
         native = (self.model.width_px // factor) * (self.model.height_px // factor)
-        self.admission.row_cap = self.info.batch_row_caps[native]
+        self.line.row_cap = info.batch_row_caps[native]
+        self._info = info
 
     async def wake(self) -> None:
         """Have every stage started that rests, side by side; return once they are asked."""
-        stages = (self.text_encoder, self.denoiser, self.vae)
-        await asyncio.gather(*(stage.wake() for stage in stages))
+        await asyncio.gather(*(stage.wake() for stage in self._stages))
 
     def _expected_start_s(self) -> float | None:
         # Until the first denoise step: the decoder's start is over before it is needed, or
@@ -111,20 +116,34 @@ class ServedModel:
 class ModelCatalog:
     """All models of the repository; the first served one is the default."""
 
-    def __init__(self, entries: tuple[CatalogEntry, ...], config: GatewayConfig) -> None:
+    def __init__(
+        self,
+        entries: Sequence[CatalogEntry],
+        config: GatewayConfig,
+        stages_of: Callable[[ResolvedModel], ModelStages],
+        *,
+        share: int,
+    ) -> None:
+        """Take the models; `stages_of` gives a served model's stages, shared ones once."""
         self._entries = {entry.name: entry for entry in entries}
-        handles = _StageHandles(config)
         self._served = {
-            entry.name: ServedModel(entry.model, entry.applications, config, handles)
+            entry.name: ServedModel(entry.model, stages_of(entry.model), config, share)
             for entry in entries
-            if entry.model is not None and entry.applications is not None
+            if entry.model is not None and entry.is_served
         }
         self._default = next(iter(self._served))
-        self._max_image_count = config.max_image_count
 
     async def load(self) -> None:
         """Wait until every served model is ready."""
         await asyncio.gather(*(served.load() for served in self._served.values()))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all served models were loaded, and at least one has its stages now."""
+        models = self._served.values()
+        return all(model.is_loaded for model in models) and not all(
+            model.problem for model in models
+        )
 
     def get(self, name: str) -> ServedModel:
         """Return a model that is ready.
@@ -132,31 +151,35 @@ class ModelCatalog:
         Raises:
             ModelNotFoundError: there is no such model.
             ModelNotLoadedError: the server does not load it.
-            UnavailableError: it is still being loaded.
+            UnavailableError: it is still being loaded, or a stage of it is gone.
 
         """
         entry = self._entry(name)
         served = self._served.get(entry.name)
         if served is None:
             raise ModelNotLoadedError(entry.name, entry.unavailable_reason)
-        if served.info is None:
+        if not served.is_loaded:
             raise UnavailableError(
                 "MODEL_LOADING", f"model {entry.name!r} is still being loaded", RETRY_AFTER_S
             )
+        if served.problem:
+            raise UnavailableError(
+                "STAGE_GONE", f"model {entry.name!r}: {served.problem}", RETRY_AFTER_S
+            )
         return served
 
-    def describe(self, name: str) -> pb.Model:
-        """Return a model's description.
+    def view(self, name: str) -> ModelView:
+        """Return a model as it is listed.
 
         Raises:
             ModelNotFoundError: there is no such model.
 
         """
-        return self._describe(self._entry(name))
+        return self._view(self._entry(name))
 
-    def describe_all(self) -> list[pb.Model]:
-        """Return all models' descriptions, by name."""
-        return [self._describe(entry) for _, entry in sorted(self._entries.items())]
+    def view_all(self) -> list[ModelView]:
+        """Return all models as they are listed, by name."""
+        return [self._view(entry) for _, entry in sorted(self._entries.items())]
 
     def _entry(self, name: str) -> CatalogEntry:
         entry = self._entries.get(name or self._default)
@@ -166,41 +189,11 @@ class ModelCatalog:
             )
         return entry
 
-    def _describe(self, entry: CatalogEntry) -> pb.Model:
+    def _view(self, entry: CatalogEntry) -> ModelView:
         served = self._served.get(entry.name)
-        description = pb.Model(
-            name=entry.name,
-            description=entry.description,
-            license=entry.license,
-            is_default=entry.name == self._default,
-            unavailable_reason=entry.unavailable_reason,
-            max_image_count=self._max_image_count,
-            output_formats=list(FORMAT_VALUES.values()),
-        )
-        if entry.model is not None:
-            _fill_limits(description, entry.model)
+        is_default = entry.name == self._default
         if served is None:
-            description.state = pb.MODEL_STATE_UNAVAILABLE
-        elif served.info is None:
-            description.state = pb.MODEL_STATE_LOADING
-        else:
-            description.state = pb.MODEL_STATE_READY
-            description.revision = served.info.revision
-        return description
-
-
-def _fill_limits(description: pb.Model, model: ResolvedModel) -> None:
-    description.default_width_px = model.width_px
-    description.default_height_px = model.height_px
-    description.min_size_px = model.min_size_px
-    description.max_size_px = model.max_size_px
-    description.size_multiple_px = model.vae_scale_factor
-    description.default_num_inference_steps = model.steps.default
-    description.min_num_inference_steps = model.steps.min
-    description.max_num_inference_steps = model.steps.max
-    description.default_guidance_scale = model.default_guidance_scale
-    description.min_guidance_scale = model.min_guidance_scale
-    description.max_guidance_scale = model.max_guidance_scale
-    description.solvers.extend(SOLVER_VALUES[solver] for solver in model.solvers)
-    description.max_prompt_tokens = model.max_prompt_tokens
-    description.previews = model.preview is not None
+            return ModelView(entry, "unavailable", is_default, "", entry.unavailable_reason)
+        if not served.is_loaded or served.problem:
+            return ModelView(entry, "loading", is_default, served.revision, served.problem)
+        return ModelView(entry, "ready", is_default, served.revision, "")

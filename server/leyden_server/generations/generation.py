@@ -1,22 +1,35 @@
-"""One request's way through the three stages."""
+"""One generation: a plan of stages, and the events that it leaves in its log.
+
+encode text → denoise each image → decode each image, all images side by side
+"""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnavailableError
-from leyden_server.gateway.leyden_v1 import encoding as build
 from leyden_server.generations.catalog import ServedModel
-from leyden_server.generations.event_log import EventStream
-from leyden_server.generations.line import Ticket
-from leyden_server.generations.rules import GenerationParameters, RequestWarning
+from leyden_server.generations.event_log import EventLog
+from leyden_server.generations.events import (
+    Bill,
+    DenoiseProgress,
+    Event,
+    Image,
+    ImageBill,
+    Queued,
+    StepBill,
+    Summary,
+    TextEncoded,
+    image_events,
+)
+from leyden_server.generations.line import Place
+from leyden_server.generations.parameters import GenerationParameters, RequestWarning
 from leyden_server.stages.contract import (
-    DecodedImage,
     DecodeRequest,
     Denoised,
     DenoiseRequest,
@@ -31,37 +44,62 @@ __all__ = ["Generation"]
 Result = TypeVar("Result")
 
 
-class Generation:
-    """Encodes the prompt, then denoises and decodes each image, all images side by side.
+@dataclass(slots=True)
+class _ImageCost:
+    """What one image has cost so far."""
 
-    `run` puts every event of the request into `events`, the summary last, and closes it.
-    """
+    steps: list[StepBill] = field(default_factory=list)
+    vae_decode_s: float = 0.0
+    image_encode_s: float = 0.0
+    denoiser_replica: str = ""
+    vae_replica: str = ""
+
+    def bill(self, index: int) -> ImageBill:
+        """Return it as the summary shows it."""
+        return ImageBill(
+            index,
+            tuple(self.steps),
+            self.vae_decode_s,
+            self.image_encode_s,
+            self.denoiser_replica,
+            self.vae_replica,
+        )
+
+
+class Generation:
+    """Takes one request through the stages, and puts every event into its log."""
 
     def __init__(
         self,
         parameters: GenerationParameters,
         served: ServedModel,
-        ticket: Ticket,
-        events: EventStream,
-        config: GatewayConfig,
+        place: Place,
+        log: EventLog,
         *,
-        timeout_s: float | None,
+        config: GatewayConfig,
         replica: str,
     ) -> None:
         self.retries = 0
+        """How many times a stage was run again, because a replica died."""
+        self.queue_s: float | None = None
+        """From acceptance to the first denoise step, less the encoding; None: not there yet."""
+        self.text_encode_s: float | None = None
         self._parameters = parameters
         self._served = served
-        self._ticket = ticket
-        self._events = events
+        self._place = place
+        self._log = log
         self._config = config
-        self._accepted_s = time.monotonic()
-        self._deadline_s = None if timeout_s is None else self._accepted_s + timeout_s
-        self._first_step_started_s: float | None = None
+        self._replica = replica
+        self._accepted_s = self._spoke_s = time.monotonic()
+        self._text_encoder_replica = ""
         self._warnings: list[RequestWarning] = []
-        self.bill = pb.Bill(
-            gateway_replica=replica,
-            images=[pb.ImageBill(image_index=i) for i in range(parameters.image_count)],
-        )
+        self._costs = [_ImageCost() for _ in range(parameters.image_count)]
+        self._silence: asyncio.TimerHandle | None = None
+
+    @property
+    def unet_rows(self) -> int:
+        """Rows of the UNet that its steps took so far."""
+        return self._parameters.sampling.rows * sum(len(cost.steps) for cost in self._costs)
 
     async def run(self) -> None:
         """Run to the summary.
@@ -70,100 +108,118 @@ class Generation:
             RequestError: a stage refused or failed, and retries did not help.
 
         """
-        async with asyncio.TaskGroup() as tasks:
-            place_reports = tasks.create_task(self._report_places())
+        self._place.on_move = self._tell_place
+        self._tell_place(*self._place.now())
+        self._watch_silence()
+        try:
             prompt, negative_prompt = await self._encode_text()
-            async with asyncio.TaskGroup() as images:
-                for index in range(self._parameters.image_count):
-                    images.create_task(self._make_image(index, prompt, negative_prompt))
-            place_reports.cancel()
-        self.bill.total_duration.CopyFrom(build.duration(self._elapsed_s()))
-        self._events.put(
-            build.summary(
-                self._parameters,
-                [*self._parameters.warnings, *self._warnings],
-                self._served.info.revision if self._served.info else "",
-                self.retries,
-                self.bill,
+            await _side_by_side(
+                partial(self._make_image, index, prompt, negative_prompt)
+                for index in range(self._parameters.image_count)
+            )
+        finally:
+            self._place.on_move = _say_nothing
+            if self._silence is not None:
+                self._silence.cancel()
+        self._put(
+            Summary(
+                warnings=(*self._parameters.warnings, *self._warnings),
+                model=self._parameters.model.name,
+                model_revision=self._served.revision,
+                retries=self.retries,
+                sampling=self._parameters.sampling,
+                bill=self._bill(),
             )
         )
-        self._events.close()
-
-    async def _report_places(self) -> None:
-        async for ahead, expected_wait_s in self._ticket.places():
-            if self._first_step_started_s is not None:
-                return
-            self._events.put(build.queued(ahead, expected_wait_s))
 
     async def _encode_text(self) -> tuple[EncodedPrompt, EncodedPrompt | None]:
         started_s = time.monotonic()
         parameters = self._parameters
         zeroed = not parameters.negative_prompt and parameters.model.zeroes_empty_negative_prompt
         texts = [parameters.prompt]
-        if parameters.guided and not zeroed:
+        if parameters.sampling.do_classifier_free_guidance and not zeroed:
             texts.append(parameters.negative_prompt)
-        async with asyncio.TaskGroup() as encodings:
-            tasks = [
-                encodings.create_task(self._retrying(partial(self._encode, text))) for text in texts
-            ]
-        prompt, *negative = (task.result() for task in tasks)
-        self.bill.text_encode_duration.CopyFrom(build.duration(time.monotonic() - started_s))
-        self.bill.text_encoder_replica = prompt.replica
+        encode = self._served.text_encoder.encode
+        prompt, *negative = await _side_by_side(
+            partial(self._retrying, partial(encode, text)) for text in texts
+        )
+        self.text_encode_s = time.monotonic() - started_s
+        self._text_encoder_replica = prompt.replica
         self._warn_of_truncation("prompt", prompt)
         for encoded in negative:
             self._warn_of_truncation("negative_prompt", encoded)
-        self._events.put(build.text_encoded(prompt))
+        self._put(TextEncoded(prompt.token_count, prompt.truncated))
         return prompt, negative[0] if negative else None
-
-    async def _encode(self, text: str) -> EncodedPrompt:
-        encoded: EncodedPrompt = await self._served.text_encoder.call("encode", text)
-        return encoded
 
     async def _make_image(
         self, index: int, prompt: EncodedPrompt, negative_prompt: EncodedPrompt | None
     ) -> None:
-        steps_sent = 0
-
-        async def denoise() -> FloatArray:
-            nonlocal steps_sent
-            request = self._denoise_request(index, prompt, negative_prompt)
-            stream = self._served.denoiser.stream("denoise", request)
-            async with contextlib.aclosing(stream) as items:
-                async for item in items:
-                    match item:
-                        case DenoiseStarted(replica=replica):
-                            loop_started_s = self._note_start(index, replica)
-                        case StepDone() if item.step > steps_sent:
-                            steps_sent = item.step
-                            self._report_step(index, item, time.monotonic() - loop_started_s)
-                        case Denoised(latents=latents):
-                            self._ticket.finished(index)
-                            return latents
-            raise UnavailableError("STAGE_DIED", "the denoiser's stream broke off", 1.0)
+        cost, parameters = self._costs[index], self._parameters
 
         def start_again() -> None:
             # The same seed takes the same way; steps that were already sent are passed over.
-            self._ticket.restarted(index)
+            self._place.restarted(index)
 
-        latents = await self._retrying(denoise, start_again)
+        latents = await self._retrying(
+            partial(self._denoise, index, prompt, negative_prompt), start_again
+        )
         decode_request = DecodeRequest(
-            latents, self._parameters.format, self._parameters.quality, self._provenance(index)
+            latents=latents,
+            format=parameters.format,
+            quality=parameters.quality,
+            parameters=self._provenance(index),
+            order=self._place.order.travelling(),
         )
-        decode = partial(
-            self._served.vae.call,
-            "decode",
-            decode_request,
-            result_bytes=3 * self._parameters.width_px * self._parameters.height_px,
+        image = await self._retrying(partial(self._served.vae.decode, decode_request))
+        cost.vae_decode_s, cost.image_encode_s = image.vae_decode_s, image.image_encode_s
+        cost.vae_replica = image.replica
+        self._put(
+            *image_events(
+                Image(
+                    image_index=index,
+                    seed=parameters.sampling.seed + index,
+                    format=parameters.format,
+                    width_px=image.width_px,
+                    height_px=image.height_px,
+                    size_bytes=len(image.data),
+                    data=image.data,
+                )
+            )
         )
-        image: DecodedImage = await self._retrying(decode)
-        image_bill = self.bill.images[index]
-        image_bill.vae_decode_duration.CopyFrom(build.duration(image.vae_decode_s))
-        image_bill.image_encode_duration.CopyFrom(build.duration(image.image_encode_s))
-        image_bill.image_decoder_replica = image.replica
-        self._events.put(*build.image_events(index, image, self._parameters))
+
+    async def _denoise(
+        self, index: int, prompt: EncodedPrompt, negative_prompt: EncodedPrompt | None
+    ) -> FloatArray:
+        await self._place.turn(index)
+        request = DenoiseRequest(
+            request_id=self._parameters.request_id,
+            image_index=index,
+            sampling=self._parameters.sampling.of_image(index),
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            order=self._place.order.travelling(),
+            preview=self._parameters.preview,
+        )
+        cost = self._costs[index]
+        loop_started_s = 0.0
+        async with contextlib.aclosing(self._served.denoiser.denoise(request)) as items:
+            async for item in items:
+                match item:
+                    case StepDone():
+                        self._note_step(index, item, time.monotonic() - loop_started_s)
+                    case DenoiseStarted(replica=replica):
+                        loop_started_s = time.monotonic()
+                        cost.denoiser_replica = replica
+                        self._note_start(index, loop_started_s)
+                    case Denoised(latents=latents):
+                        self._place.finished(index)
+                        return latents
+        raise UnavailableError("STAGE_DIED", "the denoiser's stream broke off", 1.0)
 
     async def _retrying(
-        self, run: Callable[[], Awaitable[Result]], before_retry: Callable[[], None] = lambda: None
+        self,
+        run: Callable[[], Coroutine[Any, Any, Result]],
+        before_retry: Callable[[], None] = lambda: None,
     ) -> Result:
         for _ in range(self._config.stage_retries):
             try:
@@ -175,70 +231,103 @@ class Generation:
                 before_retry()
         return await run()
 
-    def _denoise_request(
-        self, index: int, prompt: EncodedPrompt, negative_prompt: EncodedPrompt | None
-    ) -> DenoiseRequest:
-        parameters = self._parameters
-        return DenoiseRequest(
-            request_id=parameters.request_id,
-            image_index=index,
-            seed=parameters.seed + index,
-            width_px=parameters.width_px,
-            height_px=parameters.height_px,
-            num_inference_steps=parameters.num_inference_steps,
-            guidance_scale=parameters.guidance_scale,
-            solver=parameters.solver,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            timeout_s=None if self._deadline_s is None else self._deadline_s - time.monotonic(),
-            preview=parameters.preview,
+    def _note_start(self, index: int, now: float) -> None:
+        self._place.started(index)
+        if self.queue_s is None:
+            self.queue_s = now - self._accepted_s - (self.text_encode_s or 0.0)
+
+    def _note_step(self, index: int, step: StepDone, loop_s: float) -> None:
+        cost = self._costs[index]
+        total_steps = self._parameters.sampling.num_inference_steps
+        self._place.stepped(index, total_steps - step.step, step.duration_s)
+        self._served.line.note_load(cost.denoiser_replica, step.load)
+        if step.step <= len(cost.steps):
+            return  # sent already, before a replica died
+        cost.steps.append(StepBill(step.duration_s, step.batch_rows))
+        self._put(
+            DenoiseProgress(
+                image_index=index,
+                step=step.step,
+                total_steps=total_steps,
+                timestep=step.timestep,
+                sigma=step.sigma,
+                elapsed_s=self._elapsed_s(),
+                remaining_s=loop_s / step.step * (total_steps - step.step),
+                batch_rows=step.batch_rows,
+                preview=step.preview,
+            )
         )
 
-    def _note_start(self, index: int, replica: str) -> float:
-        now = time.monotonic()
-        self._ticket.started(index)
-        self.bill.images[index].denoiser_replica = replica
-        if self._first_step_started_s is None:
-            self._first_step_started_s = now
-            encode_s = self.bill.text_encode_duration.ToTimedelta().total_seconds()
-            self.bill.queue_duration.CopyFrom(build.duration(self._elapsed_s() - encode_s))
-        return now
+    def _put(self, *events: Event) -> None:
+        self._log.put(*events)
+        self._spoke_s = time.monotonic()
 
-    def _report_step(self, index: int, step: StepDone, loop_s: float) -> None:
-        self.bill.images[index].steps.append(
-            pb.StepBill(duration=build.duration(step.duration_s), batch_rows=step.batch_rows)
+    def _tell_place(self, position: int, wait_s: float | None) -> None:
+        self._put(Queued(position, wait_s))
+
+    def _watch_silence(self) -> None:
+        """Say where it stands whenever nothing was said for long: proxies cut idle streams."""
+        interval_s = self._config.queued_interval_s
+        silent_s = time.monotonic() - self._spoke_s
+        if silent_s >= interval_s and self._waits:
+            self._tell_place(*self._place.now())
+        left_s = interval_s - (time.monotonic() - self._spoke_s)
+        self._silence = asyncio.get_running_loop().call_later(
+            left_s if left_s > 0 else interval_s, self._watch_silence
         )
-        total_steps = self._parameters.num_inference_steps
-        self._events.put(
-            build.denoise_progress(index, step, total_steps, self._elapsed_s(), loop_s)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether it waits for its turn, or for a stage to start."""
+        return self._place.waiting > 0 or self._served.starts
+
+    def _bill(self) -> Bill:
+        return Bill(
+            queue_s=self.queue_s or 0.0,
+            text_encode_s=self.text_encode_s or 0.0,
+            total_s=self._elapsed_s(),
+            text_encoder_replica=self._text_encoder_replica,
+            gateway_replica=self._replica,
+            images=tuple(cost.bill(index) for index, cost in enumerate(self._costs)),
         )
 
     def _provenance(self, index: int) -> dict[str, object]:
         """Return what makes this image again; the file carries it."""
-        parameters = self._parameters
+        sampling = self._parameters.sampling.of_image(index)
         return {
-            "model": parameters.model.name,
-            "model_revision": self._served.info.revision if self._served.info else "",
-            "prompt": parameters.prompt,
-            "negative_prompt": parameters.negative_prompt,
-            "seed": parameters.seed + index,
-            "width_px": parameters.width_px,
-            "height_px": parameters.height_px,
-            "num_inference_steps": parameters.num_inference_steps,
-            "guidance_scale": parameters.guidance_scale,
-            "solver": parameters.solver,
+            "model": self._parameters.model.name,
+            "model_revision": self._served.revision,
+            "prompt": self._parameters.prompt,
+            "negative_prompt": self._parameters.negative_prompt,
+            **sampling.as_dict(),
         }
 
-    def _warn_of_truncation(self, field: str, prompt: EncodedPrompt) -> None:
+    def _warn_of_truncation(self, name: str, prompt: EncodedPrompt) -> None:
         if prompt.truncated:
             limit = self._parameters.model.max_prompt_tokens
             self._warnings.append(
                 RequestWarning(
-                    f"{field.upper()}_TRUNCATED",
-                    field,
+                    f"{name.upper()}_TRUNCATED",
+                    name,
                     f"{prompt.token_count} tokens; what goes past {limit} was cut",
                 )
             )
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._accepted_s
+
+
+def _say_nothing(position: int, wait_s: float | None) -> None:
+    del position, wait_s
+
+
+async def _side_by_side(
+    runs: Iterable[Callable[[], Coroutine[Any, Any, Result]]],
+) -> list[Result]:
+    """Run all at once; the first error ends the others. One alone needs no task of its own."""
+    first, *others = runs
+    if not others:
+        return [await first()]
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(run()) for run in (first, *others)]
+    return [task.result() for task in running]

@@ -1,195 +1,414 @@
-"""Bounded waiting: who may wait, in which place, and for about how long.
+"""One model's line at one Gateway: who is admitted, in which place, and who is handed on.
 
-One line a model at each Gateway replica. An image waits from its admission until its first
-denoise step starts; the places ahead of a request are those of earlier requests.
+Everything here goes by one order, `service_order.ServiceOrder.key`: what a request's place is,
+how long its wait is expected to be, whether its deadline can be met, and whose image the
+denoiser gets next. The engine steps its images by the same key, so the four agree.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from leyden_server.errors import OverloadedError
+from leyden_server.generations.pace import smoothed, starts_s
+from leyden_server.service_order import ServiceKey, ServiceOrder
+from leyden_server.stages.contract import EngineLoad
 
-__all__ = ["Admission", "Ticket"]
+__all__ = ["OVERCOMMIT", "Line", "LineLimits", "Place"]
 
 UNKNOWN_WAIT_S = 1.0
 """When to come back, where no generation has shown its pace yet."""
 
 SHORTEST_WAIT_S = 0.1
 
-SMOOTHING = 0.2
-"""Weight of the newest generation in the running mean of their durations."""
+OVERCOMMIT = 2
+"""So many times its share a Gateway hands a stage where the newest come first in the order."""
 
 
-class Ticket:
-    """One admitted request's places."""
+@dataclass(frozen=True, slots=True)
+class LineLimits:
+    """How much may wait, be open, and be handed to the denoiser."""
 
-    def __init__(self, admission: "Admission", images: int, rows_per_image: int) -> None:
-        self._admission = admission
-        self.images = images
+    max_waiting_images: int
+    max_open_images: int
+
+
+@dataclass(slots=True, eq=False)
+class _Image:
+    """One image of a request on its way through the denoiser."""
+
+    place: "Place"
+    steps_left: int
+    handed: bool = False
+    """Whether the denoiser has it."""
+    started: bool = False
+    """Whether its first denoise step has begun."""
+    done: bool = False
+    """Whether its last denoise step has ended."""
+    turn: "asyncio.Future[None] | None" = None
+    """Where it waits to be handed on."""
+
+
+class Place:
+    """An admitted request's place: its images, and what becomes of them."""
+
+    def __init__(
+        self, line: "Line", order: ServiceOrder, images: int, rows_per_image: int, steps: int
+    ) -> None:
+        self.order = order
         self.rows_per_image = rows_per_image
-        self._waiting = images
-        self._running: dict[int, float] = {}
-        self._moved = asyncio.Event()
+        self.images = [_Image(self, steps) for _ in range(images)]
+        self.on_move: Callable[[int, float | None], None] = lambda _position, _wait_s: None
+        """Called with `now()`'s answer when the position has changed."""
+        self._line = line
+        self._steps = steps
+        self._admitted_s = time.monotonic()
+        self.told_position: int | None = None
+        """What the client was last told; None: nothing yet."""
+
+    @property
+    def wants_to_know(self) -> bool:
+        """Whether its client is told of a position, and no step has begun."""
+        return self.told_position is not None and self.waiting == len(self.images)
 
     @property
     def waiting(self) -> int:
-        """Images of this request that no denoise step has started for."""
-        return self._waiting
+        """Images that no denoise step has begun for."""
+        return sum(not image.started for image in self.images)
 
-    @property
-    def running(self) -> int:
-        """Images of this request in the denoising loop."""
-        return len(self._running)
+    def now(self) -> tuple[int, float | None]:
+        """Return the waiting images ahead, and the expected wait in seconds where it is known."""
+        self.told_position, wait_s = self._line.place_of(self)
+        return self.told_position, wait_s
 
-    def place(self) -> tuple[int, float | None]:
-        """Return the images ahead, and the expected wait in seconds where it is known."""
-        earlier = self._admission.earlier_than(self)
-        rows_ahead = sum(other.waiting * other.rows_per_image for other in earlier)
-        wait_s = self._admission.expected_wait_s(rows_ahead, self.rows_per_image)
-        return sum(other.waiting for other in earlier), wait_s
+    async def turn(self, index: int) -> None:
+        """Wait until an image may be handed to the denoiser."""
+        await self._line.turn(self.images[index])
 
-    async def places(self) -> AsyncIterator[tuple[int, float | None]]:
-        """Yield `place()` now and whenever fewer are ahead, until none is."""
-        last: int | None = None
-        while True:
-            self._moved.clear()
-            ahead, expected_wait_s = self.place()
-            if ahead != last:
-                yield ahead, expected_wait_s
-                last = ahead
-            if ahead == 0:
-                return
-            await self._moved.wait()
+    def started(self, index: int) -> None:
+        """Note that an image's first denoise step begins."""
+        self.images[index].started = True
+        self._line.moved()
 
-    def started(self, image_index: int) -> None:
-        """Note that an image's first denoise step starts."""
-        self._waiting -= 1
-        self._running[image_index] = time.monotonic()
-        self._admission.moved()
+    def stepped(self, index: int, steps_left: int, duration_s: float) -> None:
+        """Note that a denoise step of an image ended, and how long it took."""
+        self.images[index].steps_left = steps_left
+        self._line.learn_step(duration_s)
 
-    def restarted(self, image_index: int) -> None:
+    def restarted(self, index: int) -> None:
         """Note that an image goes back to waiting, because its replica died."""
-        if self._running.pop(image_index, None) is not None:
-            self._waiting += 1
+        image = self.images[index]
+        image.handed = image.started = False
+        image.steps_left = self._steps
+        self._line.moved()
 
-    def finished(self, image_index: int) -> None:
+    def finished(self, index: int) -> None:
         """Note that an image's last denoise step ended."""
-        self._admission.learn(time.monotonic() - self._running.pop(image_index))
+        image = self.images[index]
+        image.done, image.steps_left = True, 0
+        self._line.moved()
 
     def leave(self) -> None:
-        """Give back every place; harmless where it is called again."""
-        self._admission.remove(self)
-
-    def wake(self) -> None:
-        """Let `places` look again."""
-        self._moved.set()
+        """Give back everything; harmless where it is called again."""
+        self._line.remove(self, time.monotonic() - self._admitted_s)
 
 
-class Admission:
-    """The line of one model."""
+class Line:
+    """Places in the order of service. Not thread-safe: for one event loop."""
 
     def __init__(
         self,
-        max_waiting_images: int,
-        max_open_images: int,
+        limits: LineLimits,
+        *,
+        share: Callable[[], int] = lambda: 2**31,
+        replicas: Callable[[], int] = lambda: 1,
         expected_start_s: Callable[[], float | None] = lambda: 0.0,
+        alone: bool = True,
     ) -> None:
-        """`expected_start_s`: in how many seconds the stages run; None where not known."""
-        self.row_cap = 1
-        """UNet rows that one replica computes side by side; set once the model is loaded."""
-        self._max_waiting_images = max_waiting_images
-        self._max_open_images = max_open_images
-        self._expected_start_s = expected_start_s
-        self._tickets: list[Ticket] = []
-        self._mean_loop_s: float | None = None
-
-    def admit(
-        self, images: int, timeout_s: float | None = None, *, rows_per_image: int = 1
-    ) -> Ticket:
-        """Take places for so many images, whose client waits for `timeout_s` seconds.
+        """Make an empty line.
 
         Args:
-            images: of the request.
-            timeout_s: how long its client waits; None: for ever.
-            rows_per_image: of the UNet in each denoise step; guidance makes it two.
-
-        Raises:
-            OverloadedError: they would be more than may wait or be open, or would not even
-                start in time.
+            limits: how much may wait and be open.
+            share: images that the denoiser is to hold of this Gateway.
+            replicas: of the denoiser, that run.
+            expected_start_s: in how many seconds the stages run; None where not known.
+            alone: whether no other Gateway hands images to the same denoiser.
 
         """
-        waiting = sum(ticket.waiting for ticket in self._tickets)
-        open_images = sum(ticket.images for ticket in self._tickets)
-        rows_ahead = sum(ticket.waiting * ticket.rows_per_image for ticket in self._tickets)
-        wait_s = self.expected_wait_s(rows_ahead, rows_per_image)
-        refuse = partial(_overloaded, retry_after_s=UNKNOWN_WAIT_S if wait_s is None else wait_s)
-        if waiting + images > self._max_waiting_images:
-            most = self._max_waiting_images
-            raise refuse(
-                "QUEUE_FULL", f"{waiting} of at most {most} images wait", "max_waiting_images", most
-            )
-        if open_images + images > self._max_open_images:
-            most = self._max_open_images
-            # The denoiser may well have room: it is the decoder or the readers that are slow.
-            raise _overloaded(
-                "QUEUE_FULL",
-                f"{open_images} of at most {most} images are being made or sent",
-                "max_open_images",
-                most,
-                retry_after_s=max(UNKNOWN_WAIT_S, wait_s or 0),
-            )
+        self.row_cap = 1
+        """UNet rows that one replica computes side by side; set once the model is loaded."""
+        self._limits = limits
+        self._share = share
+        self._replicas = replicas
+        self._expected_start_s = expected_start_s
+        self._alone = alone
+        self._places: list[Place] = []
+        self._loads: dict[str, EngineLoad] = {}
+        self._mean_step_s: float | None = None
+        self._mean_open_s: float | None = None
+        self._is_settling = False
+
+    @property
+    def waiting_images(self) -> int:
+        """Admitted images that no denoise step has begun for."""
+        return sum(place.waiting for place in self._places)
+
+    @property
+    def open_images(self) -> int:
+        """Images of admitted requests, wherever they are."""
+        return sum(len(place.images) for place in self._places)
+
+    def admit(
+        self,
+        order: ServiceOrder,
+        *,
+        images: int,
+        rows_per_image: int,
+        steps: int,
+        timeout_s: float | None = None,
+    ) -> Place:
+        """Take a place.
+
+        Args:
+            order: where the request stands among others.
+            images: of the request.
+            rows_per_image: of the UNet in each denoise step; guidance makes it two.
+            steps: of each image.
+            timeout_s: in which the first step must have begun; None: any time will do.
+
+        Raises:
+            OverloadedError: there is no room, or the first step would begin too late.
+
+        """
+        place = Place(self, order, images, rows_per_image, steps)
+        self._check_room(place)
+        _, wait_s = self.place_of(place)
         if timeout_s is not None and wait_s is not None and wait_s > timeout_s:
-            raise refuse(
+            raise _overloaded(
                 "DEADLINE_CANNOT_BE_MET",
                 f"the expected wait of {wait_s:.1f} s is longer than the deadline allows",
                 "timeout_s",
                 round(timeout_s, 3),
+                retry_after_s=wait_s,
             )
-        ticket = Ticket(self, images, rows_per_image)
-        self._tickets.append(ticket)
-        return ticket
+        self._places.append(place)
+        self.moved()
+        return place
 
-    def earlier_than(self, ticket: Ticket) -> list[Ticket]:
-        """Return the requests that were admitted before this one."""
-        return self._tickets[: self._tickets.index(ticket)]
+    def place_of(self, place: Place) -> tuple[int, float | None]:
+        """Return the waiting images before a place in the order, and its expected wait."""
+        now = time.monotonic()
+        own = place.order.key(now)
+        before = self._unfinished_before(place, now)
+        position = sum(not image.started for image in before)
+        others_waiting, others = self._of_other_gateways(own)
+        wait_s = self._wait_s([*others, *before], place.rows_per_image)
+        return position + others_waiting, wait_s
 
-    def expected_wait_s(self, rows_ahead: int, rows: int) -> float | None:
-        """Return how long an image of so many rows takes to start, at the pace of recent loops.
+    async def turn(self, image: _Image) -> None:
+        """Wait until an image is to be handed on; it counts as handed from then on."""
+        image.turn = asyncio.get_running_loop().create_future()
+        self._hand_on()
+        try:
+            await image.turn
+        finally:
+            image.turn = None
 
-        Where the batch has room for it behind those ahead, it starts at the next step, which
-        is at once. Beyond that, by Little's law: with r rows in their loops, which take d
-        seconds each, one leaves and lets another start every d / r seconds. Stages that rest
-        have to start before all that.
-        """
-        start_s = self._expected_start_s()
-        running = sum(ticket.running * ticket.rows_per_image for ticket in self._tickets)
-        # Where none runs, one image does, however many rows it has.
-        room = max(self.row_cap - running, 0 if running else rows)
-        if rows_ahead + rows <= room or start_s is None:
-            return start_s
-        if self._mean_loop_s is None:
-            return None
-        return start_s + (rows_ahead + rows - room) * self._mean_loop_s / max(1, running)
+    def note_load(self, replica: str, load: EngineLoad) -> None:
+        """Note what a replica of the denoiser has said that it holds, other Gateways' too."""
+        self._loads[replica] = load
 
-    def learn(self, loop_s: float) -> None:
-        """Note how long one image's denoising loop took."""
-        if self._mean_loop_s is None:
-            self._mean_loop_s = loop_s
-        else:
-            self._mean_loop_s += SMOOTHING * (loop_s - self._mean_loop_s)
+    def learn_step(self, duration_s: float) -> None:
+        """Note how long a denoise step took."""
+        self._mean_step_s = smoothed(self._mean_step_s, duration_s)
 
-    def remove(self, ticket: Ticket) -> None:
-        """Forget a request."""
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
+    def remove(self, place: Place, open_s: float) -> None:
+        """Forget a place, which was open for so many seconds."""
+        if place in self._places:
+            self._places.remove(place)
+            self._mean_open_s = smoothed(self._mean_open_s, open_s)
             self.moved()
 
     def moved(self) -> None:
-        """Tell those who wait that places may have changed."""
-        for ticket in self._tickets:
-            ticket.wake()
+        """Hand on what may be, and tell those who wait, once this turn of the loop is over."""
+        if not self._is_settling and self._places:
+            self._is_settling = True
+            try:
+                asyncio.get_running_loop().call_soon(self.settle)
+            except RuntimeError:  # no loop runs, as where a test holds the line itself
+                self.settle()
+
+    def settle(self) -> None:
+        """Hand on what may be, and tell those whose position has changed."""
+        self._is_settling = False
+        self._hand_on()
+        now = time.monotonic()
+        in_order = sorted(self._places, key=lambda place: place.order.key(now))
+        moved: list[tuple[Place, int]] = []
+        ahead = 0
+        for place in in_order:
+            others_waiting, _ = self._of_other_gateways(place.order.key(now))
+            if place.wants_to_know and place.told_position != ahead + others_waiting:
+                moved.append((place, ahead + others_waiting))
+            ahead += place.waiting
+        if moved:
+            waits_s = self._waits_s(in_order, now)
+            for place, position in moved:
+                place.told_position = position
+                place.on_move(position, waits_s[place])
+
+    def _hand_on(self) -> None:
+        now = time.monotonic()
+        share = max(1, self._share())
+        handed = sorted(
+            image.place.order.key(now)
+            for image in self._images()
+            if image.handed and not image.done
+        )
+        waiting = sorted(
+            (image for image in self._images() if image.turn is not None and not image.turn.done()),
+            key=lambda image: image.place.order.key(now),
+        )
+        for image in waiting:
+            own = image.place.order.key(now)
+            before = sum(key <= own for key in handed)
+            # More urgent than what was handed on: it goes beside, or it would wait for a whole
+            # image to end although the engine would step it next.
+            if before >= share or len(handed) >= OVERCOMMIT * share:
+                return
+            image.handed = True
+            assert image.turn is not None
+            image.turn.set_result(None)
+            handed.append(own)
+
+    def _images(self) -> Iterable[_Image]:
+        return (image for place in self._places for image in place.images)
+
+    def _unfinished_before(self, place: Place, now: float) -> list[_Image]:
+        """Return what is not denoised yet and comes before a place, in order."""
+        places = self._places if place in self._places else [*self._places, place]
+        # Stable: of equal keys the one that was admitted earlier comes first.
+        in_order = sorted(places, key=lambda one: one.order.key(now))
+        before = in_order[: in_order.index(place)]
+        return [image for one in before for image in one.images if not image.done]
+
+    def _waits_s(self, in_order: Sequence[Place], now: float) -> dict[Place, float | None]:
+        """Return the expected wait of every place at once."""
+        start_s = self._expected_start_s()
+        images = [image for place in in_order for image in place.images if not image.done]
+        steps_of: dict[Place, int] = {}
+        by_strangers: dict[int, list[int]] = {}
+        for place in in_order:
+            priority, *_ = key = place.order.key(now)
+            if priority not in by_strangers:
+                _, others = self._of_other_gateways(key)
+                work = [*(_work(one) for one in others), *(_work(one) for one in images)]
+                by_strangers[priority] = starts_s(work, self._capacity)[len(others) :]
+        first = 0
+        for place in in_order:
+            starts = by_strangers[place.order.key(now)[0]]
+            left = sum(not image.done for image in place.images)
+            steps_of[place] = starts[first] if left else 0
+            first += left
+        return {place: self._seconds(steps, start_s) for place, steps in steps_of.items()}
+
+    def _of_other_gateways(self, own: ServiceKey) -> tuple[int, list["_Stranger"]]:
+        """Return how many images of other Gateways wait before a key, and their work.
+
+        Of what the engines hold only sums by priority are known: those of the same priority
+        count as earlier.
+        """
+        if self._alone:
+            return 0, []
+        now = time.monotonic()
+        ours = [
+            (image, image.place.order.key(now)[0])
+            for image in self._images()
+            if image.handed and not image.done
+        ]
+        priority = own[0]
+        waiting = rows = row_steps = 0
+        for load in self._loads.values():
+            waiting += sum(load.waiting_images[:priority])
+            rows += sum(load.rows[:priority])
+            row_steps += sum(load.row_steps[:priority])
+        for image, of_image in ours:
+            if of_image <= priority:
+                waiting -= not image.started
+                rows -= image.place.rows_per_image
+                row_steps -= image.place.rows_per_image * image.steps_left
+        if rows <= 0 or row_steps <= 0:
+            return max(0, waiting), []
+        return max(0, waiting), [_Stranger(rows, max(1, round(row_steps / rows)))]
+
+    def _wait_s(self, before: Sequence["_Image | _Stranger"], rows: int) -> float | None:
+        work = [*(_work(one) for one in before), (rows, 1, False)]
+        return self._seconds(starts_s(work, self._capacity)[-1], self._expected_start_s())
+
+    def _seconds(self, steps: int, start_s: float | None) -> float | None:
+        """Return how long so many steps take, once the stages have started."""
+        if start_s is None or steps == 0:
+            return start_s
+        return None if self._mean_step_s is None else start_s + steps * self._mean_step_s
+
+    @property
+    def _capacity(self) -> int:
+        return self.row_cap * max(1, self._replicas())
+
+    def _check_room(self, place: Place) -> None:
+        waiting, most = self.waiting_images, self._limits.max_waiting_images
+        refuse = partial(_overloaded, "QUEUE_FULL")
+        if waiting + len(place.images) > most:
+            raise refuse(
+                f"{waiting} of at most {most} images wait",
+                "max_waiting_images",
+                most,
+                retry_after_s=self._room_in_line_s(waiting + len(place.images) - most),
+            )
+        open_images, most = self.open_images, self._limits.max_open_images
+        if open_images + len(place.images) > most:
+            # The denoiser may well have room: it is the decoder or the readers that are slow.
+            # By Little's law one leaves every mean / open seconds.
+            a_leaving_s = (self._mean_open_s or UNKNOWN_WAIT_S) / max(1, open_images)
+            raise refuse(
+                f"{open_images} of at most {most} images are being made or sent",
+                "max_open_images",
+                most,
+                retry_after_s=max(UNKNOWN_WAIT_S, a_leaving_s * len(place.images)),
+            )
+
+    def _room_in_line_s(self, places: int) -> float:
+        """Return in how many seconds so many of the waiting images will have started."""
+        if self._mean_step_s is None:
+            return UNKNOWN_WAIT_S
+        now = time.monotonic()
+        in_order = sorted(self._places, key=lambda place: place.order.key(now))
+        images = [i for place in in_order for i in place.images if not i.done]
+        starts = [
+            start
+            for image, start in zip(
+                images, starts_s([_work(i) for i in images], self._capacity), strict=True
+            )
+            if not image.started
+        ]
+        start_s = self._expected_start_s() or 0.0
+        return start_s + sorted(starts)[min(places, len(starts)) - 1] * self._mean_step_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Stranger:
+    """The images of other Gateways in the engines, as one."""
+
+    rows: int
+    steps_left: int
+    started: bool = True
+
+
+def _work(one: "_Image | _Stranger") -> tuple[int, int, bool]:
+    rows = one.rows if isinstance(one, _Stranger) else one.place.rows_per_image
+    return rows, one.steps_left, one.started
 
 
 def _overloaded(

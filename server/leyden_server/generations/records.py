@@ -1,19 +1,23 @@
-"""One JSON line a request: who asked for what, how it ended, what it took."""
+"""What is told of each request at its end, and to whom: the request log is the first."""
 
 import json
-import logging
+import sys
 import time
+import traceback
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from typing import Protocol
 
-__all__ = ["RequestLog", "RequestRecord"]
+from leyden_server.generations.log_file import LogFile
+from leyden_server.sampling import Sampling
+
+__all__ = ["Observer", "RequestLog", "RequestRecord"]
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request. The handler fills it as it learns; `code` last."""
+    """One request, from its arrival to its end, whatever that was."""
 
     peer: str
     timeout_s: float | None = None
@@ -21,54 +25,65 @@ class RequestRecord:
     request_id: str = ""
     model: str = ""
     image_count: int = 0
-    num_inference_steps: int = 0
-    width_px: int = 0
-    height_px: int = 0
-    guidance_scale: float = 0.0
-    seed: int | None = None
+    sampling: Sampling | None = None
+    """Of image 0; None where the request was refused before that was known."""
+    linger_s: float = 0.0
+    priority: int = 0
     queue_s: float | None = None
     text_encode_s: float | None = None
     unet_rows: int = 0
     """Rows of this request's own, summed over the steps that were reported."""
     retries: int = 0
     images_sent: int = 0
+    """Most images that one watcher has read."""
     code: str = ""
+    """How it ended: the name of a gRPC code."""
     reason: str = ""
     message: str = ""
     started: float = field(default_factory=time.time)
 
-
-class RequestLog:
-    """Appends records to a file that all Gateway replicas of a node may share.
-
-    The file may be moved away at any time, as logrotate does; a new one is begun then.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._logger = logging.Logger("leyden.requests")
-        handler = WatchedFileHandler(path, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        self._logger.addHandler(handler)
-
-    def write(self, record: RequestRecord) -> None:
-        """Append one line."""
-        fields = asdict(record)
+    def line(self) -> dict[str, object]:
+        """Return the record as it is logged, the sampling's fields among its own."""
+        fields = asdict(self)
         started = fields.pop("started")
-        line = {
+        sampling = fields.pop("sampling") or dict.fromkeys(Sampling.__dataclass_fields__)
+        return {
             "time": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
             **fields,
+            **sampling,
             "duration_s": round(time.time() - started, 4),
         }
+
+
+class Observer(Protocol):
+    """Is told how each request ended. What it raises is a defect."""
+
+    def ended(self, record: RequestRecord) -> None:
+        """Take note of a request that has ended."""
+
+    def defect(self, error_id: str, error: BaseException) -> None:
+        """Take note of a defect, under the id that the client was given."""
+
+
+class RequestLog:
+    """Appends records to a file that all Gateway replicas of a node may share: `LogFile`.
+
+    Without `max_bytes` the file grows for ever.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = sys.maxsize, backups: int = 0) -> None:
+        self._file = LogFile(path, max_bytes, backups)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def ended(self, record: RequestRecord) -> None:
+        """Append one line."""
         # In ASCII: a request_id that is refused may hold anything, and `leyden serve` shows it.
-        self._logger.info(json.dumps(line))
+        self._file.append(json.dumps(record.line()))
 
-    def write_defect(self, error_id: str, error: BaseException) -> None:
+    def defect(self, error_id: str, error: BaseException) -> None:
         """Append a traceback under the id that the client was given."""
-        self._logger.error(json.dumps({"error_id": error_id, "traceback": _traceback(error)}))
-
-
-def _traceback(error: BaseException) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(error))
+        self._file.append(json.dumps({"error_id": error_id, "traceback": text}))

@@ -1,84 +1,64 @@
-"""A protobuf request becomes parameters, or an error that names every wrong field."""
+"""What a request may say: it becomes parameters, or an error that names every wrong field."""
 
 import math
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import FieldViolation, InvalidRequestError
+from leyden_server.generations.parameters import (
+    GenerationParameters,
+    GenerationRequest,
+    RequestWarning,
+)
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.model_repository.entry import SolverName
+from leyden_server.model_repository.known_words import knows_any
+from leyden_server.sampling import Sampling, SolverName
+from leyden_server.service_order import DEFAULT_PRIORITY
 from leyden_server.stages.contract import ImageFormat, PreviewRequest
 
-__all__ = ["FORMATS", "SOLVERS", "GenerationParameters", "RequestWarning", "validate"]
+__all__ = ["FORMATS", "SOLVERS", "Vocabulary", "check_request_id", "validate"]
 
 MAX_SEED = 2**53
 """Seeds are exact in JavaScript up to here."""
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
 MAX_PREVIEW_PX = 1024
+MAX_PRIORITY = 9
+REPEATS_OVER = 1.5
+"""Over so many times its native width or height a model repeats the scene."""
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID_RULE = "1 to 128 of letters, digits, '.', '_', ':' and '-'"
 
-SOLVERS: dict[pb.Solver.ValueType, SolverName] = {
-    pb.SOLVER_EULER: "euler",
-    pb.SOLVER_EULER_ANCESTRAL: "euler_ancestral",
-}
-FORMATS: dict[pb.OutputFormat.ValueType, ImageFormat] = {
-    pb.OUTPUT_FORMAT_PNG: "PNG",
-    pb.OUTPUT_FORMAT_JPEG: "JPEG",
-    pb.OUTPUT_FORMAT_WEBP: "WEBP",
-}
+SOLVERS: tuple[SolverName, ...] = ("euler", "euler_ancestral")
+FORMATS: tuple[ImageFormat, ...] = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True, slots=True)
-class RequestWarning:
-    """Something that was ignored, cut or lies outside of recommended values."""
+class Vocabulary:
+    """A protocol's own names, for messages to those who speak it; ours where it has none."""
 
-    reason: str
-    field: str
-    message: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    solvers: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationParameters:
-    """A request with every default filled in."""
-
-    request_id: str
-    model: ResolvedModel
-    prompt: str
-    negative_prompt: str
-    """Empty where guidance is off."""
-    seed: int
-    """Of image 0; image i has seed + i."""
-    width_px: int
-    height_px: int
-    num_inference_steps: int
-    guidance_scale: float
-    solver: SolverName
-    image_count: int
-    format: ImageFormat
-    quality: int
-    preview: PreviewRequest | None
-    warnings: tuple[RequestWarning, ...]
-
-    @property
-    def guided(self) -> bool:
-        """Whether each step predicts with the prompt and without: two rows of the UNet."""
-        return self.guidance_scale > 1
-
-    @property
-    def rows_per_image(self) -> int:
-        """Rows of the UNet that each step of an image takes."""
-        return 2 if self.guided else 1
+def check_request_id(request_id: str) -> None:
+    """Raise InvalidRequestError where a generation cannot have this name."""
+    if not REQUEST_ID.fullmatch(request_id):
+        raise InvalidRequestError((FieldViolation("request_id", REQUEST_ID_RULE),))
 
 
 def validate(
-    request: pb.GenerateImageRequest, model: ResolvedModel, config: GatewayConfig
+    request: GenerationRequest,
+    model: ResolvedModel,
+    config: GatewayConfig,
+    vocabulary: Vocabulary = Vocabulary(),
 ) -> GenerationParameters:
     """Check every field and fill in the defaults; the request has its request_id already.
 
@@ -86,7 +66,7 @@ def validate(
         InvalidRequestError: one or more fields are wrong; all of them are named.
 
     """
-    check = _Check(model, config)
+    check = _Check(model, config, vocabulary)
     guidance_scale = check.guidance_scale(request)
     image_count = check.image_count(request)
     parameters = GenerationParameters(
@@ -94,16 +74,20 @@ def validate(
         model=model,
         prompt=check.prompt(request),
         negative_prompt=check.negative_prompt(request, guidance_scale),
-        seed=check.seed(request, image_count),
-        width_px=check.side("width_px", request.width_px, model.width_px),
-        height_px=check.side("height_px", request.height_px, model.height_px),
-        num_inference_steps=check.num_inference_steps(request),
-        guidance_scale=guidance_scale,
-        solver=check.solver(request),
+        sampling=Sampling(
+            seed=check.seed(request, image_count),
+            width_px=check.side("width_px", request.width_px, model.width_px),
+            height_px=check.side("height_px", request.height_px, model.height_px),
+            num_inference_steps=check.num_inference_steps(request),
+            guidance_scale=guidance_scale,
+            solver=check.solver(request),
+        ),
         image_count=image_count,
         format=check.format("output_format", request.output_format, "PNG"),
         quality=check.quality(request),
         preview=check.preview(request),
+        linger_s=check.linger_s(request),
+        priority=check.priority(request),
         warnings=tuple(check.warnings),
     )
     if check.violations:
@@ -114,24 +98,32 @@ def validate(
 class _Check:
     """Collects violations and warnings; each method checks one field and returns its value."""
 
-    def __init__(self, model: ResolvedModel, config: GatewayConfig) -> None:
+    def __init__(self, model: ResolvedModel, config: GatewayConfig, vocabulary: Vocabulary) -> None:
         self.violations: list[FieldViolation] = []
         self.warnings: list[RequestWarning] = []
         self._model = model
         self._config = config
+        self._vocabulary = vocabulary
 
-    def request_id(self, request: pb.GenerateImageRequest) -> str:
+    def request_id(self, request: GenerationRequest) -> str:
         if not REQUEST_ID.fullmatch(request.request_id):
-            self._wrong("request_id", "1 to 128 of letters, digits, '.', '_', ':' and '-'")
+            self._wrong("request_id", REQUEST_ID_RULE)
         return request.request_id
 
-    def prompt(self, request: pb.GenerateImageRequest) -> str:
+    def prompt(self, request: GenerationRequest) -> str:
         if not request.prompt:
             self._wrong("prompt", "must not be empty")
         self._check_text("prompt", request.prompt)
+        if request.prompt and not knows_any(request.prompt, frozenset(self._model.known_words)):
+            self._warn(
+                "NO_KNOWN_WORD",
+                "prompt",
+                f"model {self._model.name!r} was trained on few words and knows none of these; "
+                "GetModel lists those that it knows",
+            )
         return request.prompt
 
-    def negative_prompt(self, request: pb.GenerateImageRequest, guidance_scale: float) -> str:
+    def negative_prompt(self, request: GenerationRequest, guidance_scale: float) -> str:
         self._check_text("negative_prompt", request.negative_prompt)
         if request.negative_prompt and guidance_scale <= 1:
             self._warn(
@@ -143,8 +135,8 @@ class _Check:
             return ""
         return request.negative_prompt
 
-    def seed(self, request: pb.GenerateImageRequest, image_count: int) -> int:
-        if not request.HasField("seed"):
+    def seed(self, request: GenerationRequest, image_count: int) -> int:
+        if request.seed is None:
             return secrets.randbelow(DRAWN_SEEDS)
         if not 0 <= request.seed <= MAX_SEED - image_count:
             self._wrong(
@@ -157,6 +149,13 @@ class _Check:
         model = self._model
         if value == 0:
             return default
+        if value > REPEATS_OVER * default:
+            self._warn(
+                "SIZE_OVER_NATIVE",
+                field,
+                f"model {model.name!r} was trained at {default} pixels; at {value} it repeats "
+                "the scene",
+            )
         if not model.min_size_px <= value <= model.max_size_px or value % model.vae_scale_factor:
             self._wrong(
                 field,
@@ -165,7 +164,7 @@ class _Check:
             )
         return value
 
-    def num_inference_steps(self, request: pb.GenerateImageRequest) -> int:
+    def num_inference_steps(self, request: GenerationRequest) -> int:
         steps, value = self._model.steps, request.num_inference_steps
         if value == 0:
             return steps.default
@@ -185,9 +184,9 @@ class _Check:
             )
         return value
 
-    def guidance_scale(self, request: pb.GenerateImageRequest) -> float:
+    def guidance_scale(self, request: GenerationRequest) -> float:
         model = self._model
-        if not request.HasField("guidance_scale"):
+        if request.guidance_scale is None:
             return model.default_guidance_scale
         low, high = model.min_guidance_scale, model.max_guidance_scale
         # As it was written, 7.3 and not the wire's float32 7.300000190734863.
@@ -198,48 +197,47 @@ class _Check:
             )
         return value
 
-    def solver(self, request: pb.GenerateImageRequest) -> SolverName:
-        if request.solver == pb.SOLVER_UNSPECIFIED:
+    def solver(self, request: GenerationRequest) -> SolverName:
+        if not request.solver:
             return self._model.solvers[0]
-        name = SOLVERS.get(request.solver)
-        if name is None or name not in self._model.solvers:
-            allowed = [pb.Solver.Name(k) for k, v in SOLVERS.items() if v in self._model.solvers]
-            self._wrong(
-                "solver",
-                f"{' or '.join(allowed)} for model {self._model.name!r}; got {request.solver}",
-            )
-        return name or self._model.solvers[0]
+        for name in self._model.solvers:
+            if name == request.solver:
+                return name
+        names = self._vocabulary.solvers
+        allowed = [names.get(name, name) for name in self._model.solvers]
+        got = names.get(request.solver, request.solver)
+        self._wrong("solver", f"{' or '.join(allowed)} for model {self._model.name!r}; got {got}")
+        return self._model.solvers[0]
 
-    def image_count(self, request: pb.GenerateImageRequest) -> int:
+    def image_count(self, request: GenerationRequest) -> int:
         value, most = request.image_count or 1, self._config.max_image_count
         if not 1 <= value <= most:
             self._wrong("image_count", f"1 to {most}; got {value}")
         return value
 
-    def format(
-        self, field: str, value: pb.OutputFormat.ValueType, default: ImageFormat
-    ) -> ImageFormat:
-        if value == pb.OUTPUT_FORMAT_UNSPECIFIED:
+    def format(self, field: str, value: str, default: ImageFormat) -> ImageFormat:
+        if not value:
             return default
         if value not in FORMATS:
-            allowed = ", ".join(pb.OutputFormat.Name(known) for known in FORMATS)
+            allowed = ", ".join(self._vocabulary.formats.get(known, known) for known in FORMATS)
             self._wrong(field, f"one of {allowed}; got {value}")
-        return FORMATS.get(value, default)
+            return default
+        return value
 
-    def quality(self, request: pb.GenerateImageRequest) -> int:
+    def quality(self, request: GenerationRequest) -> int:
         value = request.output_quality
         if value == 0:
             return DEFAULT_QUALITY
         if not 1 <= value <= 100:
             self._wrong("output_quality", f"1 to 100; got {value}")
-        if request.output_format in {pb.OUTPUT_FORMAT_UNSPECIFIED, pb.OUTPUT_FORMAT_PNG}:
+        if request.output_format in {"", "PNG"}:
             self._wrong("output_quality", "not allowed with PNG, which is lossless")
         return value
 
-    def preview(self, request: pb.GenerateImageRequest) -> PreviewRequest | None:
-        if not request.HasField("preview"):
-            return None
+    def preview(self, request: GenerationRequest) -> PreviewRequest | None:
         preview = request.preview
+        if preview is None:
+            return None
         if not 0 <= preview.size_px <= MAX_PREVIEW_PX:
             self._wrong("preview.size_px", f"0 to {MAX_PREVIEW_PX}; got {preview.size_px}")
         if preview.every_steps < 0:
@@ -254,6 +252,22 @@ class _Check:
             return None
         return PreviewRequest(preview.size_px, max(1, preview.every_steps), image_format)
 
+    def linger_s(self, request: GenerationRequest) -> float:
+        value, most = request.linger_s, self._config.max_linger_duration_s
+        if not 0 <= value <= most:
+            self._wrong("linger_duration", f"0 to {most:g} s; got {value:g} s")
+        return value
+
+    def priority(self, request: GenerationRequest) -> int:
+        value = request.priority
+        if value == 0:
+            return DEFAULT_PRIORITY
+        if not 1 <= value <= MAX_PRIORITY:
+            self._wrong(
+                "priority", f"1 (first) to {MAX_PRIORITY}, or 0 for {DEFAULT_PRIORITY}; got {value}"
+            )
+        return value
+
     def _check_text(self, field: str, text: str) -> None:
         most = self._config.max_prompt_chars
         if len(text) > most:
@@ -262,7 +276,9 @@ class _Check:
             self._wrong(field, "text; of control characters only tab and line breaks")
 
     def _wrong(self, field: str, description: str) -> None:
-        self.violations.append(FieldViolation(field, description))
+        name = self._vocabulary.fields.get(field, field)
+        self.violations.append(FieldViolation(name, description))
 
     def _warn(self, reason: str, field: str, message: str) -> None:
-        self.warnings.append(RequestWarning(reason, field, message))
+        name = self._vocabulary.fields.get(field, field)
+        self.warnings.append(RequestWarning(reason, name, message))

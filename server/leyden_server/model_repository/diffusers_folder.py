@@ -55,26 +55,34 @@ class DiffusersFolder:
     @property
     def vae_scale_factor(self) -> int:
         """Pixels a latent's side stands for."""
-        blocks = _require(self.vae, "block_out_channels", self.path / "vae" / "config.json")
+        path = self.path / "vae" / "config.json"
+        blocks = _require(self.vae, "block_out_channels", path)
+        if not isinstance(blocks, list) or not blocks:
+            raise ModelRepositoryError(f"{path}: block_out_channels: a list; got {blocks!r}")
         return int(2 ** (len(blocks) - 1))
 
     @property
     def native_size_px(self) -> tuple[int, int]:
         """Native (width, height) in pixels, from the UNet's sample_size."""
-        sample_size = _require(self.unet, "sample_size", self.path / "unet" / "config.json")
-        height, width = sample_size if isinstance(sample_size, list) else (sample_size,) * 2
-        return int(width) * self.vae_scale_factor, int(height) * self.vae_scale_factor
+        path = self.path / "unet" / "config.json"
+        sides = _require(self.unet, "sample_size", path)
+        height, width = sides if isinstance(sides, list) and len(sides) == 2 else (sides, sides)
+        for side in (height, width):
+            _check_count(side, "sample_size", path)
+        return width * self.vae_scale_factor, height * self.vae_scale_factor
 
     @property
     def latent_channels(self) -> int:
         """Channels of the latents."""
-        return int(_require(self.vae, "latent_channels", self.path / "vae" / "config.json"))
+        path = self.path / "vae" / "config.json"
+        return _check_count(_require(self.vae, "latent_channels", path), "latent_channels", path)
 
     @property
     def max_prompt_tokens(self) -> int:
         """Length of the text encoders' input, start and end included."""
         path = self.path / "text_encoder" / "config.json"
-        return int(_require(self.text_encoder, "max_position_embeddings", path))
+        key = "max_position_embeddings"
+        return _check_count(_require(self.text_encoder, key, path), key, path)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -87,6 +95,12 @@ def _require(config: dict[str, Any], key: str, path: Path) -> Any:
     if config.get(key) is None:
         raise ModelRepositoryError(f"{path}: has no {key!r}")
     return config[key]
+
+
+def _check_count(value: Any, key: str, path: Path) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ModelRepositoryError(f"{path}: {key}: a whole number from 1; got {value!r}")
+    return value
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -25,6 +25,10 @@ def resolve(item: RepositoryItem) -> ResolvedModel:
         return _resolve(item)
     except ModelRepositoryError as error:
         raise ModelRepositoryError(f"model {item.name!r}: {error}") from error
+    except OSError as error:
+        raise ModelRepositoryError(
+            f"model {item.name!r}: {error.filename}: cannot be read: {error.strerror}"
+        ) from error
 
 
 def missing_hub_files(item: RepositoryItem) -> list[str]:

@@ -1,30 +1,41 @@
-"""What crosses between the Gateway and the stages. Tensors travel as float32 numpy arrays.
+"""The three stages as their callers see them, and what crosses to them and back.
 
-The Gateway fills each request; the stage that answers fills each result.
+Tensors travel as float32 numpy arrays. The Gateway fills each request; the stage that answers
+fills each result.
 """
 
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leyden_server.model_repository.entry import SolverName
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 
 __all__ = [
     "DecodeRequest",
     "DecodedImage",
+    "DenoiseEvent",
     "DenoiseRequest",
     "DenoiseStarted",
     "Denoised",
     "DenoiserInfo",
+    "DenoiserStage",
     "EncodedPrompt",
+    "EngineLoad",
     "EngineStats",
     "FloatArray",
     "ImageFormat",
+    "ModelStages",
     "PreviewImage",
     "PreviewRequest",
     "StageInfo",
+    "StageLife",
     "StepDone",
+    "TextEncoderStage",
+    "VaeStage",
 ]
 
 FloatArray = NDArray[np.float32]
@@ -87,23 +98,34 @@ class DenoiseRequest:
 
     request_id: str
     image_index: int
-    seed: int
-    width_px: int
-    height_px: int
-    num_inference_steps: int
-    guidance_scale: float
-    solver: SolverName
+    sampling: Sampling
+    """This image's: `Sampling.of_image`."""
     prompt: EncodedPrompt
     negative_prompt: EncodedPrompt | None
     """None: zeros, where guidance is on; unused, where it is off."""
-    timeout_s: float | None
-    """Time left of the client's deadline when this was sent."""
+    order: TravellingOrder
+    """Where it stands among the images of all Gateways; it ends nothing."""
     preview: PreviewRequest | None
 
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        """Whether the request has two rows."""
-        return self.guidance_scale > 1
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What a Denoiser replica still has to do, for those who estimate a wait.
+
+    Number i of a tuple is of the images whose priority is i + 1 by now: what waited long
+    counts under the priority that it has risen to.
+    """
+
+    row_steps: tuple[int, ...]
+    """9 numbers: UNet rows times steps left, of the images that run and those that wait."""
+    rows: tuple[int, ...]
+    """9 numbers: UNet rows of the same."""
+    waiting_images: tuple[int, ...]
+    """9 numbers: images that no step has run for."""
+    step_s: float
+    """Running mean of the seconds of a step; 0 before the first."""
+    row_cap: int
+    """Most rows of a step at the model's native size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +133,8 @@ class DenoiseStarted:
     """The engine took the image into its first batch."""
 
     replica: str
+    load: EngineLoad
+    """Once it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +158,8 @@ class StepDone:
     duration_s: float
     batch_rows: int
     preview: PreviewImage | None
+    load: EngineLoad
+    """After the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +168,10 @@ class Denoised:
 
     latents: FloatArray
     """(C, H / 8, W / 8)."""
+
+
+DenoiseEvent = DenoiseStarted | StepDone | Denoised
+"""Of an image that is not aborted: one DenoiseStarted, each StepDone in order, one Denoised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +183,7 @@ class EngineStats:
     retired: int
     """Images whose denoising loop ended."""
     aborted: int
-    """Images that left early: cancelled, or past their deadline."""
+    """Images that left early: cancelled or failed."""
     running: int
     waiting: int
 
@@ -163,11 +193,14 @@ class DecodeRequest:
     """Latents to be made an encoded image."""
 
     latents: FloatArray
+    """(C, H / 8, W / 8)."""
     format: ImageFormat
     quality: int
     """Of JPEG and WebP, 1 … 100."""
     parameters: dict[str, object]
     """What made the image; the file carries it as JSON."""
+    order: TravellingOrder
+    """Where it stands among the images that wait for the VAE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +213,73 @@ class DecodedImage:
     vae_decode_s: float
     image_encode_s: float
     replica: str
+
+
+class StageLife(Protocol):
+    """Whether a stage has a replica, over Ray or in this process."""
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that run, as far as is known."""
+
+    @property
+    def problem(self) -> str:
+        """Why the stage is gone, in words for clients; empty where it is there or at rest."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether it has no replica and is getting one."""
+
+    def expected_start_s(self) -> float | None:
+        """Return in how many seconds a stage that starts will answer; 0 for one that runs.
+
+        None where no start was seen yet.
+        """
+
+    async def wake(self) -> None:
+        """Have a replica started where the stage is at rest; return once that is known."""
+
+
+class TextEncoderStage(StageLife, Protocol):
+    """The first stage."""
+
+    async def ready(self) -> StageInfo:
+        """Describe the replica, once it is loaded and warmed up."""
+
+    async def encode(self, prompt: str) -> EncodedPrompt:
+        """Encode one prompt."""
+
+
+class DenoiserStage(StageLife, Protocol):
+    """The second stage."""
+
+    async def ready(self) -> DenoiserInfo:
+        """Describe the replica, once it is loaded and warmed up."""
+
+    def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+        """Run one image's denoising loop; closing the generator early aborts it."""
+
+    async def stats(self) -> EngineStats:
+        """Return a replica's counters."""
+
+
+class VaeStage(StageLife, Protocol):
+    """The third stage."""
+
+    async def ready(self) -> StageInfo:
+        """Describe the replica, once it is loaded and warmed up."""
+
+    async def decode(self, request: DecodeRequest) -> DecodedImage:
+        """Decode one image's latents and encode the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStages:
+    """The three stages of one model, over Ray or in this process."""
+
+    text_encoder: TextEncoderStage
+    denoiser: DenoiserStage
+    vae: VaeStage
+
+    def __iter__(self) -> Iterator[StageLife]:
+        return iter((self.text_encoder, self.denoiser, self.vae))

@@ -1,4 +1,4 @@
-"""Calls from the Gateway to the stages: by value, cancelled with their caller, errors mapped.
+"""The stages over Ray Serve: calls by value, cancelled with their caller, errors mapped.
 
 The one place that knows how Ray Serve calls and fails.
 """
@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import grpc
 from ray import serve
@@ -17,10 +17,34 @@ from ray.exceptions import ObjectRefStreamEndOfStreamError, RayActorError, RayTa
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from leyden_server.config import GatewayConfig
 from leyden_server.errors import RequestError, UnavailableError
+from leyden_server.stages.contract import (
+    DecodedImage,
+    DecodeRequest,
+    DenoiseEvent,
+    DenoiseRequest,
+    DenoiserInfo,
+    EncodedPrompt,
+    EngineStats,
+    ModelStages,
+    StageInfo,
+)
 from leyden_server.stages.replica_counts import LOOK_PERIOD_S, ReplicaCounts
 
-__all__ = ["RETRY_AFTER_S", "SERVE_ENVIRONMENT", "Patience", "StageHandle"]
+__all__ = [
+    "RETRY_AFTER_S",
+    "SERVE_ENVIRONMENT",
+    "DenoiserOverRay",
+    "Patience",
+    "StageApplications",
+    "StageHandle",
+    "StagesOverRay",
+    "TextEncoderOverRay",
+    "VaeOverRay",
+]
+
+HandleT = TypeVar("HandleT", bound="StageHandle")
 
 SERVE_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
 """Environment that the replicas need: by value Serve carries 4 MiB at most unless told
@@ -30,6 +54,9 @@ MAX_BY_VALUE_BYTES = 3 * 2**20
 """Larger results go through the object store, where 12 MB take 15 ms in place of 75 and
 48 MB 50 in place of 370, most of them in the Gateway's event loop (two shared cores). A
 call on its own costs 2 ms by value and 5 ms through the object store."""
+
+BYTES_OF_A_LATENT = 3 * 8 * 8
+"""Of pixels that a latent's place becomes, 3 bytes each."""
 
 RETRY_AFTER_S = 5.0
 """About how long Serve takes to notice a dead replica and to start another."""
@@ -46,6 +73,8 @@ class Patience:
     """For any answer of a stage that has a running replica."""
     start_timeout_s: float
     """For a replica, of a stage that has none."""
+    gone_after_s: float = math.inf
+    """Without a running replica, until the stage counts as gone."""
 
 
 class StageHandle:
@@ -59,6 +88,9 @@ class StageHandle:
     `rest_after_s` says for how long nobody must have asked before it may be at rest; None:
     it never is.
     """
+
+    deployment = ""
+    """Name of the deployment in its application, of the typed stages below."""
 
     def __init__(
         self,
@@ -80,6 +112,37 @@ class StageHandle:
         self._start_asked_s = 0.0
         self._starting: asyncio.Task[None] | None = None
         self._start_took_s: float | None = None
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that run, as far as is known."""
+        known = self._replicas.known(self.application)
+        return 1 if known is None else known.running
+
+    @property
+    def starts(self) -> bool:
+        """Whether it has no replica and is getting one."""
+        known = self._replicas.known(self.application)
+        return self._is_starting or (known is not None and known.running == 0 and not self._rests)
+
+    @property
+    def problem(self) -> str:
+        """Why the stage is gone, in words for clients; empty where it is there or at rest."""
+        known = self._replicas.known(self.application)
+        if known is None or known.running > 0 or self._rests:
+            return ""
+        if known.failed and known.others == 0:
+            return f"Ray Serve says of {self.application}: {known.failed}"
+        missing_s = self._replicas.without_replica_s(self.application)
+        if missing_s < self._patience.gone_after_s:
+            return ""
+        return f"{self.application} has had no running replica for {missing_s:.0f} s"
+
+    @property
+    def _rests(self) -> bool:
+        known = self._replicas.known(self.application)
+        may_rest = self._rest_after_s is not None and not self._is_starting
+        return may_rest and known is not None and known.running + known.others == 0
 
     async def ready(self) -> Any:
         """Return what the stage says of itself, once it is loaded and warmed up.
@@ -111,11 +174,13 @@ class StageHandle:
 
         None where no start was seen yet.
         """
-        if not self._is_starting:
+        if not self.starts:
             return 0.0
         if self._start_took_s is None:
             return None
-        left_s = self._start_took_s - (time.monotonic() - self._start_asked_s)
+        missing_s = self._replicas.without_replica_s(self.application)
+        since_s = time.monotonic() - self._start_asked_s if self._is_starting else missing_s
+        left_s = self._start_took_s - since_s
         return max(left_s, SHORTEST_START_S)
 
     async def call(self, method: str, *args: object, result_bytes: int = 0) -> Any:
@@ -218,6 +283,113 @@ class StageHandle:
                 self._deployment, self.application, _check_exists=False
             )
         return self._handle.options(stream=stream, _by_reference=by_reference)
+
+
+class TextEncoderOverRay(StageHandle):
+    """A TextEncoder deployment."""
+
+    deployment = "TextEncoder"
+
+    async def ready(self) -> StageInfo:
+        """Describe the replica, once it is loaded and warmed up."""
+        info: StageInfo = await super().ready()
+        return info
+
+    async def encode(self, prompt: str) -> EncodedPrompt:
+        """Encode one prompt; raises as `call` does."""
+        encoded: EncodedPrompt = await self.call("encode", prompt)
+        return encoded
+
+
+class DenoiserOverRay(StageHandle):
+    """A Denoiser deployment."""
+
+    deployment = "Denoiser"
+
+    async def ready(self) -> DenoiserInfo:
+        """Describe the replica, once it is loaded and warmed up."""
+        info: DenoiserInfo = await super().ready()
+        return info
+
+    def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+        """Run one image's denoising loop; raises as `call` does."""
+        return self.stream("denoise", request)
+
+    async def stats(self) -> EngineStats:
+        """Return a replica's counters; raises as `call` does."""
+        stats: EngineStats = await self.call("stats")
+        return stats
+
+
+class VaeOverRay(StageHandle):
+    """A Vae deployment."""
+
+    deployment = "Vae"
+
+    async def ready(self) -> StageInfo:
+        """Describe the replica, once it is loaded and warmed up."""
+        info: StageInfo = await super().ready()
+        return info
+
+    async def decode(self, request: DecodeRequest) -> DecodedImage:
+        """Decode one image's latents and encode the image; raises as `call` does."""
+        # An image file is at most about as large as its pixels; a latent has at least 8 x 8.
+        _, height, width = request.latents.shape
+        image: DecodedImage = await self.call(
+            "decode", request, result_bytes=BYTES_OF_A_LATENT * height * width
+        )
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class StageApplications:
+    """Names of the Serve applications that a model's stages run in."""
+
+    text_encoder: str
+    denoiser: str
+    vae: str
+    rest_after_s: Mapping[str, float] = field(default_factory=dict)
+    """Of those that may rest without a replica: after how many seconds of no request."""
+
+
+class StagesOverRay:
+    """One handle for each application: models that share a stage share what is known of it."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._patience = Patience(
+            config.stage_stall_timeout_s, config.stage_start_timeout_s, config.stage_gone_after_s
+        )
+        self._replicas = ReplicaCounts()
+        self._handles: dict[str, StageHandle] = {}
+
+    def of(self, applications: StageApplications) -> ModelStages:
+        """Return a model's stages."""
+        rest_after_s = applications.rest_after_s
+        return ModelStages(
+            self._handle(TextEncoderOverRay, applications.text_encoder, rest_after_s),
+            self._handle(DenoiserOverRay, applications.denoiser, rest_after_s),
+            self._handle(VaeOverRay, applications.vae, rest_after_s),
+        )
+
+    async def watch(self) -> None:
+        """Keep what is known of the replicas fresh, until cancelled."""
+        await self._replicas.watch()
+
+    def _handle(
+        self, kind: type[HandleT], application: str, rest_after_s: Mapping[str, float]
+    ) -> HandleT:
+        handle = self._handles.get(application)
+        if handle is None:
+            handle = kind(
+                application,
+                kind.deployment,
+                self._patience,
+                self._replicas,
+                rest_after_s.get(application),
+            )
+            self._handles[application] = handle
+        assert isinstance(handle, kind)
+        return handle
 
 
 # RayActorError covers ActorDiedError and ActorUnavailableError; a by-value call can also

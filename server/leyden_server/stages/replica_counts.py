@@ -1,31 +1,46 @@
 """How many replicas of each stage run, as Ray Serve's controller says."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from ray.serve.schema import ReplicaState
+from ray.serve.schema import ApplicationStatus, ReplicaState
 
-__all__ = ["LOOK_PERIOD_S", "ReplicaCounts"]
+__all__ = ["LOOK_PERIOD_S", "ReplicaCounts", "Replicas"]
 
 LOOK_PERIOD_S = 1.0
 """The controller is asked no more often: an answer costs tens of milliseconds of a thread."""
 
+WATCH_PERIOD_S = 2.0
+"""How often it is asked where nobody waits for the answer, for health and for GetModel."""
+
 LOOK_TIMEOUT_S = 2.0
 
 
-class ReplicaCounts:
-    """The running replicas of every application; one answer serves all who ask.
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """What Serve says of one application's replicas."""
 
-    Nothing is asked while nobody waits: those come here who have waited for long, or who
-    know that a stage may be at rest.
-    """
+    running: int = 0
+    others: int = 0
+    """Those that start, stop, or are moved."""
+    failed: str = ""
+    """Serve's word for an application that it has given up, or that fails; else empty."""
+
+
+class ReplicaCounts:
+    """The replicas of every application; one answer serves all who ask."""
 
     def __init__(self) -> None:
         self._looked_s = 0.0
-        self._look: asyncio.Task[dict[str, int] | None] | None = None
+        self._look: asyncio.Task[dict[str, Replicas] | None] | None = None
+        self._known: Mapping[str, Replicas] = {}
+        self._running_s: dict[str, float] = {}
 
     async def running(self, application: str) -> int | None:
         """Return how many replicas an application has, by an answer of the last second.
@@ -35,24 +50,59 @@ class ReplicaCounts:
         now = time.monotonic()
         if self._look is None or now - self._looked_s >= LOOK_PERIOD_S:
             self._looked_s = now
-            self._look = asyncio.create_task(asyncio.to_thread(_running_replicas))
+            self._look = asyncio.create_task(self._ask())
         try:
             # Shielded: one who leaves must not take the answer from the others.
             counts = await asyncio.wait_for(asyncio.shield(self._look), LOOK_TIMEOUT_S)
         except TimeoutError:
             return None
-        return None if counts is None else counts.get(application, 0)
+        return None if counts is None else counts.get(application, Replicas()).running
+
+    def known(self, application: str) -> Replicas | None:
+        """Return the newest answer on an application; None before there is any."""
+        return self._known.get(application)
+
+    def without_replica_s(self, application: str) -> float:
+        """Return for how many seconds no answer had a running replica of an application."""
+        seen_s = self._running_s.get(application)
+        return 0.0 if seen_s is None else time.monotonic() - seen_s
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.running(""), LOOK_TIMEOUT_S)
+            await asyncio.sleep(WATCH_PERIOD_S)
+
+    async def _ask(self) -> dict[str, Replicas] | None:
+        counts = await asyncio.to_thread(_replicas)
+        if counts is not None:
+            now = time.monotonic()
+            for application, replicas in counts.items():
+                if replicas.running > 0:
+                    self._running_s[application] = now
+                else:
+                    self._running_s.setdefault(application, now)
+            self._known = counts
+        return counts
 
 
-def _running_replicas() -> dict[str, int] | None:
+def _replicas() -> dict[str, Replicas] | None:
     try:
         applications = serve.status().applications
     except (RayError, RayServeException):
         return None
-    return {
-        name: sum(
-            deployment.replica_states.get(ReplicaState.RUNNING, 0)
-            for deployment in application.deployments.values()
+    counts = {}
+    for name, application in applications.items():
+        states = [d.replica_states for d in application.deployments.values()]
+        running = sum(state.get(ReplicaState.RUNNING, 0) for state in states)
+        failed = application.status in {
+            ApplicationStatus.DEPLOY_FAILED,
+            ApplicationStatus.UNHEALTHY,
+        }
+        counts[name] = Replicas(
+            running=running,
+            others=sum(sum(state.values()) for state in states) - running,
+            failed=str(application.status.value) if failed else "",
         )
-        for name, application in applications.items()
-    }
+    return counts

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from leyden_server.accelerator.device import channels_last
+from leyden_server.accelerator.run_health import memory_errors
 from leyden_server.accelerator.single_file import load_part
 from leyden_server.config import VaeExecution
 from leyden_server.model_repository import ResolvedModel
@@ -86,13 +87,11 @@ class VaeDecoder:
         """
         shape = (self._vae.config.latent_channels, latent_height, latent_width)
         latents = [np.zeros(shape, dtype=np.float32)] * rows
-        try:
+        with memory_errors():
             with torch.inference_mode():
                 self._executor.prepare(self._unscale(latents))
             start = time.perf_counter()
             self.decode(latents)
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
         return time.perf_counter() - start
 
     def _decode_parts(self, parts: list[FloatArray]) -> torch.Tensor:

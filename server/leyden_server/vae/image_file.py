@@ -20,6 +20,9 @@ METADATA_KEY = "leyden"
 # about the same size: benchmarks/image_encoders.py.
 WEBP_METHOD = 0
 
+BYTE, UNDEFINED = 1, 7
+"""Types of a TIFF field."""
+
 
 def encode_image(
     pixels: NDArray[np.uint8],
@@ -41,9 +44,24 @@ def encode_image(
     exif[Base.Software] = "Leyden"
     data = io.BytesIO()
     Image.fromarray(pixels, "RGB").save(
-        data, image_format, quality=quality, method=WEBP_METHOD, exif=exif
+        data, image_format, quality=quality, method=WEBP_METHOD, exif=_undefined_comment(exif)
     )
     return data.getvalue()
+
+
+def _undefined_comment(exif: Image.Exif) -> bytes:
+    """Return the Exif data with UserComment as Exif types it, UNDEFINED: Pillow says BYTE.
+
+    What is of type BYTE, exiv2 and what is built on it show as a list of numbers.
+    """
+    data = exif.tobytes()
+    as_byte, as_undefined = (
+        Base.UserComment.to_bytes(2, "big") + kind.to_bytes(2, "big") for kind in (BYTE, UNDEFINED)
+    )
+    # The field's entry comes before any text in the data.
+    before, found, after = data.partition(as_byte)
+    assert found
+    return before + as_undefined + after
 
 
 def _json(parameters: dict[str, object]) -> str:

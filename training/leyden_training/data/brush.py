@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.noise import Array, clip, mix
 
 Point = tuple[float, float]
@@ -30,7 +31,7 @@ def polygon(image: Array, points: list[Point], tint: Array, alpha: float = 1.0) 
     inside = np.full((low - top, right - left), 9.0, np.float32)
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
         dx, dy = x1 - x0, y1 - y0
-        length = max(float(np.hypot(dx, dy)), 1e-6)
+        length = max(float(exact.hypot(dx, dy)), 1e-6)
         np.minimum(inside, sense * (dx * (y - y0) - dy * (x - x0)) / length, out=inside)
     cover = clip(inside + 0.5, 0, 1) * np.float32(alpha)
     window = image[top:low, left:right]
@@ -48,7 +49,7 @@ def glow(image: Array, centre: Point, radius: float, tint: Array, power: float) 
         return
     dx = (np.arange(left, right, dtype=np.float32) - x)[None, :]
     dy = (np.arange(top, low, dtype=np.float32) - y)[:, None]
-    fall = np.float32(power) * np.exp(-(dx * dx + dy * dy) / np.float32(radius * radius))
+    fall = np.float32(power) * exact.exp(-(dx * dx + dy * dy) / np.float32(radius * radius))
     image[top:low, left:right] += fall[..., None] * tint
 
 
@@ -65,7 +66,7 @@ def conifer(image: Array, foot: Point, tall: float, tints: Tints, side: float) -
     t = ((np.arange(top, low, dtype=np.float32) + 0.5 - (base - tall)) / tall)[:, None]
     tiers = min(7.0, max(2.0, round(tall / 8)))
     saw = (t * tiers - 0.55 * np.abs(dx) / half + 0.37) % 1.0
-    ragged = 1 + 0.10 * np.sin(t * 41 + np.sign(dx) * 1.3 + x * 0.7)
+    ragged = 1 + 0.10 * exact.sin(t * 41 + np.sign(dx) * 1.3 + x * 0.7)
     spread = clip(t / 0.90, 0, 1) * (0.60 + 0.40 * saw) * ragged * half
     spread = np.where(t > 0.90, tall * 0.028 + 0.3, spread)
     cover = clip(spread - np.abs(dx) + 0.5, 0, 1) * clip(t * tall + 0.5, 0, 1)

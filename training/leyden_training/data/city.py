@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.brush import polygon
 from leyden_training.data.light import View
 from leyden_training.data.noise import Array, colour, mix
@@ -44,7 +45,8 @@ def paint_city(image: Array, base_v: float, view: View) -> None:
         while x < frame.width:
             width = rng.uniform(15, 34) * wide * frame.scale
             centre = (x + width / 2) / frame.width
-            crown = 0.45 + 0.55 * np.exp(-(((centre - middle) / 0.30) ** 2))
+            aside = (centre - middle) / 0.30
+            crown = 0.45 + 0.55 * float(exact.exp(-aside * aside))
             height = tallest * crown * rng.uniform(0.45, 1.08) * light.horizon_v / 0.75
             low = round(base_v * frame.height)
             block = _Block(

@@ -7,7 +7,8 @@ A folder holds
     metadata.npz                      indices, attribute classes and seeds of each bucket
     captions.jsonl                    one line a picture: index, captions, what each states
 
-Picture i depends on (seed, i) alone, so neither the number of workers nor a pause changes it.
+Picture i depends on (seed, i) alone: neither the number of workers, nor a pause, nor the machine
+changes it.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.brush import conifer, glow
 from leyden_training.data.light import View
 from leyden_training.data.noise import Array, clip, colour, fbm, fbm_line, mix, step
@@ -26,7 +27,7 @@ def paint_forest(image: Array, view: View) -> tuple[float, float]:
     )
     shift = light.horizon_v - 0.58
     misty = {Time.SUNRISE: 1.15, Time.DAY: 0.75, Time.SUNSET: 0.9, Time.NIGHT: 0.9}[scene.time]
-    warm = np.exp(-(((frame.u - light.sun_u) / 0.3) ** 2))[..., None]
+    warm = exact.exp(-(((frame.u - light.sun_u) / 0.3) ** 2))[..., None]
     for foot, tallest, haze, count, gap in rows:
         line = foot + shift + 0.012 * fbm_line(rng, frame.width, 3, 2)[None, :]
         cover = clip((frame.v - line) * frame.height + 0.5, 0, 1)[..., None]
@@ -44,7 +45,7 @@ def paint_forest(image: Array, view: View) -> tuple[float, float]:
             foot_at = (float(x) * frame.width, base)
             conifer(image, foot_at, tall, tree_tints(view, air), side_of(light))
         # Mist lies between the rows, brightest towards the sun.
-        veil = np.exp(-(((frame.v - foot - shift) / 0.10) ** 2)) * 0.30 * misty * (haze + 0.1)
+        veil = exact.exp(-(((frame.v - foot - shift) / 0.10) ** 2)) * 0.30 * misty * (haze + 0.1)
         air_colour = mix(light.fog, light.horizon, 0.5 * warm if light.sun_visible else 0.0)
         np.copyto(image, mix(image, air_colour, clip(veil, 0, 1)[..., None]))
     if scene.time in {Time.SUNRISE, Time.SUNSET} and light.sun_visible:

@@ -195,7 +195,7 @@ def make_light(scene: Scene, rng: np.random.Generator) -> Light:
         sun_v=sun_v,
         sun_radius=float(radius),
         sun_visible=bool(shown),
-        direction=direction / np.float32(np.linalg.norm(direction)),
+        direction=direction / np.sqrt(np.square(direction).sum()),
         horizon_v=horizon_v,
         lamps={Time.SUNRISE: 0.35, Time.DAY: 0.0, Time.SUNSET: 0.75, Time.NIGHT: 1.0}[scene.time],
     )

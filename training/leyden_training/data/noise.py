@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from leyden_training.data import exact
+
+Array = exact.Array
 """Pixels and fields are float32; numpy's stubs make float64 of their mixes with a float."""
 
 _SPLINE_DEVIATION = 0.52  # of a plane of standard normal knots under the 2-D cubic B-spline
 
 
 @lru_cache(maxsize=512)
-def _spline_matrix(size: int, cells: int) -> Array:
-    """Return (size, cells + 3): cubic B-spline weights at evenly spaced places."""
+def _spline(size: int, cells: int) -> tuple[npt.NDArray[np.intp], Array]:
+    """Return the first of four knots (size,) and their cubic B-spline weights (4, size).
+
+    The places are evenly spaced; `cells` + 3 knots hold them.
+    """
     places = (np.arange(size) + 0.5) * cells / size
-    knot = np.floor(places).astype(int)
+    knot = np.minimum(np.floor(places).astype(np.intp), cells - 1)
     t = places - knot
+    s = 1 - t
+    square, cube = t * t, t * t * t
     weights = np.stack(
-        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+        [s * s * s, 3 * cube - 6 * square + 4, -3 * cube + 3 * square + 3 * t + 1, cube]
     )
-    matrix = np.zeros((size, cells + 3), np.float32)
-    for offset in range(4):
-        matrix[np.arange(size), np.minimum(knot + offset, cells + 2)] += weights[offset] / 6
-    return matrix
+    return knot, (weights / 6).astype(np.float32)
+
+
+def _between_knots(knots: Array, size: int) -> Array:
+    """Return the B-spline through `knots` (cells + 3, ...) at `size` places of its first axis."""
+    knot, weights = _spline(size, knots.shape[0] - 3)
+    weights = weights.reshape(4, size, *[1] * (knots.ndim - 1))
+    total: Array = np.take(knots, knot, axis=0) * weights[0]
+    for offset in range(1, 4):
+        total += np.take(knots, knot + offset, axis=0) * weights[offset]
+    return total
 
 
 def noise(rng: np.random.Generator, height: int, width: int, rows: float, columns: float) -> Array:
     """Return smooth noise (height, width) of about unit deviation, `rows` x `columns` cells."""
     rows, columns = max(1, round(rows)), max(1, round(columns))
-    knots = rng.standard_normal((rows + 3, columns + 3), np.float32)
-    field: Array = _spline_matrix(height, rows) @ knots @ _spline_matrix(width, columns).T
+    knots = exact.standard_normal(rng, (rows + 3, columns + 3))
+    across = _between_knots(np.ascontiguousarray(knots.T), width)  # (W, rows + 3)
+    field = _between_knots(np.ascontiguousarray(across.T), height)
     field /= _SPLINE_DEVIATION
     return field
 
@@ -50,11 +64,11 @@ def fbm(
 ) -> Array:
     """Return a sum of octaves of `noise` of about unit deviation, each twice as fine."""
     total = np.zeros((height, width), np.float32)
-    energy = 0.0
+    amplitude, energy = 1.0, 0.0
     for octave in range(octaves):
-        amplitude = gain**octave
         total += amplitude * noise(rng, height, width, rows * 2**octave, columns * 2**octave)
-        energy += amplitude**2
+        energy += amplitude * amplitude
+        amplitude *= gain
     total /= np.float32(np.sqrt(energy))
     return total
 
@@ -64,12 +78,13 @@ def fbm_line(
 ) -> Array:
     """Return one row of noise (width,) of about unit deviation."""
     total = np.zeros(width, np.float32)
-    energy = 0.0
+    amplitude, energy = 1.0, 0.0
     for octave in range(octaves):
         count = max(1, round(cells * 2**octave))
-        knots = rng.standard_normal(count + 3, np.float32)
-        total += gain**octave * (_spline_matrix(width, count) @ knots)
-        energy += gain ** (2 * octave)
+        knots = exact.standard_normal(rng, (count + 3,))
+        total += amplitude * _between_knots(knots, width)
+        energy += amplitude * amplitude
+        amplitude *= gain
     result: Array = total / np.float32(np.sqrt(energy * _SPLINE_DEVIATION))
     return result
 
@@ -92,24 +107,42 @@ def sample(texture: Array, y: Array, x: Array) -> Array:
 
 
 @lru_cache(maxsize=256)
-def _blur_matrix(size: int, sigma: float) -> Array:
-    places = np.arange(size)
-    weights = np.exp(-0.5 * ((places[:, None] - places[None, :]) / sigma) ** 2)
-    matrix: Array = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    return matrix
+def _blur_weights(size: int, sigma: float) -> tuple[tuple[float, ...], Array]:
+    """Return a Gaussian's weights from its middle outwards, and their sum (size,) at each place.
+
+    It ends after five sigmas, where it is below 4e-6; outside the picture there is nothing.
+    """
+    reach = min(size - 1, int(5 * sigma) + 1)
+    away = np.arange(reach + 1) / sigma
+    weights = exact.exp(-0.5 * away * away).astype(np.float32)
+    total = np.full(size, weights[0], np.float32)
+    for distance in range(1, reach + 1):
+        total[distance:] += weights[distance]
+        total[: size - distance] += weights[distance]
+    return tuple(float(weight) for weight in weights), total
+
+
+def _blur_rows(field: Array, sigma: float) -> Array:
+    """Return `field` (H, ...) under a Gaussian along its first axis, summed in a fixed order."""
+    weights, sums = _blur_weights(field.shape[0], sigma)
+    total = field * weights[0]
+    for distance, weight in enumerate(weights[1:], start=1):
+        weighed = field * weight
+        total[distance:] += weighed[:-distance]
+        total[:-distance] += weighed[distance:]
+    total /= sums.reshape(-1, *[1] * (field.ndim - 1))
+    return total
 
 
 def blur(field: Array, sigma_y: float, sigma_x: float | None = None) -> Array:
     """Return `field` (H, W) or (H, W, C) under a Gaussian; sigmas in pixels, 0 for none."""
-    height, width = field.shape[:2]
     sigma_x = sigma_y if sigma_x is None else sigma_x
     result = field
     if sigma_y > 0:
-        rows = _blur_matrix(height, round(sigma_y, 1))
-        result = (rows @ result.reshape(height, -1)).reshape(field.shape)
+        result = _blur_rows(result, round(sigma_y, 1))
     if sigma_x > 0:
-        columns = _blur_matrix(width, round(sigma_x, 1))
-        result = np.matmul(columns, result) if field.ndim == 3 else result @ columns.T
+        turned = np.ascontiguousarray(result.swapaxes(0, 1))
+        result = np.ascontiguousarray(_blur_rows(turned, round(sigma_x, 1)).swapaxes(0, 1))
     return result
 
 
@@ -129,6 +162,12 @@ def clip(value: Array, low: float = 0, high: float = 1) -> Array:
 def mix(first: Array, second: Array, share: Array | float) -> Array:
     """Return first + (second - first) * share, with numpy's broadcasting."""
     result: Array = first + (second - first) * share
+    return result
+
+
+def luma(image: Array) -> Array:
+    """Return the lightness (H, W) of display colours (H, W, 3)."""
+    result: Array = 0.30 * image[..., 0] + 0.59 * image[..., 1] + 0.11 * image[..., 2]
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.brush import Point, Tints, ball, conifer, glow, polygon
 from leyden_training.data.light import Light, View
 from leyden_training.data.noise import Array, clip, colour, mix
@@ -39,7 +40,7 @@ def paint_trees(
     low, high = (0.015, 0.42) if alpine else (-0.9, 0.75)
     place = ground.seen & level & (ground.heights > low) & (ground.heights < high)
     place &= (ground.rows < frame.height * 1.06) & (ground.depths[:, None] < 6.2)
-    weight = ground.depths[:, None] ** -0.4 * place
+    weight = exact.exp(-0.4 * exact.log(ground.depths))[:, None] * place
     if not weight.any():
         return
     chances = (weight / weight.sum()).ravel()
@@ -47,6 +48,7 @@ def paint_trees(
     count = round(count * frame.width / frame.height)
     picks = np.sort(rng.choice(chances.size, count, p=chances))[::-1]
     tall_at_one = 0.30 if alpine else 0.26
+    airs = 1 - exact.exp(-light.fog_density * np.maximum(ground.depths - 1.2, 0) * 0.85)
     for pick in picks:
         row, column = divmod(int(pick), frame.width)
         depth = float(ground.depths[row])
@@ -56,7 +58,7 @@ def paint_trees(
         tall = ground.focal * tall_at_one / depth * float(rng.uniform(0.7, 1.25))
         if tall < 4 * frame.scale:
             continue
-        air = 1 - float(np.exp(-light.fog_density * max(depth - 1.2, 0) * 0.85))
+        air = float(airs[row])
         if alpine:
             conifer(image, (x, base), tall, tree_tints(view, air), side_of(light))
         else:

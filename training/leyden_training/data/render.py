@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from leyden_training.data import exact
 from leyden_training.data.city import paint_city
 from leyden_training.data.forest import paint_forest
 from leyden_training.data.light import Frame, View, make_light
@@ -24,8 +25,9 @@ MIN_SIZE_PX, MAX_SIZE_PX = 64, 1024
 def render(scene: Scene, *, width_px: int, height_px: int, seed: int) -> Pixels:
     """Return a picture of `scene`, uint8 (height_px, width_px, 3), sRGB.
 
-    The same scene, size and seed give the same picture. What the scene leaves open (the
-    sun's place, the horizon, the peaks, the palette) is drawn from the seed.
+    The same scene, size and seed give the same picture on every machine (see `exact`). What
+    the scene leaves open (the sun's place, the horizon, the peaks, the palette) is drawn from
+    the seed.
 
     Raises:
         ValueError: if a size is outside [64, 1024] or the seed is negative.
@@ -151,7 +153,7 @@ def _lake(image: Array, view: View) -> None:
     water = clip(y - edge + 0.5, 0, 1)
     calm = float(rng.uniform(0.35, 1.0))
     paint_mirror(image, water, line / frame.height, view, calm)
-    shore = np.exp(-(((y - edge) / (1.3 * frame.scale)) ** 2))
+    shore = exact.exp(-(((y - edge) / (1.3 * frame.scale)) ** 2))
     np.copyto(image, mix(image, mix(light.fog, light.horizon, 0.4), (0.35 * shore)[..., None]))
     if scene.time is Time.SUNRISE:
         _mist(image, line / frame.height, view)
@@ -170,7 +172,7 @@ def _lake(image: Array, view: View) -> None:
 def _mist(image: Array, line: float, view: View) -> None:
     light, frame, rng = view.light, view.frame, view.rng
     drift = step(-1.4, 1.4, noise(rng, frame.height, frame.width, 14, 3))
-    veil = np.exp(-(((frame.v - line) / 0.035) ** 2)) * (0.25 + 0.5 * drift)
+    veil = exact.exp(-(((frame.v - line) / 0.035) ** 2)) * (0.25 + 0.5 * drift)
     np.copyto(image, mix(image, mix(light.fog, light.sun, 0.35), veil[..., None]))
 
 

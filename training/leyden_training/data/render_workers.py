@@ -18,40 +18,37 @@ import numpy as np
 from leyden_training.data.items import Item
 from leyden_training.data.render import render
 
-_THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 
 def render_shards(jobs: list[tuple[Path, list[Item]]], workers: int) -> Iterator[int]:
     """Render each job's items into its shard; yield now and then how many pictures are new."""
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")
-    with _single_threaded_blas():
-        rendered = context.Value("q", 0)
-        executor = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (rendered,))
-        told = 0
-        try:
-            with _interrupts_held():
-                pending: set[Future[None]] = {executor.submit(_render_shard, *job) for job in jobs}
-            while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                count = rendered.value
-                yield count - told
-                told = count
-        except BaseException:
-            # The executor has no public way to end a running job before Python 3.14.
-            children = list((executor._processes or {}).values())
-            executor.shutdown(wait=False, cancel_futures=True)
-            for child in children:
-                child.terminate()
-            for child in children:
-                child.join()
-            for path, _ in jobs:
-                path.with_suffix(".part").unlink(missing_ok=True)
-            raise
-        executor.shutdown()
+    rendered = context.Value("q", 0)
+    executor = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (rendered,))
+    told = 0
+    try:
+        with _interrupts_held():
+            pending: set[Future[None]] = {executor.submit(_render_shard, *job) for job in jobs}
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            count = rendered.value
+            yield count - told
+            told = count
+    except BaseException:
+        # The executor has no public way to end a running job before Python 3.14.
+        children = list((executor._processes or {}).values())
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join()
+        for path, _ in jobs:
+            path.with_suffix(".part").unlink(missing_ok=True)
+        raise
+    executor.shutdown()
 
 
 def _render_shard(path: Path, items: list[Item]) -> None:
@@ -112,18 +109,3 @@ def _interrupts_held() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
     if held:
         signal.raise_signal(signal.SIGINT)
-
-
-@contextmanager
-def _single_threaded_blas() -> Iterator[None]:
-    """Let child processes start with one BLAS thread: sums keep their order, cores their share."""
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.light import View
 from leyden_training.data.noise import (
     Array,
@@ -66,7 +67,7 @@ def _sun_distance(view: View) -> Array:
 def _glow(image: Array, view: View, sun: Array) -> None:
     scene, light = view.scene, view.light
     wide, strength = (0.16, 0.42) if scene.time is Time.DAY else (0.24, 0.70)
-    halo = strength * np.exp(-sun / wide) + 0.35 * np.exp(-((sun / 0.09) ** 2))
+    halo = strength * exact.exp(-sun / wide) + 0.35 * exact.exp(-((sun / 0.09) ** 2))
     tint = light.sun if scene.time is Time.DAY else mix(light.sun, light.horizon, 0.45)
     np.copyto(image, mix(image, tint, clip(halo, 0, 1)[..., None]))
 
@@ -78,7 +79,7 @@ def _disc(image: Array, view: View, sun: Array) -> None:
     if scene.time is not Time.NIGHT:
         np.copyto(image, mix(image, mix(light.sun, colour(1, 1, 1), 0.45), cover[..., None]))
         return
-    halo = 0.42 * np.exp(-sun / 0.10) + 0.25 * np.exp(-((sun / 0.06) ** 2))
+    halo = 0.42 * exact.exp(-sun / 0.10) + 0.25 * exact.exp(-((sun / 0.06) ** 2))
     image += halo[..., None] * colour(0.55, 0.66, 0.88)
     if rng.random() < 0.35:  # a crescent: a second disc is cut out
         shift = light.sun_radius * 0.55
@@ -100,21 +101,30 @@ def _stars(image: Array, view: View, count: int) -> None:
     offsets = np.arange(-reach, reach + 1, dtype=np.float32)
     xs = rng.uniform(reach, frame.width - reach - 1, count)
     ys = rng.uniform(reach, frame.height * light.horizon_v, count)
-    sizes = (0.62 + 0.55 * rng.random(count) ** 3) * frame.scale
-    powers = 0.35 + 0.65 * rng.random(count) ** 1.5
+    chance = rng.random(count)
+    sizes = (0.62 + 0.55 * (chance * chance * chance)) * frame.scale
+    chance = rng.random(count)
+    powers = 0.35 + 0.65 * (chance * np.sqrt(chance))
+    columns, rows = xs.astype(int), ys.astype(int)
+    bells_x = _bells(offsets, columns - xs, sizes)
+    bells_y = _bells(offsets, rows - ys, sizes)
     moon_x, moon_y = light.sun_u * frame.width, light.sun_v * frame.height
     clear = (light.sun_radius * 256 + 8) * frame.scale
-    for x, y, size, power, hue in zip(xs, ys, sizes, powers, rng.random(count), strict=True):
-        if np.hypot(x - moon_x, y - moon_y) < clear:
-            continue
-        column, row = int(x), int(y)
-        bell_x = np.exp(-(((offsets + column - x) / size) ** 2) / 2)
-        bell_y = np.exp(-(((offsets + row - y) / size) ** 2) / 2)
-        tint = mix(colour(0.80, 0.88, 1.0), colour(1.0, 0.95, 0.82), float(hue))
-        dot = (power * bell_y[:, None] * bell_x[None, :])[..., None] * tint
+    far = exact.hypot(xs - moon_x, ys - moon_y) >= clear
+    hues = rng.random(count)
+    for star in np.flatnonzero(far):
+        column, row = int(columns[star]), int(rows[star])
+        tint = mix(colour(0.80, 0.88, 1.0), colour(1.0, 0.95, 0.82), float(hues[star]))
+        dot = (powers[star] * bells_y[star][:, None] * bells_x[star])[..., None] * tint
         top = max(0, row - reach)
         window = image[top : row + reach + 1, column - reach : column + reach + 1]
         window += dot[top - (row - reach) :][: window.shape[0]]
+
+
+def _bells(offsets: Array, shifts: Array, sizes: Array) -> Array:
+    """Return a Gaussian (stars, offsets) of each star's size about its fraction of a pixel."""
+    away = (offsets[None, :] + shifts[:, None]) / sizes[:, None]
+    return exact.exp(-(away * away) / 2)
 
 
 def _milky_way(image: Array, view: View) -> None:
@@ -122,9 +132,9 @@ def _milky_way(image: Array, view: View) -> None:
     slope, middle = rng.uniform(-1.2, 1.2), rng.uniform(0.25, 0.75)
     cloud = fbm(rng, frame.height, frame.width, 4, 4, octaves=4)
     across = (frame.u - middle) + slope * (frame.v - 0.3) + 0.05 * cloud
-    band = np.exp(-((across / 0.17) ** 2)) * (0.6 + 0.4 * step(-1, 1.2, cloud))
+    band = exact.exp(-((across / 0.17) ** 2)) * (0.6 + 0.4 * step(-1, 1.2, cloud))
     dust = step(0.1, 1.4, fbm(rng, frame.height, frame.width, 6, 6, octaves=3))
-    core = np.exp(-((across / 0.05) ** 2)) * dust
+    core = exact.exp(-((across / 0.05) ** 2)) * dust
     strength = float(rng.uniform(0.4, 1.0))
     image += (strength * band)[..., None] * colour(0.15, 0.16, 0.27)
     image -= (strength * 0.6 * core)[..., None] * colour(0.10, 0.09, 0.09)
@@ -137,10 +147,10 @@ def _aurora(image: Array, view: View) -> None:
     second = np.array((0.52, 0.25, 0.80) if rng.random() < 0.6 else (0.10, 0.55, 0.75), np.float32)
     for _ in range(int(rng.integers(2, 4))):
         edge = base + 0.10 * fbm_line(rng, frame.width, 2, 3) + rng.uniform(-0.16, 0.06)
-        rays = 0.55 + 0.45 * np.tanh(fbm_line(rng, frame.width, 14, 2))
+        rays = 0.55 + 0.45 * exact.tanh(fbm_line(rng, frame.width, 14, 2))
         folds = step(-1.8, 0.4, fbm_line(rng, frame.width, 2.5, 2))
         height = (edge[None, :] - frame.v) / (0.30 * (0.6 + 0.4 * rays[None, :]))
-        fall = np.where(height > 0, np.exp(-2.2 * np.maximum(height, 0)), 0)
+        fall = np.where(height > 0, exact.exp(-2.2 * np.maximum(height, 0)), 0)
         fall *= step(-0.02, 0.10, height)
         strength = (fall * rays[None, :] * folds[None, :])[..., None] * float(rng.uniform(0.6, 1))
         tint = mix(colour(0.18, 0.92, 0.52), second, clip(height * 0.9, 0, 1)[..., None])
@@ -153,7 +163,7 @@ def _cloud_field(view: View, stretch: float, octaves: int) -> Array:
     rows = 128
     texture = fbm(rng, rows * 2, rows * 3, 7, 10 / stretch, octaves=octaves, gain=0.52)
     depth = 1 / np.maximum(light.horizon_v * 1.12 - frame.v, 0.06)  # far near the horizon
-    y = rows * 2 * (np.log(depth) - 0.0) / 3.0 + np.zeros_like(frame.u)
+    y = rows * 2 * (exact.log(depth) - 0.0) / 3.0 + np.zeros_like(frame.u)
     spread = 0.30 + 0.70 * clip(depth / 12, 0, 1)
     x = rows * 3 * (0.5 + (frame.u - 0.5) * spread)
     return sample(texture, y, x)
@@ -169,7 +179,8 @@ def _clouds(image: Array, view: View) -> None:
     cover *= step(0.0, 0.35, 1 - frame.v / (light.horizon_v * 1.06)) * 0.4 + 0.6
     sun = _sun_distance(view)
     if light.sun_visible:  # the sun shines through
-        cover *= 1 - 0.9 * np.exp(-((sun / (1.7 * light.sun_radius)) ** 4))
+        square = (sun / (1.7 * light.sun_radius)) ** 2
+        cover *= 1 - 0.9 * exact.exp(-(square * square))
     # Light from the sun's side: the field's rise along that direction is the lit rim.
     shift = max(2, round(5 * frame.scale))
     side = shift if light.sun_u > 0.5 else -shift
@@ -181,7 +192,7 @@ def _clouds(image: Array, view: View) -> None:
     if anime:
         lit = step(0.35, 0.6, lit)
     thick = step(cover_at + 0.3, cover_at + 2.0, density)
-    near = np.exp(-sun / 0.35) if light.sun_visible else 0.0
+    near = exact.exp(-sun / 0.35) if light.sun_visible else 0.0
     tone = clip(lit * (1 - 0.45 * thick) + 0.35 * near, 0, 1)[..., None]
     body = mix(light.cloud_shade, light.cloud_lit, tone)
     np.copyto(image, mix(image, body, (0.92 * cover)[..., None]))

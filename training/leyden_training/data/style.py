@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.light import Frame, View
-from leyden_training.data.noise import Array, blur, clip, colour, fbm, mix, noise, sample, step
+from leyden_training.data.noise import (
+    Array,
+    blur,
+    clip,
+    colour,
+    fbm,
+    luma,
+    mix,
+    noise,
+    sample,
+    step,
+)
 from leyden_training.data.scene import Style, Time
-
-_LUMA = np.array([0.30, 0.59, 0.11], np.float32)
 
 
 def apply_style(image: Array, view: View) -> Array:
@@ -24,8 +34,7 @@ def apply_style(image: Array, view: View) -> Array:
 
 
 def _saturate(image: Array, amount: float) -> Array:
-    luma = (image @ _LUMA)[..., None]
-    return mix(luma, image, amount)
+    return mix(luma(image)[..., None], image, amount)
 
 
 def _contrast(image: Array, amount: float) -> Array:
@@ -59,11 +68,11 @@ def _anime(image: Array, view: View) -> Array:
     scene, frame = view.scene, view.frame
     image = clip(image, 0, 1)
     smooth = _keep_lights(_kuwahara(image, max(1, round(1.5 * frame.scale))), image)
-    luma = smooth @ _LUMA
-    flat = _levels(luma, 11, 0.5)
-    image = smooth * (flat / np.maximum(luma, 0.02))[..., None]
+    light = luma(smooth)
+    flat = _levels(light, 11, 0.5)
+    image = smooth * (flat / np.maximum(light, 0.02))[..., None]
     image = _saturate(clip(image, 0, 1.2), 1.15 if scene.time is Time.NIGHT else 1.4)
-    soft = blur(luma, 0.8 * frame.scale)
+    soft = blur(light, 0.8 * frame.scale)
     rise_y, rise_x = np.gradient(soft)
     edge = step(0.045, 0.13, np.sqrt(rise_x**2 + rise_y**2) * frame.scale)
     image = mix(image, image * 0.42, (0.75 * edge)[..., None])
@@ -84,14 +93,14 @@ def _box(field: Array, radius: int) -> Array:
 
 def _kuwahara(image: Array, radius: int) -> Array:
     """Return each pixel's calmest neighbouring square's mean (four squares, softly chosen)."""
-    luma = image @ _LUMA
-    stack = np.concatenate([image, luma[..., None], (luma * luma)[..., None]], axis=-1)
+    light = luma(image)
+    stack = np.concatenate([image, light[..., None], (light * light)[..., None]], axis=-1)
     mean = _box(stack, radius)
     spread = np.maximum(mean[..., 4] - mean[..., 3] ** 2, 0) + 2e-5
     weight = (1 / spread) ** 2
     weighed = np.concatenate([mean[..., :3] * weight[..., None], weight[..., None]], axis=-1)
     padded = np.pad(weighed, ((radius, radius), (radius, radius), (0, 0)), mode="edge")
-    height, width = luma.shape
+    height, width = light.shape
     total = np.zeros_like(weighed)
     for dy in (0, 2 * radius):
         for dx in (0, 2 * radius):
@@ -102,7 +111,7 @@ def _kuwahara(image: Array, radius: int) -> Array:
 
 def _keep_lights(painted: Array, image: Array) -> Array:
     """Return `painted` with the small lights of `image` (windows, stars, the moon's rim) kept."""
-    lost = step(0.04, 0.14, (image - painted) @ _LUMA)
+    lost = step(0.04, 0.14, luma(image - painted))
     return mix(painted, image, lost[..., None])
 
 
@@ -111,7 +120,7 @@ def _strokes(image: Array, view: View, long: float, wide: float, angle: float) -
     frame, rng = view.frame, view.rng
     x = np.arange(frame.width, dtype=np.float32)[None, :]
     y = np.arange(frame.height, dtype=np.float32)[:, None]
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    cos, sin = (np.float32(part) for part in exact.direction(angle))
     bend = 1.6 * frame.scale * noise(rng, frame.height, frame.width, 9, 9)
     along, across = x * cos + y * sin, -x * sin + y * cos + bend
     reach = frame.width + frame.height
@@ -145,13 +154,12 @@ def _oil(image: Array, view: View) -> Array:
     second = _strokes(base, view, 13 * scale, 4.0 * scale, turn + float(rng.uniform(0.6, 1.0)))
     patches = step(-0.35, 0.35, noise(rng, frame.height, frame.width, 9, 9))
     painted = mix(first, second, patches[..., None])
-    luma = base @ _LUMA
-    rise_y, rise_x = np.gradient(luma)
+    rise_y, rise_x = np.gradient(luma(base))
     detail = blur(step(0.02, 0.10, np.sqrt(rise_x**2 + rise_y**2) * scale), 1.8 * scale)
     painted = mix(painted, base, clip(1.5 * detail, 0, 0.9)[..., None])
     painted = _keep_lights(blur(painted, 0.6 * scale), image)
     if light.sun_visible:  # its round edge stays
-        away = np.hypot(
+        away = exact.hypot(
             (frame.u - light.sun_u) * frame.width, (frame.v - light.sun_v) * frame.height
         )
         radius = np.float32(light.sun_radius * 256 * scale)
@@ -165,12 +173,12 @@ def _oil(image: Array, view: View) -> Array:
 def _shafts(image: Array, view: View) -> Array:
     """Return light (H, W) smeared away from the sun, worked out on a quarter of the rows."""
     light, frame = view.light, view.frame
-    luma = clip((image @ _LUMA - 0.78) * 3, 0, 1)[::4, ::4]
-    height, width = luma.shape
+    bright = clip((luma(image) - 0.78) * 3, 0, 1)[::4, ::4]
+    height, width = bright.shape
     sun_x, sun_y = light.sun_u * width, light.sun_v * height
     x = np.arange(width, dtype=np.float32)[None, :] + np.zeros((height, 1), np.float32)
     y = np.arange(height, dtype=np.float32)[:, None] + np.zeros((1, width), np.float32)
-    total = luma
+    total = bright
     for share in (0.06, 0.12, 0.24):
         moved = sample(total, y + (sun_y - y) * share, x + (sun_x - x) * share)
         total = 0.5 * (total + moved)
@@ -187,11 +195,11 @@ def _concept(image: Array, view: View) -> Array:
         power = 0.2 if scene.time is Time.NIGHT else 0.28
         painted = painted + power * _shafts(painted, view)[..., None] * light.sun
     grey = _saturate(clip(painted, 0, 1), 0.55)
-    luma: Array = (grey @ _LUMA)[..., None]
+    lightness = luma(grey)[..., None]
     teal, orange = colour(0.66, 1.02, 1.10), colour(1.14, 0.98, 0.78)
     if scene.time in {Time.DAY, Time.NIGHT}:
         orange = colour(1.06, 1.0, 0.88)
-    graded: Array = grey * mix(teal, orange, step(0.25, 0.80, luma))
+    graded: Array = grey * mix(teal, orange, step(0.25, 0.80, lightness))
     wash = fbm(rng, frame.height, frame.width, 9, 4, octaves=2)  # broad strokes of the brush
     graded = graded * (1 + 0.035 * wash)[..., None]
     graded = _contrast(clip(graded, 0, 1), 0.55)

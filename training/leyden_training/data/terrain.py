@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from leyden_training.data import exact
 from leyden_training.data.light import Frame, View
 from leyden_training.data.noise import Array, clip, colour, mix, noise, sample, step
 from leyden_training.data.scene import Extra, Terrain, Time
@@ -62,7 +63,8 @@ def paint_ground(view: View) -> Ground:
     focal = float(np.sqrt(frame.width * frame.height)) * 1.0
     terrain = _height_map(view, focal)
     camera = 0.62 if scene.terrain is Terrain.DESERT else 0.36
-    depths = np.geomspace(_NEAR, _FAR, _STEPS).astype(np.float32)
+    ends = exact.log(np.array([_NEAR, _FAR]))
+    depths = exact.exp(np.linspace(ends[0], ends[1], _STEPS)).astype(np.float32)
     columns = (np.arange(frame.width, dtype=np.float32) + 0.5) - frame.width / 2
     x = columns[None, :] / focal * depths[:, None]
     place_x = (x + terrain.half_width) * _TEXELS
@@ -143,7 +145,7 @@ def _mountains(view: View, x: Array, z: Array, broad: Array, fine: Array) -> Arr
         peak_x = rng.uniform(-0.5, 0.5) * peak_z * x.max() / _FAR * 2
         reach, tall = rng.uniform(1.2, 2.2), rng.uniform(1.05, 1.95) * peak_z / 5.5
         away = np.sqrt((x - peak_x) ** 2 + (1.15 * (z - peak_z)) ** 2 + 0.02) / reach
-        cones = np.maximum(cones, tall * np.exp(-1.3 * away))
+        cones = np.maximum(cones, tall * exact.exp(-1.3 * away))
     lake = scene.terrain is Terrain.LAKE
     start = float(rng.uniform(2.6, 3.4)) if lake else float(rng.uniform(1.8, 3.0))
     rise = step(start, start + 2.2, z + 0.25 * broad)
@@ -164,12 +166,13 @@ def _dunes(
     first = float(rng.uniform(0.35, 1.1)) * (1 if rng.random() < 0.5 else -1)
     total = np.zeros_like(broad)
     for length, tall, turn in ((1.5, 0.42, first), (0.75, 0.13, first * 0.6)):
-        phase = (z * np.cos(turn) + x * np.sin(turn)) / length + 0.34 * broad + 0.10 * side
+        cos, sin = exact.direction(turn)
+        phase = (z * cos + x * sin) / length + 0.34 * broad + 0.10 * side
         t = (phase + float(rng.random())) % 1.0
         crest = np.where(t < 0.68, t / 0.68, (1 - t) / 0.32)
         crest = crest * crest * (3 - 2 * crest) * 0.45 + crest * 0.55
         near = 1.0 if length > 1 else step(5.0, 2.5, z)
-        total += near * tall * crest * (0.65 + 0.35 * np.tanh(far + 0.4))
+        total += near * tall * crest * (0.65 + 0.35 * exact.tanh(far + 0.4))
     total *= 0.55 + 0.45 * step(0.8, 3.0, z)
     total *= 1 - 0.5 * step(5.0, 8.0, z)
     total += 0.14 * step(4, 8, z) * (far + 1)
@@ -249,14 +252,14 @@ def _haze(view: View, tint: Array, depths: Array, height: Array, columns: Array)
     """Mix in air: more with distance, mist near the plain, warm towards the sun."""
     scene, light, frame = view.scene, view.light, view.frame
     away = np.maximum(depths - 1.2, 0)[:, None]
-    air = 1 - np.exp(-light.fog_density * away * 0.85)
+    air = 1 - exact.exp(-light.fog_density * away * 0.85)
     mist = {Time.SUNRISE: 0.55, Time.DAY: 0.12, Time.SUNSET: 0.30, Time.NIGHT: 0.25}[scene.time]
     if scene.terrain is Terrain.DESERT:
         mist *= 0.4
-    low = mist * np.exp(-5.5 * np.maximum(height, 0)) * step(1.6, 4.5, away)
+    low = mist * exact.exp(-5.5 * np.maximum(height, 0)) * step(1.6, 4.5, away)
     share = clip(air + low * (1 - air), 0, 0.93)
     toward = columns / frame.width + 0.5 - light.sun_u
-    glow = 0.65 * np.exp(-((toward / 0.28) ** 2)) * (1.0 if light.sun_visible else 0.25)
+    glow = 0.65 * exact.exp(-((toward / 0.28) ** 2)) * (1.0 if light.sun_visible else 0.25)
     if scene.time in {Time.DAY, Time.NIGHT}:
         glow = glow * 0.25
     air_colour = mix(light.fog, light.horizon, glow[:, None])[None]

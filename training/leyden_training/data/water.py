@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from leyden_training.data import exact
 from leyden_training.data.light import View
 from leyden_training.data.noise import Array, blur, clip, colour, fbm, mix, noise, sample, step
 from leyden_training.data.scene import Sky, Time
@@ -16,7 +17,7 @@ def _waves(view: View, top_v: float, fine: float = 1.0) -> Array:
     texture = fbm(rng, rows, columns, 34 * fine, 16 * fine, octaves=3, gain=0.6)
     below = np.maximum(frame.v - top_v, 0.0) + 0.02
     near = 1 / below
-    y = rows * (0.98 - 0.92 * (np.log(near / near.min())) / np.log(near.max() / near.min()))
+    y = rows * (0.98 - 0.92 * (exact.log(near / near.min())) / exact.log(near.max() / near.min()))
     spread = clip(0.16 / below, 0.22, 1.0)
     x = columns * (0.5 + (frame.u - 0.5) * spread * 0.98)
     return sample(texture, y + np.zeros_like(x), x)
@@ -37,7 +38,7 @@ def paint_ocean(image: Array, view: View) -> None:
     t = clip((frame.v - top) / (1 - top), 0, 1)
     rough = 1.6 if scene.sky is Sky.STORMY else float(rng.uniform(0.5, 1.0))
     waves = _waves(view, top, float(rng.uniform(0.7, 1.1)))
-    fresnel = clip(0.78 * np.exp(-2.6 * t) + 0.10 + 0.10 * rough * waves, 0, 1)
+    fresnel = clip(0.78 * exact.exp(-2.6 * t) + 0.10 + 0.10 * rough * waves, 0, 1)
     mirror = mix(light.horizon, light.middle, step(0.1, 0.9, t)[..., None])
     mirror = mix(mirror, light.fog, 0.25)
     sea = mix(deep, mirror, fresnel[..., None])
@@ -47,13 +48,13 @@ def paint_ocean(image: Array, view: View) -> None:
         sea = mix(sea, light.cloud_lit * 1.05, (0.75 * foam)[..., None])
     if light.sun_visible:
         width = 0.035 + 0.16 * t + 0.9 * light.sun_radius
-        path = np.exp(-(((frame.u - light.sun_u) / width) ** 2))
+        path = exact.exp(-(((frame.u - light.sun_u) / width) ** 2))
         spark = step(-0.1, 1.1, waves + 1.5 * path - 0.45) * path
         power = {Time.DAY: 0.55, Time.NIGHT: 0.60}.get(scene.time, 0.90)
         tint = mix(light.sun, light.horizon, 0.25 if scene.time is not Time.NIGHT else 0.45)
         sea = mix(sea, tint, (power * spark)[..., None])
     line = mix(light.fog, light.horizon, 0.5)
-    sea = mix(sea, line, 0.55 * np.exp(-t / 0.035)[..., None])
+    sea = mix(sea, line, 0.55 * exact.exp(-t / 0.035)[..., None])
     cover = clip((frame.v - top) * frame.height + 0.5, 0, 1)[..., None]
     np.copyto(image, mix(image, sea, cover))
     if rng.random() < 0.45:
@@ -69,7 +70,7 @@ def _beach(image: Array, view: View) -> None:
     wet = mix(sand * 0.72, light.horizon, 0.30)
     beach = mix(wet, sand, step(4, 16, inside)[..., None])
     np.copyto(image, mix(image, beach, step(-1, 1.5, inside)[..., None]))
-    foam = np.exp(-((inside / 2.6) ** 2)) + 0.5 * np.exp(-(((inside + 10) / 2.0) ** 2))
+    foam = exact.exp(-((inside / 2.6) ** 2)) + 0.5 * exact.exp(-(((inside + 10) / 2.0) ** 2))
     white = clip(light.ambient + light.direct * 0.75, 0, 1)
     np.copyto(image, mix(image, white, clip(foam, 0, 0.85)[..., None]))
 
@@ -105,7 +106,7 @@ def paint_mirror(image: Array, cover: Array, line_v: float, view: View, calm: fl
     water = mix(mirrored * 0.95, own, share[..., None])
     if light.sun_visible and scene.time is not Time.DAY:
         width = 0.03 + 0.06 * t + light.sun_radius * 0.6
-        path = np.exp(-(((frame.u - light.sun_u) / width) ** 2))
+        path = exact.exp(-(((frame.u - light.sun_u) / width) ** 2))
         spark = (step(0.0, 1.4, ripple + path * 0.9 - 0.3) * path)[below:]
         water = mix(water, light.sun, (0.50 * spark)[..., None])
     band = image[below:]

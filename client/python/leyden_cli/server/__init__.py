@@ -67,6 +67,11 @@ def add_commands(subparsers: "Subparsers") -> None:
         metavar="FILE",
         help="YAML file with settings; `leyden config` prints one with every default",
     )
+    serve.add_argument(
+        "--in-process",
+        action="store_true",
+        help="run everything in this process, without Ray: one replica of each stage",
+    )
     serve.set_defaults(run=_serve)
 
     demo = subparsers.add_parser(

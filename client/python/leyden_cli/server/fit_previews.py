@@ -10,6 +10,8 @@ import numpy as np
 from leyden_server.config import DenoiserConfig, TextEncoderConfig, VaeConfig
 from leyden_server.errors import StartupError
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.sampling import Sampling
+from leyden_server.service_order import TravellingOrder
 from leyden_server.stages.contract import Denoised, DenoiseRequest, FloatArray
 
 __all__ = ["fit_previews"]
@@ -56,15 +58,17 @@ async def _sample(model: ResolvedModel, images: int) -> list[FloatArray]:
             request = DenoiseRequest(
                 request_id="",
                 image_index=0,
-                seed=seed,
-                width_px=model.width_px,
-                height_px=model.height_px,
-                num_inference_steps=model.steps.default,
-                guidance_scale=model.default_guidance_scale,
-                solver=model.solvers[0],
+                sampling=Sampling(
+                    seed=seed,
+                    width_px=model.width_px,
+                    height_px=model.height_px,
+                    num_inference_steps=model.steps.default,
+                    guidance_scale=model.default_guidance_scale,
+                    solver=model.solvers[0],
+                ),
                 prompt=encoder.encode([prompt])[0],
                 negative_prompt=None,
-                timeout_s=None,
+                order=TravellingOrder(),
                 preview=None,
             )
             async for event in service.denoise(request):

@@ -2,21 +2,33 @@
 
 import argparse
 import io
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Self
 
+from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.errors import StartupError
+from leyden_server.generations.log_file import LogFollower
+from leyden_server.model_repository import ModelRepository
+
+if TYPE_CHECKING:
+    from leyden_server.controller.in_process import InProcessServer
+    from leyden_server.controller.launcher import LeydenServer
 
 __all__ = ["serve"]
 
 FOLLOW_PERIOD_S = 0.2
+
+EXIT_DEFECT = 70
+"""EX_SOFTWARE of sysexits.h: a defect that only a new process gets rid of."""
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -27,24 +39,33 @@ def serve(args: argparse.Namespace) -> int:
     def report(what: str) -> None:
         print(f"[{time.monotonic() - started:5.1f} s] {what}", file=sys.stderr, flush=True)
 
+    config = ServerConfig()
     try:
-        config = _config(args)
-        # After the options are known to be right: these imports take seconds.
-        report("importing Ray")
-        from leyden_server.controller.launcher import LeydenServer
-
         _interrupt_on_signals()
-        # Ray prints to stdout; there the ready line alone belongs.
-        with (
-            redirect_stdout(sys.stderr),
-            ExitStack() as afterwards,
-            LeydenServer(config, report) as server,
-        ):
-            _interrupt_on_signals()  # Ray has put its own handler in place of ours
-            afterwards.callback(_follow(server.request_log))
+        with ExitStack() as stack:
+            config = _config(args)
+            # What the options can be wrong in is said before Ray is imported, which takes seconds.
+            repository = ModelRepository(config.model_repository)
+            for name in config.models:
+                repository.resolve(name)
+            address = stack.enter_context(ReservedAddress(config.gateway.host, config.gateway.port))
+            # What libraries print goes to stderr: on stdout the ready line alone belongs.
+            stack.enter_context(redirect_stdout(sys.stderr))
+            start = _server_of(config, report)
+            server = start(
+                config,
+                report,
+                follow=stack.enter_context(_Echo()).follow,
+                repository=repository,
+                address=address,
+            )
+            stack.enter_context(server)
             report("ready")
             print(f"ready: grpc {server.address}", file=stdout, flush=True)
-            _wait_for_signal()
+            _wait(server)
+            if server.defect:
+                report(f"error: {server.defect}; a supervisor is to start the server again")
+                return _end(config, EXIT_DEFECT)
             timeout_s = config.gateway.drain_timeout_s
             report(f"draining, {timeout_s:g} s at most; press Ctrl-C again to stop at once")
             # While it is taken down, Ray reports each actor that it ends as a failure.
@@ -54,9 +75,36 @@ def serve(args: argparse.Namespace) -> int:
         return 1
     except KeyboardInterrupt:
         report("stopped at once")
-        return 130
+        return _end(config, 130)
     report("stopped")
-    return 0
+    return _end(config, 0)
+
+
+def _server_of(
+    config: ServerConfig, report: Callable[[str], None]
+) -> "type[LeydenServer] | type[InProcessServer]":
+    """Import what runs the server, which takes seconds."""
+    if config.in_process:
+        report("importing torch")
+        from leyden_server.controller.in_process import InProcessServer
+
+        return InProcessServer
+    report("importing Ray")
+    from leyden_server.controller.ray_environment import set_ray_environment
+
+    set_ray_environment()
+    from leyden_server.controller.launcher import LeydenServer
+
+    return LeydenServer
+
+
+def _end(config: ServerConfig, code: int) -> int:
+    """Return the exit code, or leave with it where threads of the stages may still run."""
+    if config.in_process and code != 0:
+        # Python would wait for them, who may be in a step of minutes, or hang.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _config(args: argparse.Namespace) -> ServerConfig:
@@ -65,14 +113,16 @@ def _config(args: argparse.Namespace) -> ServerConfig:
     options = {
         "gateway": {key: value for key, value in gateway.items() if value is not None},
         "models": args.model,
+        "in_process": args.in_process or None,
         "model_repository": args.model_repository,
     }
     return config.replace(**{key: value for key, value in options.items() if value})
 
 
-def _wait_for_signal() -> None:
+def _wait(server: "LeydenServer | InProcessServer") -> None:
+    """Wait for a signal, or for a defect that the server cannot survive."""
     try:
-        threading.Event().wait()
+        server.wait()
     except KeyboardInterrupt:
         return
 
@@ -91,24 +141,33 @@ def _interrupt_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _follow(path: Path) -> Callable[[], None]:
-    """Copy what is appended to `path` to stderr until the returned function is called."""
-    stop = threading.Event()
+class _Echo:
+    """Copies what is appended to the request log to stderr until it is left."""
 
-    def follow() -> None:
-        with path.open(encoding="utf-8") as log:
-            while True:
-                stopping = stop.wait(FOLLOW_PERIOD_S)
-                sys.stderr.write(log.read())
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def follow(self, path: Path) -> None:
+        """Begin with what comes now."""
+        follower = LogFollower(path)
+        self._thread = threading.Thread(
+            target=self._echo, args=(follower,), name="request-log", daemon=True
+        )
+        self._thread.start()
+
+    def _echo(self, follower: LogFollower) -> None:
+        with closing(follower):
+            stopping = False
+            while not stopping:
+                stopping = self._stop.wait(FOLLOW_PERIOD_S)
+                sys.stderr.write(follower.read())
                 sys.stderr.flush()
-                if stopping:
-                    return
-
-    thread = threading.Thread(target=follow, name="request-log", daemon=True)
-    thread.start()
-
-    def finish() -> None:
-        stop.set()
-        thread.join()
-
-    return finish

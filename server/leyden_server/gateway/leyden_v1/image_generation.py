@@ -1,209 +1,131 @@
-"""The ImageGenerationService: one handler, from bytes to the last event."""
+"""The ImageGenerationService: decode, start or find, watch, encode."""
 
 import asyncio
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
+from typing import Any
 
 import grpc
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
-from leyden_server.errors import (
-    RequestIdInUseError,
-    UnavailableError,
-)
+from leyden_server.errors import FieldViolation, InvalidRequestError, ReaderTooSlowError
+from leyden_server.gateway.answering import caller_of, departure_code, refuse
+from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_request
+from leyden_server.gateway.leyden_v1.encoding import response
 from leyden_server.gateway.parsing import parse
-from leyden_server.gateway.status import to_wire
-from leyden_server.generations.catalog import ModelCatalog
-from leyden_server.generations.event_log import EventStream
-from leyden_server.generations.generation import Generation
-from leyden_server.generations.records import RequestLog, RequestRecord
-from leyden_server.generations.rules import GenerationParameters, validate
-from leyden_server.stages.over_ray import RETRY_AFTER_S
+from leyden_server.gateway.peers import Peers
+from leyden_server.gateway.writing import DepartedError, write
+from leyden_server.generations.home import Caller
+from leyden_server.generations.records import RequestRecord
+from leyden_server.generations.registry import Generations, OwnedElsewhereError, Watching
 
 __all__ = ["SERVICE_NAME", "ImageGeneration"]
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ImageGenerationService"].full_name
 
-MAX_LOGGED_CHARS = 128
-"""Of names that have not been checked yet."""
-
-DEADLINE_ROUNDING = 0.01
-"""As a share of a deadline: how much of it may be left on this side when its client leaves.
-
-gRPC tells a server a deadline with three digits, rounded up: 25.01 s arrive as 25.1, and the client
-is gone with 0.095 s left (grpc 1.85).
-"""
-
-Context = grpc.aio.ServicerContext[bytes, pb.GenerateImageResponse]
+Context = grpc.aio.ServicerContext[bytes, Any]
 
 
 class ImageGeneration:
-    """Serves GenerateImage and knows what runs."""
+    """Serves GenerateImage, WatchGeneration and CancelGeneration."""
 
-    def __init__(
-        self, catalog: ModelCatalog, config: GatewayConfig, log: RequestLog, replica: str
-    ) -> None:
-        self._catalog = catalog
+    def __init__(self, generations: Generations, peers: Peers, config: GatewayConfig) -> None:
+        self._generations = generations
+        self._peers = peers
         self._config = config
-        self._log = log
-        self._replica = replica
-        self._running: set[str] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._draining = False
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._evicted = False
 
-    def handler(self) -> "grpc.GenericRpcHandler[bytes, pb.GenerateImageResponse]":
+    def handler(self) -> "grpc.GenericRpcHandler[bytes, Any]":
         """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
-        method = grpc.unary_stream_rpc_method_handler(
-            self.generate_image, response_serializer=pb.GenerateImageResponse.SerializeToString
-        )
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, {"GenerateImage": method})
-
-    async def drain(self, timeout_s: float) -> None:
-        """Refuse new requests and wait for the running ones, for `timeout_s` at most.
-
-        Those that are left then end as UNAVAILABLE.
-        """
-        self._draining = True
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            self._evicted = True
-            for task in self._tasks:
-                task.cancel()
-            await self._idle.wait()
+        methods = {
+            "GenerateImage": grpc.unary_stream_rpc_method_handler(self.generate_image),
+            "WatchGeneration": grpc.unary_stream_rpc_method_handler(self.watch_generation),
+            "CancelGeneration": grpc.unary_unary_rpc_method_handler(self.cancel_generation),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
     async def generate_image(self, data: bytes, context: Context) -> None:
-        """Serve one request."""
-        record = RequestRecord(peer=context.peer(), timeout_s=context.time_remaining())
+        """Begin a generation, or join it, and send its events."""
+        caller = caller_of(context)
         try:
-            await self._serve(data, context, record)
-            record.code = "OK"
-        except asyncio.CancelledError:
-            if self._evicted and not context.done():
-                await self._refuse(_draining(), context, record)
-            _note_departure(context, record)
-            raise
-        except Exception as error:  # noqa: BLE001 - the table maps every one
-            if context.done():  # the client left while we wrote to it
-                _note_departure(context, record)
-                return
-            await self._refuse(_first(error), context, record)
-        finally:
-            self._log.write(record)
+            request = generation_request(parse(pb.GenerateImageRequest, data))
+        except InvalidRequestError as error:
+            self._generations.refused(RequestRecord(caller.peer, caller.timeout_s), error)
+            await refuse(error, context)
+            return
+        watching = self._generations.start(request, caller, VOCABULARY)
+        await self._send("GenerateImage", data, context, caller, watching)
 
-    async def _serve(self, data: bytes, context: Context, record: RequestRecord) -> None:
-        request = parse(pb.GenerateImageRequest, data)
-        # Before anything can be refused, so that every line of the log has one.
-        request.request_id = request.request_id or str(uuid.uuid4())
-        record.request_id = request.request_id[:MAX_LOGGED_CHARS]
-        record.model = request.model[:MAX_LOGGED_CHARS]
-        if self._draining:
-            raise _draining()
-        served = self._catalog.get(request.model)
-        record.model = served.model.name
-        parameters = validate(request, served.model, self._config)
-        _note_parameters(record, parameters)
-        # Before anything is waited for: a drain waits for those that it knows.
-        with self._claim(parameters.request_id):
-            # Before it can be refused: who has no time for a start has the next one find it done.
-            await served.wake()
-            ticket = served.admission.admit(
-                parameters.image_count,
-                context.time_remaining(),
-                rows_per_image=parameters.rows_per_image,
+    async def watch_generation(self, data: bytes, context: Context) -> None:
+        """Send the events of a generation from a given one on."""
+        caller = caller_of(context)
+        try:
+            request = parse(pb.WatchGenerationRequest, data)
+            after_index = _after_index(request)
+        except InvalidRequestError as error:
+            await refuse(error, context)
+            return
+        watching = self._generations.watch(request.request_id, after_index, caller)
+        await self._send("WatchGeneration", data, context, caller, watching)
+
+    async def cancel_generation(self, data: bytes, context: Context) -> bytes:
+        """End a generation."""
+        try:
+            await self._generations.cancel(parse(pb.CancelGenerationRequest, data).request_id)
+        except OwnedElsewhereError as elsewhere:
+            return await self._peers.unary(
+                elsewhere.address, SERVICE_NAME, "CancelGeneration", data, context
             )
-            try:
-                events = EventStream(parameters.request_id)
-                generation = Generation(
-                    parameters,
-                    served,
-                    ticket,
-                    events,
-                    self._config,
-                    timeout_s=context.time_remaining(),
-                    replica=self._replica,
-                )
-                try:
-                    await _run_and_send(generation, events, context, record)
-                finally:
-                    _note_bill(record, generation, parameters.rows_per_image)
-            finally:
-                ticket.leave()
+        except Exception as error:  # noqa: BLE001 - the table maps every one
+            await refuse(self._generations.known(error), context)
+        return pb.CancelGenerationResponse().SerializeToString()
 
-    @contextmanager
-    def _claim(self, request_id: str) -> Iterator[None]:
-        if request_id in self._running:
-            raise RequestIdInUseError(request_id)
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(request_id)
-        self._tasks.add(task)
-        self._idle.clear()
+    async def _send(
+        self,
+        method: str,
+        data: bytes,
+        context: Context,
+        caller: Caller,
+        beginning: Awaitable[Watching],
+    ) -> None:
+        """Send a generation's events; answer with its error, or have its own Gateway answer."""
         try:
-            yield
-        finally:
-            self._tasks.discard(task)
-            self._running.remove(request_id)
-            if not self._running:
-                self._idle.set()
+            async with await beginning as watching:
+                await self._send_events(watching, context, caller)
+        except OwnedElsewhereError as elsewhere:
+            await self._peers.stream(elsewhere.address, SERVICE_NAME, method, data, context)
+        except DepartedError:
+            return  # whoever it was for has gone
+        except Exception as error:  # noqa: BLE001 - the table maps every one
+            if not context.done():
+                await refuse(self._generations.known(error), context)
 
-    async def _refuse(self, error: Exception, context: Context, record: RequestRecord) -> None:
-        wire = to_wire(error)
-        record.code, record.reason, record.message = wire.code.name, wire.reason, wire.message
-        if wire.code is grpc.StatusCode.INTERNAL:
-            self._log.write_defect(wire.metadata["error_id"], error)
-        await context.abort(wire.code, wire.message, wire.trailing_metadata())
-
-
-async def _run_and_send(
-    generation: Generation, events: EventStream, context: Context, record: RequestRecord
-) -> None:
-    # By themselves: they would go with the first event, and gRPC takes no status, an error's
-    # say, while they are on their way.
-    await context.send_initial_metadata(())
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(generation.run())
-        async for event in events:
-            await context.write(event)
-            # Of an image in chunks the `image` event is but the announcement.
-            record.images_sent += bool(event.image.data) or event.image_chunk.last
-
-
-def _draining() -> UnavailableError:
-    return UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
-
-
-def _note_departure(context: Context, record: RequestRecord) -> None:
-    left_s, timeout_s = context.time_remaining(), record.timeout_s
-    late = left_s is not None and timeout_s is not None and left_s <= DEADLINE_ROUNDING * timeout_s
-    record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+    async def _send_events(self, watching: Watching, context: Context, caller: Caller) -> None:
+        # By themselves: they would go with the first event, and gRPC takes no status, an error's
+        # say, while they are on their way.
+        timeout_s = self._config.write_timeout_s
+        try:
+            first = True
+            async for index, event in watching:
+                if first:
+                    await context.send_initial_metadata(())
+                    first = False
+                message = response(watching.request_id, index, event)
+                await write(context, message.SerializeToString(), timeout_s)
+        except TimeoutError:
+            error = ReaderTooSlowError(
+                f"nothing was read for {timeout_s:g} s", {"write_timeout_s": f"{timeout_s:g}"}
+            )
+            watching.leave("RESOURCE_EXHAUSTED")
+            raise error from None
+        except (asyncio.CancelledError, DepartedError):
+            watching.leave(departure_code(context.time_remaining(), caller.timeout_s))
+            raise
 
 
-def _first(error: Exception) -> Exception:
-    """Return the first error of a task group; the others are its cancelled siblings'."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _note_parameters(record: RequestRecord, parameters: GenerationParameters) -> None:
-    record.request_id = parameters.request_id
-    record.model = parameters.model.name
-    record.image_count = parameters.image_count
-    record.num_inference_steps = parameters.num_inference_steps
-    record.width_px, record.height_px = parameters.width_px, parameters.height_px
-    record.guidance_scale = parameters.guidance_scale
-    record.seed = parameters.seed
-
-
-def _note_bill(record: RequestRecord, generation: Generation, rows_per_image: int) -> None:
-    bill = generation.bill
-    record.queue_s = bill.queue_duration.ToTimedelta().total_seconds()
-    record.text_encode_s = bill.text_encode_duration.ToTimedelta().total_seconds()
-    record.unet_rows = rows_per_image * sum(len(image.steps) for image in bill.images)
-    record.retries = generation.retries
+def _after_index(request: pb.WatchGenerationRequest) -> int | None:
+    if not request.HasField("after_event_index"):
+        return None
+    index = request.after_event_index
+    if index < 0:
+        raise InvalidRequestError((FieldViolation("after_event_index", f"0 or more; got {index}"),))
+    return index

@@ -7,10 +7,11 @@ import grpc
 from google.protobuf.message import Message
 
 from leyden.v1 import model_service_pb2 as pb
+from leyden_server.config import GatewayConfig
+from leyden_server.gateway.answering import refuse
+from leyden_server.gateway.leyden_v1.encoding import model_message
 from leyden_server.gateway.parsing import parse
-from leyden_server.gateway.status import to_wire
-from leyden_server.generations.catalog import ModelCatalog
-from leyden_server.generations.records import RequestLog
+from leyden_server.generations.registry import Generations
 
 __all__ = ["SERVICE_NAME", "ModelListing"]
 
@@ -23,12 +24,12 @@ Response = TypeVar("Response", bound=Message)
 class ModelListing:
     """Serves ListModels and GetModel."""
 
-    def __init__(self, catalog: ModelCatalog, log: RequestLog) -> None:
-        self._catalog = catalog
-        self._log = log
+    def __init__(self, generations: Generations, config: GatewayConfig) -> None:
+        self._generations = generations
+        self._max_image_count = config.max_image_count
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, Message]":
-        """Return the handler to add to a server."""
+        """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
         methods = {
             "ListModels": grpc.unary_unary_rpc_method_handler(
                 self.list_models, response_serializer=pb.ListModelsResponse.SerializeToString
@@ -44,7 +45,10 @@ class ModelListing:
 
         def models() -> pb.ListModelsResponse:
             parse(pb.ListModelsRequest, data)
-            return pb.ListModelsResponse(models=self._catalog.describe_all())
+            views = self._generations.catalog.view_all()
+            return pb.ListModelsResponse(
+                models=[model_message(view, self._max_image_count) for view in views]
+            )
 
         return await self._answer(models, context)
 
@@ -53,15 +57,14 @@ class ModelListing:
 
         def model() -> pb.GetModelResponse:
             name = parse(pb.GetModelRequest, data).model
-            return pb.GetModelResponse(model=self._catalog.describe(name))
+            view = self._generations.catalog.view(name)
+            return pb.GetModelResponse(model=model_message(view, self._max_image_count))
 
         return await self._answer(model, context)
 
     async def _answer(self, describe: Callable[[], Response], context: Context) -> Response:
         try:
             return describe()
-        except Exception as error:  # noqa: BLE001 - the table maps every one
-            wire = to_wire(error)
-            if wire.code is grpc.StatusCode.INTERNAL:
-                self._log.write_defect(wire.metadata["error_id"], error)
-            await context.abort(wire.code, wire.message, wire.trailing_metadata())
+        except Exception as error:
+            await refuse(self._generations.known(error), context)
+            raise

@@ -1,0 +1,115 @@
+"""One generation and all that belongs to it, from its acceptance to its being forgotten."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from leyden_server.generations.event_log import EventLog, Reading
+from leyden_server.generations.generation import Generation
+from leyden_server.generations.line import Place
+from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
+from leyden_server.generations.records import RequestRecord
+
+__all__ = ["Caller", "Home"]
+
+
+class Caller:
+    """Who asks: what a handler knows of its call."""
+
+    def __init__(
+        self,
+        peer: str,
+        timeout_s: float | None = None,
+        has_left: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.peer = peer
+        self.timeout_s = timeout_s
+        """What is left until the call's deadline; None: it has none."""
+        self.has_left = has_left
+        """Whether the client is gone, though its call may not have been ended yet."""
+
+
+class Home:
+    """A generation's request, events, watchers, place in the line, task and record."""
+
+    def __init__(
+        self, request: GenerationRequest, parameters: GenerationParameters, record: RequestRecord
+    ) -> None:
+        self.request = request
+        self.parameters = parameters
+        self.record = record
+        self.log = EventLog(parameters.request_id, keeps_payload=parameters.linger_s > 0)
+        self.callers: dict[Reading, Caller] = {}
+        """Those who watch now."""
+        self.left = asyncio.Event()
+        """Set while nobody watches."""
+        self.place: Place | None = None
+        """None until it is admitted."""
+        self.generation: Generation | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.claim: asyncio.Task[str | None] | None = None
+        """Asks whether another Gateway has the name; None where nobody can have it."""
+        self.timer: asyncio.TimerHandle | None = None
+        """Ends the lingering."""
+        self.end_with: Exception | None = None
+        """Why it was ended from outside, before its own end."""
+        self.was_given_up = False
+        """Whether it was ended because nobody watched it."""
+        self.left_as = "CANCELLED"
+        """How its last watcher left: the name of a gRPC code."""
+        self.ended_s = 0.0
+        """Monotonic time of its end."""
+        self.is_told = False
+        """Whether the observers know how it ended."""
+        record.request_id = parameters.request_id
+        record.model = parameters.model.name
+        record.image_count = parameters.image_count
+        record.sampling = parameters.sampling
+        record.linger_s = parameters.linger_s
+        record.priority = parameters.priority
+
+    @property
+    def request_id(self) -> str:
+        """The generation's name."""
+        return self.parameters.request_id
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it goes on for a while when nobody watches."""
+        return self.parameters.linger_s > 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.log.closed
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether its name cannot be another's: it runs, or has ended well and is kept."""
+        return not self.log.closed or self.log.error is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a server may stop with it: it has ended and nobody reads it."""
+        return self.log.closed and not self.callers
+
+    def finished_record(self) -> RequestRecord:
+        """Return the record of what it cost, and of how it ended where that was its own end."""
+        record, generation = self.record, self.generation
+        if generation is not None:
+            record.queue_s = generation.queue_s
+            record.text_encode_s = generation.text_encode_s
+            record.unet_rows = generation.unet_rows
+            record.retries = generation.retries
+        if self.was_given_up and self.lingers:
+            record.code, record.reason = "CANCELLED", "NOBODY_WATCHED"
+        elif self.was_given_up or not self.lingers:
+            record.code = self.left_as
+        else:
+            record.code = "OK"
+        return record
+
+
+def with_name(request: GenerationRequest, request_id: str) -> GenerationRequest:
+    """Return the request with the name that the server drew for it."""
+    return replace(request, request_id=request_id)

@@ -1,0 +1,79 @@
+"""The first stage as a service: batches prompts across requests and keeps what it encoded."""
+
+import time
+from collections import OrderedDict
+
+from leyden_server.accelerator.device import device_and_dtype, torch_threads
+from leyden_server.accelerator.torch_thread import TorchThread
+from leyden_server.config import TextEncoderConfig
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.service_order import DEFAULT_PRIORITY, ServiceOrder
+from leyden_server.stages.batching import Batcher
+from leyden_server.stages.contract import EncodedPrompt, StageInfo
+from leyden_server.stages.failures import telling_failures
+from leyden_server.text_encoder.encoder import PromptEncoder
+
+__all__ = ["TextEncodingService"]
+
+
+class TextEncodingService:
+    """Encodes prompts for every model with one base.
+
+    Its methods are for one event loop; making it blocks until the encoders are warmed up.
+    """
+
+    def __init__(self, model: ResolvedModel, config: TextEncoderConfig, replica: str) -> None:
+        """Load and warm up; raises as `PromptEncoder` and its `warm_up` do."""
+        self._config = config
+        self._replica = replica
+        device, dtype = device_and_dtype(config)
+        self._thread = TorchThread("text-encoder", torch_threads(config))
+        self._encoder = self._thread.run(
+            PromptEncoder,
+            model,
+            dtype=dtype,
+            device=device,
+            replica=replica,
+            execution=config.encoder_execution,
+        )
+        self._thread.run(self._encoder.warm_up, config.max_batch_prompts)
+        self._cache: OrderedDict[str, EncodedPrompt] = OrderedDict()
+        self._batcher: Batcher[str, EncodedPrompt] = Batcher(
+            self._encode, lambda _: config.max_batch_prompts
+        )
+
+    async def ready(self) -> StageInfo:
+        """Describe the replica."""
+        return StageInfo(self._replica)
+
+    async def encode(self, prompt: str) -> EncodedPrompt:
+        """Encode one prompt.
+
+        Raises:
+            OutOfMemoryError: not even the prompt alone has room.
+            StageFailedError: the encoders failed on the prompt alone.
+
+        """
+        cached = self._cache.get(prompt)
+        if cached is not None:
+            self._cache.move_to_end(prompt)
+            return cached
+        with telling_failures("text encoder"):
+            # All alike, by arrival: a prompt takes less time than any order among them saves.
+            order = ServiceOrder(DEFAULT_PRIORITY, time.monotonic())
+            encoded = await self._batcher(prompt, order)
+        self._cache[prompt] = encoded
+        if len(self._cache) > self._config.cache_prompts:
+            self._cache.popitem(last=False)
+        return encoded
+
+    def check_health(self) -> None:
+        """Raise RuntimeError where the encoders can no longer be relied on."""
+        self._thread.check_health(self._config.stall_timeout_s)
+
+    def stop(self) -> None:
+        """End the thread once what it does is done."""
+        self._thread.stop()
+
+    async def _encode(self, prompts: list[str]) -> list[EncodedPrompt]:
+        return await self._thread.arun(self._encoder.encode, prompts)
