@@ -175,6 +175,21 @@ def serve(scripted: ScriptedServer) -> grpc.Server:
     return server
 
 
+def asked(
+    request: pb.GenerateImageRequest, *, seed_is_given: bool = False
+) -> pb.GenerateImageRequest:
+    """Return a request without the fields that the client itself has filled in."""
+    assert request.HasField("seed")
+    assert request.request_id
+    given = pb.GenerateImageRequest()
+    given.CopyFrom(request)
+    given.ClearField("request_id")
+    given.ClearField("linger_duration")
+    if not seed_is_given:
+        given.ClearField("seed")
+    return given
+
+
 def seconds(value: float) -> duration_pb2.Duration:
     duration = duration_pb2.Duration()
     duration.FromNanoseconds(round(value * 1e9))

@@ -1,5 +1,8 @@
 """The client for asyncio, and the only implementation of the calls."""
 
+import leyden_client._grpc_import  # noqa: F401 - before anything else imports gRPC
+
+# isort: split
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
@@ -16,7 +19,7 @@ from leyden.v1 import (
     model_service_pb2_grpc,
 )
 from leyden_client import _wire
-from leyden_client._assemble import GenerationCollector
+from leyden_client._collector import GenerationCollector
 from leyden_client._follow import Following
 from leyden_client._health import Health
 from leyden_client._request import repeatable_request
@@ -25,9 +28,7 @@ from leyden_client._version import __version__
 from leyden_client.errors import GenerationCancelledError
 from leyden_client.events import Event, Generation
 from leyden_client.models import Model
-from leyden_client.options import DETACHED_LINGER_S, LINGER_S, GenerateOptions
-
-DEFAULT_TARGET = "127.0.0.1:8001"
+from leyden_client.options import DEFAULT_TARGET, DETACHED_LINGER_S, LINGER_S, GenerateOptions
 
 _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.primary_user_agent", f"leyden-python/{__version__}"),

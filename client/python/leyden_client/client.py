@@ -1,5 +1,8 @@
 """The blocking client: the asyncio client behind a portal."""
 
+import leyden_client._grpc_import  # noqa: F401 - before anything else imports gRPC
+
+# isort: split
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import closing
@@ -8,12 +11,12 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from leyden_client._assemble import GenerationCollector
+from leyden_client._collector import GenerationCollector
 from leyden_client._portal import Portal
-from leyden_client.aio import DEFAULT_TARGET, AsyncClient
+from leyden_client.aio import AsyncClient
 from leyden_client.events import Event, Generation
 from leyden_client.models import Model
-from leyden_client.options import GenerateOptions
+from leyden_client.options import DEFAULT_TARGET, GenerateOptions
 
 
 class Client:

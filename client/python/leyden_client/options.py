@@ -4,6 +4,8 @@ import enum
 from dataclasses import dataclass
 from typing import TypedDict
 
+DEFAULT_TARGET = "127.0.0.1:8001"
+"""Where a server is that was not told otherwise, and where a client looks for it."""
 LINGER_S = 15.0
 """For how many seconds a generation outlives a broken connection, unless told otherwise."""
 DETACHED_LINGER_S = 600.0
