@@ -1,6 +1,5 @@
 """The `leyden` command against a real server."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from google.rpc import error_details_pb2
 from support.scripted_server import (
     Fail,
     ScriptedServer,
+    asked,
     image,
     numbered,
     queued,
@@ -66,7 +66,7 @@ def test_generate_writes_the_image(
         f"image 0: written to {output}",
     ]
     (request,) = server.requests
-    assert request == pb.GenerateImageRequest(
+    assert asked(request) == pb.GenerateImageRequest(
         prompt="a prompt", image_count=1, output_format=pb.OUTPUT_FORMAT_PNG
     )
 
@@ -88,6 +88,8 @@ def test_every_option_reaches_the_request(server: ScriptedServer, tmp_path: Path
         "--preview-size": "16",
         "--request-id": "mine",
         "--timeout": "60",
+        "--linger": "2.5",
+        "--priority": "3",
     }
     argv = [word for option in options.items() for word in option]
     previews = tmp_path / "made" / "previews"
@@ -109,6 +111,8 @@ def test_every_option_reaches_the_request(server: ScriptedServer, tmp_path: Path
         output_quality=80,
         preview=pb.PreviewOptions(size_px=16, format=pb.OUTPUT_FORMAT_PNG),
         request_id="mine",
+        linger_duration=seconds(2.5),
+        priority=3,
     )
     assert names_in(tmp_path) == ["made", "out-0.image", "out-1.image"]
     assert (tmp_path / "out-1.image").read_bytes() == b"1"
@@ -161,7 +165,8 @@ def test_json_is_one_object_for_each_event(
 def test_an_image_that_is_done_stays_when_the_rest_fails(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
-    fail = Fail(grpc.StatusCode.INTERNAL, "a defect")
+    info = error_details_pb2.ErrorInfo(reason="INTERNAL", metadata={"error_id": "e-1"})
+    fail = Fail(grpc.StatusCode.INTERNAL, "a defect", [info])
     server.script = [*numbered(image(b"first", 0)), fail]
     assert main(["generate", "p", "-o", str(tmp_path / "a.png"), "--count", "2"]) == 1
     assert (tmp_path / "a-0.png").read_bytes() == b"first"
@@ -193,7 +198,7 @@ def test_a_device_is_written_and_not_replaced(server: ScriptedServer) -> None:
     ("argv", "message"),
     [
         (["generate", "p", "-o", "out.gif"], "--format"),
-        (["generate", "p"], "-o/--output"),
+        (["generate", "p"], "-o/--output (or --detach)"),
         (["generate", "-o", "a.png"], "PROMPT (or --from FILE)"),
         (["generate", "p", "-o", "a.png", "--seed", "-1"], "not from 0"),
         (["generate", "p", "-o", "a.png", "--steps", "four"], "'four' is not a whole number"),
@@ -284,7 +289,7 @@ def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     header, other, tiny = (line.split() for line in capsys.readouterr().out.splitlines())
     assert header == ["name", "state", "steps", "guidance", "size", "licence", "default"]
-    assert other[:2] == ["other", "unavailable"]
+    assert other[:3] == ["other", "not", "loaded"]
     assert " ".join(tiny) == "tiny ready 1 to 8 0 to 7.5 64 x 32 Apache-2.0 *"
 
 
@@ -330,11 +335,22 @@ def test_help_names_the_default_server(
 def test_serve_without_the_server_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rest: list[str]
 ) -> None:
-    def without_ray(name: str) -> object:
-        return None if name == "ray" else importlib.util.find_spec(name)
-
-    monkeypatch.setattr(cli_main, "find_spec", without_ray)
+    monkeypatch.setattr(cli_main, "entry_points", lambda *, group: ())
     assert usage_error(["--help"]) == 0
     assert "serve" in capsys.readouterr().out
-    assert main(["serve", *rest]) == 1
-    assert "pip install 'leyden[server]'" in capsys.readouterr().err
+    for command in (["serve"], ["models", "pull"]):
+        assert main([*command, *rest]) == 1
+        assert capsys.readouterr().err == (
+            "error: the server is not installed; install it with: pip install client/python . "
+            "(in a clone of Leyden)\n"
+        )
+
+
+def test_without_rich_the_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli_main, "find_spec", lambda _name: None)
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err == (
+        "error: the leyden command needs rich: pip install 'leyden-client[cli]'\n"
+    )
