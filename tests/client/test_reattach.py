@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from support.breaking_proxy import TcpProxy
 from support.scripted_server import (
     WAIT_S,
     Fail,
@@ -23,7 +24,6 @@ from support.scripted_server import (
     text_encoded,
     whole_script,
 )
-from support.breaking_proxy import TcpProxy
 
 from leyden_client import (
     AsyncClient,

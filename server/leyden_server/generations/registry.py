@@ -422,12 +422,10 @@ class Generations:
         """
         if home.lingers:
             return False
-        if not all(caller.has_left() for caller in home.callers.values()):
-            try:
-                await asyncio.wait_for(home.left.wait(), DEPARTURE_GRACE_S)
-            except TimeoutError:
-                return False
-        self._give_up(home)
+        try:
+            await asyncio.wait_for(home.left.wait(), DEPARTURE_GRACE_S)
+        except TimeoutError:
+            return False
         return True
 
     def _bound_unread(self) -> None:

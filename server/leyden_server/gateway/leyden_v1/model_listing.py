@@ -67,4 +67,3 @@ class ModelListing:
             return describe()
         except Exception as error:
             await refuse(self._generations.known(error), context)
-            raise
