@@ -22,7 +22,7 @@ from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden.v1 import model_service_pb2 as model_pb
 from leyden.v1 import model_service_pb2_grpc as model_grpc
 from leyden_server.config import ServerConfig
-from leyden_server.controller.applications import build_catalog
+from leyden_server.controller.models import build_catalog
 from leyden_server.model_repository import ModelRepository
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 

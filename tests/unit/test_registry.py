@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,6 +14,8 @@ from support.running_server import details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.errors import UnavailableError
+
+EOF: Any = vars(grpc.aio)["EOF"]  # grpc-stubs do not know it
 
 PATIENCE_S = 20.0
 """How long a test waits for what must come; only a failure takes that long."""
@@ -42,7 +45,7 @@ async def cancel(home: House, request_id: str = "mine") -> None:
 
 async def read(call: Any) -> Reply:
     events: Reply = []
-    while (event := await call.read()) is not grpc.aio.EOF:
+    while (event := await call.read()) is not EOF:
         events.append(event)
     return events
 
@@ -52,7 +55,7 @@ async def read_until(call: Any, kind: str) -> Reply:
     events: Reply = []
     while not events or events[-1].WhichOneof("event") != kind:
         events.append(await call.read())
-        assert events[-1] is not grpc.aio.EOF, f"no {kind} came"
+        assert events[-1] is not EOF, f"no {kind} came"
     return events
 
 
@@ -296,7 +299,7 @@ async def test_cancelling_ends_it_for_all_and_frees_its_name() -> None:
 async def test_a_failure_is_told_to_all_and_frees_the_name() -> None:
     encoder = StubTextEncoder(errors={"x": UnavailableError("STAGE_STALLED", "no answer", 1.0)})
     async with house(text_encoder=encoder) as home:
-        for ask in (lambda: generate(home, 60), lambda: watch(home)):
+        for ask in (partial(generate, home, 60), partial(watch, home)):
             error = await refusal(ask())
             assert error.code() is grpc.StatusCode.UNAVAILABLE
             assert reason(error) == "STAGE_STALLED"
@@ -307,7 +310,7 @@ async def test_a_defect_is_one_id_for_all_and_has_no_internals() -> None:
     encoder = StubTextEncoder(errors={"x": RuntimeError("secret inner thing")})
     async with house(text_encoder=encoder) as home:
         ids = set()
-        for ask in (lambda: generate(home, 60), lambda: watch(home)):
+        for ask in (partial(generate, home, 60), partial(watch, home)):
             error = await refusal(ask())
             assert error.code() is grpc.StatusCode.INTERNAL
             assert "secret" not in error.details()
