@@ -33,6 +33,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_the_architecture_names_files_that_there_are() -> None:
+    server = ROOT / "server" / "leyden_server"
+    names = {file.name for file in server.rglob("*.py")}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`", page)
+
+    assert len(named) > 20
+    for name in named:
+        assert (server / name).is_file() or (ROOT / name).is_file() or name in names, name
+
+
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
