@@ -12,6 +12,7 @@ from support.scripted_server import (
     ScriptedServer,
     asked,
     image,
+    model,
     numbered,
     queued,
     seconds,
@@ -22,6 +23,7 @@ from support.scripted_server import (
 import leyden_client
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_cli import main as cli_main
+from leyden_cli.arguments import address
 from leyden_cli.main import main
 
 
@@ -218,6 +220,82 @@ def test_wrong_usage(
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["genrate", "p"], "leyden: error: there is no command 'genrate'; did you mean generate?"),
+        (["zzz"], "leyden: error: there is no command 'zzz'; there are bench, "),
+        (["--vershun"], "leyden: error: there is no option --vershun; did you mean --version?"),
+        (
+            ["generate", "p", "--ouput", "a.png"],
+            "leyden generate: error: there is no option --ouput; did you mean --output?",
+        ),
+        (["generate", "p", "-o", "a.png", "--out=b"], "did you mean --output?"),
+        (["generate", "p", "-x"], "leyden generate: error: there is no option -x (see leyden"),
+        (
+            ["models", "--jsn"],
+            "leyden models: error: there is no option --jsn; did you mean --json",
+        ),
+        (["watch"], "leyden watch: error: the following arguments are required: ID"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_what_was_probably_meant(
+    capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+) -> None:
+    assert usage_error(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "--help" in line
+
+
+def test_what_looks_like_an_option_and_is_none(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = whole_script()
+    output = f"-o{tmp_path / 'a.png'}"
+    assert main(["generate", "--x and y", output, "--guidance", "-1.5"]) == 0
+    assert main(["generate", output, "--", "--ouput"]) == 0
+    first, second = server.requests
+    assert (first.prompt, first.guidance_scale) == ("--x and y", -1.5)
+    assert second.prompt == "--ouput"
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("gpu-1", "gpu-1:8001"),
+        ("gpu-1:9000", "gpu-1:9000"),
+        ("10.0.0.7", "10.0.0.7:8001"),
+        ("::1", "[::1]:8001"),
+        ("[::1]", "[::1]:8001"),
+        ("[::1]:9000", "[::1]:9000"),
+        ("unix:/run/leyden", "unix:/run/leyden"),
+        ("dns:///gpu-1:9000", "dns:///gpu-1:9000"),
+    ],
+)
+def test_the_address_of_a_server(text: str, target: str) -> None:
+    assert address(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http://gpu-1:8001", "is a URL; gRPC takes HOST:PORT, without http://"),
+        ("https://gpu-1", "without https://"),
+        ("gpu-1:grpc", "a port that is not from 1 to 65535"),
+        ("gpu-1:65536", "a port that is not from 1 to 65535"),
+        (":8001", "has no host"),
+        ("", "has no host"),
+    ],
+)
+def test_an_address_that_is_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    assert usage_error(["models", "--server", text]) == 2
+    assert message in capsys.readouterr().err
+    monkeypatch.setenv("LEYDEN_SERVER", text)
+    assert usage_error(["models"]) == 2
+    assert message in capsys.readouterr().err
+
+
 # ---- failures in words ------------------------------------------------------------
 
 
@@ -256,6 +334,26 @@ def test_a_full_queue_says_when_to_try_again(
         "reason: QUEUE_FULL",
         "try again in 2.5 s",
     ]
+
+
+@pytest.mark.parametrize("reason", ["OUT_OF_MEMORY", "READER_TOO_SLOW"])
+def test_what_will_not_pass_is_not_to_be_tried_again(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason=reason)
+    server.script = [Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "in words", [info])]
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err.splitlines() == ["error: in words", f"reason: {reason}"]
+
+
+def test_a_message_over_the_limit_is_called_that(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script = whole_script(bytes(5 * 2**20))
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert first.startswith("error: a message is over gRPC's size limit (")
+    assert "again" not in second
 
 
 def test_a_defect_has_its_id(
@@ -300,11 +398,29 @@ def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a model [small] for tests" in out
 
 
+def test_a_model_says_what_it_needs_and_which_words_it_knows(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.models = [
+        model("absent", is_default=False, files_present=False),
+        model("small", known_words=["dawn", "lake"]),
+    ]
+    assert main(["models"]) == 0
+    assert "not fetched" in capsys.readouterr().out.splitlines()[1]
+    assert main(["models", "small"]) == 0
+    assert "words        dawn, lake\n" in capsys.readouterr().out
+    assert main(["models", "absent"]) == 0
+    out = capsys.readouterr().out
+    assert "state        not fetched\n" in out
+    assert "words" not in out
+
+
 def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     models = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [model["name"] for model in models] == ["other", "tiny"]
     assert models[1]["solvers"] == ["euler", "euler_ancestral"]
+    assert (models[1]["files_present"], models[1]["known_words"]) == (True, [])
 
 
 def test_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,5 +73,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    near = get_close_matches(word, [name for name in known if len(name) > 2], n=1)
+    names = [name for name in known if len(name) > 2]
+    longer = [name for name in names if len(word) > 2 and name.startswith(word)]
+    near = longer or get_close_matches(word, names, n=1)
     return f"; did you mean {near[0]}?" if near else ""

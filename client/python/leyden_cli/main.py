@@ -42,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    run = cast("Callable[[argparse.Namespace], int]", args.run)
+    server = ""
     try:
+        args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        server = getattr(args, "server", "")
+        run = cast("Callable[[argparse.Namespace], int]", args.run)
         return run(args)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except LeydenError as error:
-        print(explain(error, getattr(args, "server", "")), file=sys.stderr)
+        print(explain(error, server), file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
