@@ -7,7 +7,9 @@ What grpc.aio does (1.85), which none of its documents say:
   cancelled a moment later. Neither `context.done()` nor `context.cancelled()` tells of it:
   both speak of the status that the server itself has sent.
 - `context.write` may be cancelled: the message stays with gRPC and goes out when the client
-  reads on; a status that is given afterwards follows it.
+  reads on; a status that is given afterwards follows it. But not the first write of a call
+  whose initial metadata have not been sent: gRPC then takes no status any more, and the
+  client waits for ever. So every handler begins with `context.send_initial_metadata`.
 - `context.abort` waits until the client has read all that stands before the status, so for
   ever if it never does. A handler that returns does not wait: gRPC sends the status itself.
 - A handler that raises CancelledError of its own accord, while its client is there, ends
@@ -44,9 +46,9 @@ class DepartedError(asyncio.CancelledError):
 async def write(context: Context, message: Any, timeout_s: float) -> None:
     """Write one message; wait `timeout_s` seconds at most for the client to make room for it.
 
-    One write at a time. Raises `ReaderTooSlowError` when the time is up: the message may still
-    arrive, so write no other and `end` the call. Raises `DepartedError`, or the CancelledError
-    of gRPC itself, when the client has left.
+    One write at a time, and none before the initial metadata. Raises `ReaderTooSlowError` when
+    the time is up: the message may still arrive, so write no other and `end` the call. Raises
+    `DepartedError`, or the CancelledError of gRPC itself, when the client has left.
     """
     try:
         async with asyncio.timeout(timeout_s):  # without a task for each write, as wait_for has
