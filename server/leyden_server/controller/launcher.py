@@ -3,6 +3,7 @@
 What is deployed `applications` says; this is its client in the foreground.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from leyden_server.controller.applications import (
     build_targets,
     request_log_path,
 )
+from leyden_server.controller.directory import NAMESPACE
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import GATEWAY_STOP_S
@@ -164,6 +166,12 @@ class LeydenServer:
         finally:
             if self._config.ray.address != "local":  # else they end with their Ray
                 self._delete(self._applications, LEAVE_TIMEOUT_S)
+                self._end_directory()
+
+    def _end_directory(self) -> None:
+        # It ends with the last Gateway that leaves it; one that was killed has not.
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(self._names.directory, namespace=NAMESPACE))
 
     def _delete(self, names: Sequence[str], timeout_s: float) -> None:
         """Have applications deleted; return once they are gone, or the time is up."""
