@@ -117,7 +117,10 @@ class LeydenServer:
         self._report("starting Ray")
         stack.callback(ray.shutdown)
         start_ray(self._config.ray, self._report)
-        serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
+        try:
+            serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
+        except (RuntimeError, RayError, TimeoutError) as error:
+            raise StartupError(f"Ray Serve did not start: {error}") from error
         self._refuse_to_overwrite()
         self.request_log = request_log_path(self._config)
         self._follow(self.request_log)
@@ -127,7 +130,7 @@ class LeydenServer:
         stack.callback(self._stop)
         try:
             serve.run_many(targets)
-        except (RuntimeError, RayError) as error:
+        except (RuntimeError, RayError, TimeoutError) as error:
             raise StartupError(self._why_not() or str(error)) from error
 
     def _refuse_to_overwrite(self) -> None:
