@@ -3,12 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from cli.conftest import Command, running
-from ray.cluster_utils import Cluster
 from support.running_server import eventually
 
 from leyden_client import Client
@@ -32,18 +29,6 @@ if sys.argv[2] == "deploy":
 print(sorted(serve.status().applications))
 print(serve.get_app_handle("theirs").say.remote().result(timeout_s=60))
 """
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """A Ray of two CPUs that belongs to somebody else."""
-    cluster = Cluster(
-        initialize_head=True,
-        connect=False,
-        head_node_args={"num_cpus": 2, "include_dashboard": False},
-    )
-    yield cluster.address
-    cluster.shutdown()
 
 
 def theirs(address: str, action: str) -> list[str]:
@@ -83,19 +68,19 @@ def stop(server: Command) -> None:
 
 
 def test_servers_share_a_ray_and_what_others_run_there_outlives_them(
-    tmp_path: Path, address: str
+    tmp_path: Path, ray_address: str
 ) -> None:
-    assert theirs(address, "deploy") == ["['theirs']", "here"]
-    with running(serve(tmp_path, address, "leyden"), tmp_path) as first:
+    assert theirs(ray_address, "deploy") == ["['theirs']", "here"]
+    with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as first:
         assert generates(first).startswith(f"leyden-denoiser-{LIGHTNING}#")
 
         # Another one of the same names would take over what runs there.
-        with running(serve(tmp_path, address, "leyden"), tmp_path) as same:
+        with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as same:
             assert same.process.wait(60) == 1
             assert "has leyden-denoiser-" in same.stderr
             assert "choose another ray.instance" in same.stderr
 
-        with running(serve(tmp_path, address, "second"), tmp_path) as second:
+        with running(serve(tmp_path, ray_address, "second"), tmp_path) as second:
             assert generates(second).startswith(f"second-denoiser-{LIGHTNING}#")
             stop(second)
         # The first never noticed.
@@ -103,14 +88,14 @@ def test_servers_share_a_ray_and_what_others_run_there_outlives_them(
         stop(first)
         logged = [json.loads(x) for x in first.stderr.splitlines() if x.startswith("{")]
         assert len(logged) == 1, "each server shows its own log"
-    assert theirs(address, "look") == ["['theirs']", "here"]
+    assert theirs(ray_address, "look") == ["['theirs']", "here"]
 
 
-def test_a_start_that_is_interrupted_leaves_nothing_there(tmp_path: Path, address: str) -> None:
-    assert theirs(address, "deploy") == ["['theirs']", "here"]
-    with running(serve(tmp_path, address, "leyden"), tmp_path) as server:
+def test_a_start_that_is_interrupted_leaves_nothing_there(tmp_path: Path, ray_address: str) -> None:
+    assert theirs(ray_address, "deploy") == ["['theirs']", "here"]
+    with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as server:
         eventually(lambda: "loading" in server.stderr, 60)
         server.interrupt()
         assert server.process.wait(60) == 130
         eventually(lambda: not server.descendants())
-    assert theirs(address, "look") == ["['theirs']", "here"]
+    assert theirs(ray_address, "look") == ["['theirs']", "here"]

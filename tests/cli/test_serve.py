@@ -196,14 +196,14 @@ def test_a_ray_that_cannot_start_is_said_in_one_line(
         eventually(lambda: not server.descendants())
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
-def test_a_ray_that_is_not_there_is_said_in_one_line(tmp_path: Path, address: str) -> None:
+def test_a_ray_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
     config = {"gateway": {"port": 0}, "ray": {"address": address}}
     (tmp_path / "leyden.yaml").write_text(json.dumps(config))
     with running(["serve", "--config", "leyden.yaml"], tmp_path) as server:
         assert server.process.wait(60) == 1
         (error,) = [x for x in server.stderr.splitlines() if not x.startswith("[")]
-        assert error.startswith(f"error: ray.address: cannot join a Ray at {address}: ")
+        assert error.startswith(f"error: ray.address: cannot join a Ray at {address}: Connection r")
         assert "'ray start --head'" in error
 
 
@@ -280,4 +280,18 @@ def test_the_demo_makes_its_picture_and_leaves_nothing_behind(tmp_path: Path) ->
     with running(["demo"], tmp_path) as demo:
         assert demo.process.wait(120) == 0, demo.stderr
         assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+        told = [x.partition(" ")[2] for x in demo.stderr.splitlines() if x.startswith("demo: ")]
+        assert [line.split(";")[0] for line in told] == [
+            "starting a server on a free port with the model that Leyden ships",
+            "the server is ready",
+            "stopping the server",
+            "the picture is demo.png",
+        ]
+        assert "running: leyden generate 'A serene mountain lake" in told[1]
         eventually(lambda: not demo.descendants())
+
+
+def test_a_demo_that_cannot_write_its_picture_says_so_first(tmp_path: Path) -> None:
+    result = leyden("demo", "-o", str(tmp_path / "missing" / "x.png"))
+    assert result.returncode == 1
+    assert result.stderr == f"error: --output: {tmp_path / 'missing'} is not a folder\n"
