@@ -53,6 +53,10 @@ class ServiceOrder:
     deadline_s: float | None = None
     """By which its client wants it; None: the client waits for ever, or the request lingers."""
 
+    def __post_init__(self) -> None:
+        if self.priority not in PRIORITIES:
+            raise ValueError(f"priority: {PRIORITIES[0]} to {PRIORITIES[-1]}; got {self.priority}")
+
     def key(self, now_s: float) -> ServiceKey:
         """Return what the requests are sorted by at `now_s`, the smallest first."""
         patience_s = self.arrival_s + PATIENCE_S

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import leyden_cli
+import leyden_client
 import leyden_server
 
 SERVER = Path(leyden_server.__file__).parent
+CLIENT = Path(leyden_client.__file__).parent
+COMMAND = Path(leyden_cli.__file__).parent
 DEPLOYED = ("gateway", "text_encoder", "denoiser", "vae")
 HEAVY = ("torch", "ray", "diffusers", "transformers", "grpc")
 
@@ -49,11 +53,11 @@ def written_imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def who_imports(*packages: str) -> set[str]:
-    """Return the server's files, by their paths, that import one of the packages."""
+def who_imports(*packages: str, within: Path = SERVER) -> set[str]:
+    """Return the files below `within`, by their paths, that import one of the packages."""
     return {
-        str(file.relative_to(SERVER))
-        for file in SERVER.rglob("*.py")
+        str(file.relative_to(within))
+        for file in within.rglob("*.py")
         if any(
             name == package or name.startswith(f"{package}.")
             for name in written_imports(file)
@@ -69,7 +73,37 @@ def test_policy_config_and_the_ground_import_nothing_heavy() -> None:
 
 
 def test_the_commands_import_nothing_heavy_of_the_server() -> None:
-    assert imported_by("leyden_cli.main", "leyden_cli.server") <= {"grpc"}
+    assert imported_by("leyden_cli.main", "leyden_cli.server") == set()
+
+
+@pytest.mark.parametrize(
+    "argv", [["--version"], ["serve", "--help"], ["serve", "--prot", "1"], ["generate", "--stepz"]]
+)
+def test_a_command_line_that_only_has_to_be_read_imports_nothing_heavy(argv: list[str]) -> None:
+    code = f"import sys\nfrom leyden_cli.main import main\ntry: main({argv!r})\n"
+    code += f"except SystemExit: print(*(m for m in {HEAVY!r} if m in sys.modules), 'done')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert result.stdout.splitlines()[-1] == "done"
+
+
+@pytest.mark.parametrize(
+    ("room", "packages"),
+    [
+        (SERVER, ("leyden_client", "leyden_cli", "leyden_training")),
+        (CLIENT, ("leyden_server", "leyden_cli", "leyden_training")),
+    ],
+)
+def test_the_command_alone_knows_both_the_client_and_the_server(
+    room: Path, packages: tuple[str, ...]
+) -> None:
+    assert who_imports(*packages, within=room) == set()
+
+
+def test_the_commands_of_the_client_do_not_need_the_server() -> None:
+    importing = who_imports("leyden_server", within=COMMAND)
+    assert {path for path in importing if not path.startswith("server/")} == set()
 
 
 def test_the_gateway_and_the_deployments_shells_import_no_torch() -> None:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from support.scripted_server import (
+    REQUEST_ID,
     chunks,
     image,
     numbered,
@@ -20,7 +21,7 @@ from leyden_client._assemble import EventAssembler
 
 
 def assemble(responses: list[pb.GenerateImageResponse], image_count: int = 1) -> list[Event]:
-    assembler = EventAssembler(image_count)
+    assembler = EventAssembler(REQUEST_ID, image_count)
     events = [event for r in responses if (event := assembler.add(r)) is not None]
     assembler.finish()
     return events

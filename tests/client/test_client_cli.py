@@ -1,6 +1,5 @@
 """The `leyden` command against a real server."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -11,7 +10,9 @@ from google.rpc import error_details_pb2
 from support.scripted_server import (
     Fail,
     ScriptedServer,
+    asked,
     image,
+    model,
     numbered,
     queued,
     seconds,
@@ -22,6 +23,7 @@ from support.scripted_server import (
 import leyden_client
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_cli import main as cli_main
+from leyden_cli.arguments import address
 from leyden_cli.main import main
 
 
@@ -66,7 +68,7 @@ def test_generate_writes_the_image(
         f"image 0: written to {output}",
     ]
     (request,) = server.requests
-    assert request == pb.GenerateImageRequest(
+    assert asked(request) == pb.GenerateImageRequest(
         prompt="a prompt", image_count=1, output_format=pb.OUTPUT_FORMAT_PNG
     )
 
@@ -88,6 +90,8 @@ def test_every_option_reaches_the_request(server: ScriptedServer, tmp_path: Path
         "--preview-size": "16",
         "--request-id": "mine",
         "--timeout": "60",
+        "--linger": "2.5",
+        "--priority": "3",
     }
     argv = [word for option in options.items() for word in option]
     previews = tmp_path / "made" / "previews"
@@ -109,6 +113,8 @@ def test_every_option_reaches_the_request(server: ScriptedServer, tmp_path: Path
         output_quality=80,
         preview=pb.PreviewOptions(size_px=16, format=pb.OUTPUT_FORMAT_PNG),
         request_id="mine",
+        linger_duration=seconds(2.5),
+        priority=3,
     )
     assert names_in(tmp_path) == ["made", "out-0.image", "out-1.image"]
     assert (tmp_path / "out-1.image").read_bytes() == b"1"
@@ -161,7 +167,8 @@ def test_json_is_one_object_for_each_event(
 def test_an_image_that_is_done_stays_when_the_rest_fails(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
-    fail = Fail(grpc.StatusCode.INTERNAL, "a defect")
+    info = error_details_pb2.ErrorInfo(reason="INTERNAL", metadata={"error_id": "e-1"})
+    fail = Fail(grpc.StatusCode.INTERNAL, "a defect", [info])
     server.script = [*numbered(image(b"first", 0)), fail]
     assert main(["generate", "p", "-o", str(tmp_path / "a.png"), "--count", "2"]) == 1
     assert (tmp_path / "a-0.png").read_bytes() == b"first"
@@ -193,7 +200,7 @@ def test_a_device_is_written_and_not_replaced(server: ScriptedServer) -> None:
     ("argv", "message"),
     [
         (["generate", "p", "-o", "out.gif"], "--format"),
-        (["generate", "p"], "-o/--output"),
+        (["generate", "p"], "-o/--output (or --detach)"),
         (["generate", "-o", "a.png"], "PROMPT (or --from FILE)"),
         (["generate", "p", "-o", "a.png", "--seed", "-1"], "not from 0"),
         (["generate", "p", "-o", "a.png", "--steps", "four"], "'four' is not a whole number"),
@@ -211,6 +218,82 @@ def test_wrong_usage(
     assert usage_error(argv) == 2
     assert message in capsys.readouterr().err
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["genrate", "p"], "leyden: error: there is no command 'genrate'; did you mean generate?"),
+        (["zzz"], "leyden: error: there is no command 'zzz'; there are bench, "),
+        (["--vershun"], "leyden: error: there is no option --vershun; did you mean --version?"),
+        (
+            ["generate", "p", "--ouput", "a.png"],
+            "leyden generate: error: there is no option --ouput; did you mean --output?",
+        ),
+        (["generate", "p", "-o", "a.png", "--out=b"], "did you mean --output?"),
+        (["generate", "p", "-x"], "leyden generate: error: there is no option -x (see leyden"),
+        (
+            ["models", "--jsn"],
+            "leyden models: error: there is no option --jsn; did you mean --json",
+        ),
+        (["watch"], "leyden watch: error: the following arguments are required: ID"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_what_was_probably_meant(
+    capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+) -> None:
+    assert usage_error(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "--help" in line
+
+
+def test_what_looks_like_an_option_and_is_none(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = whole_script()
+    output = f"-o{tmp_path / 'a.png'}"
+    assert main(["generate", "--x and y", output, "--guidance", "-1.5"]) == 0
+    assert main(["generate", output, "--", "--ouput"]) == 0
+    first, second = server.requests
+    assert (first.prompt, first.guidance_scale) == ("--x and y", -1.5)
+    assert second.prompt == "--ouput"
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("gpu-1", "gpu-1:8001"),
+        ("gpu-1:9000", "gpu-1:9000"),
+        ("10.0.0.7", "10.0.0.7:8001"),
+        ("::1", "[::1]:8001"),
+        ("[::1]", "[::1]:8001"),
+        ("[::1]:9000", "[::1]:9000"),
+        ("unix:/run/leyden", "unix:/run/leyden"),
+        ("dns:///gpu-1:9000", "dns:///gpu-1:9000"),
+    ],
+)
+def test_the_address_of_a_server(text: str, target: str) -> None:
+    assert address(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http://gpu-1:8001", "is a URL; gRPC takes HOST:PORT, without http://"),
+        ("https://gpu-1", "without https://"),
+        ("gpu-1:grpc", "a port that is not from 1 to 65535"),
+        ("gpu-1:65536", "a port that is not from 1 to 65535"),
+        (":8001", "has no host"),
+        ("", "has no host"),
+    ],
+)
+def test_an_address_that_is_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    assert usage_error(["models", "--server", text]) == 2
+    assert message in capsys.readouterr().err
+    monkeypatch.setenv("LEYDEN_SERVER", text)
+    assert usage_error(["models"]) == 2
+    assert message in capsys.readouterr().err
 
 
 # ---- failures in words ------------------------------------------------------------
@@ -253,6 +336,26 @@ def test_a_full_queue_says_when_to_try_again(
     ]
 
 
+@pytest.mark.parametrize("reason", ["OUT_OF_MEMORY", "READER_TOO_SLOW"])
+def test_what_will_not_pass_is_not_to_be_tried_again(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason=reason)
+    server.script = [Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "in words", [info])]
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err.splitlines() == ["error: in words", f"reason: {reason}"]
+
+
+def test_a_message_over_the_limit_is_called_that(
+    server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script = whole_script(bytes(5 * 2**20))
+    assert main(["generate", "p", "-o", str(tmp_path / "out.png")]) == 1
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert first.startswith("error: a message is over gRPC's size limit (")
+    assert "again" not in second
+
+
 def test_a_defect_has_its_id(
     server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,7 +387,7 @@ def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     header, other, tiny = (line.split() for line in capsys.readouterr().out.splitlines())
     assert header == ["name", "state", "steps", "guidance", "size", "licence", "default"]
-    assert other[:2] == ["other", "unavailable"]
+    assert other[:3] == ["other", "not", "loaded"]
     assert " ".join(tiny) == "tiny ready 1 to 8 0 to 7.5 64 x 32 Apache-2.0 *"
 
 
@@ -295,11 +398,29 @@ def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a model [small] for tests" in out
 
 
+def test_a_model_says_what_it_needs_and_which_words_it_knows(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.models = [
+        model("absent", is_default=False, files_present=False),
+        model("small", known_words=["dawn", "lake"]),
+    ]
+    assert main(["models"]) == 0
+    assert "not fetched" in capsys.readouterr().out.splitlines()[1]
+    assert main(["models", "small"]) == 0
+    assert "words        dawn, lake\n" in capsys.readouterr().out
+    assert main(["models", "absent"]) == 0
+    out = capsys.readouterr().out
+    assert "state        not fetched\n" in out
+    assert "words" not in out
+
+
 def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     models = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [model["name"] for model in models] == ["other", "tiny"]
     assert models[1]["solvers"] == ["euler", "euler_ancestral"]
+    assert (models[1]["files_present"], models[1]["known_words"]) == (True, [])
 
 
 def test_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -330,11 +451,22 @@ def test_help_names_the_default_server(
 def test_serve_without_the_server_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rest: list[str]
 ) -> None:
-    def without_ray(name: str) -> object:
-        return None if name == "ray" else importlib.util.find_spec(name)
-
-    monkeypatch.setattr(cli_main, "find_spec", without_ray)
+    monkeypatch.setattr(cli_main, "entry_points", lambda *, group: ())
     assert usage_error(["--help"]) == 0
     assert "serve" in capsys.readouterr().out
-    assert main(["serve", *rest]) == 1
-    assert "pip install 'leyden[server]'" in capsys.readouterr().err
+    for command in (["serve"], ["models", "pull"]):
+        assert main([*command, *rest]) == 1
+        assert capsys.readouterr().err == (
+            "error: the server is not installed; install it with: pip install client/python . "
+            "(in a clone of Leyden)\n"
+        )
+
+
+def test_without_rich_the_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli_main, "find_spec", lambda _name: None)
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err == (
+        "error: the leyden command needs rich: pip install 'leyden-client[cli]'\n"
+    )

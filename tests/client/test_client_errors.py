@@ -5,7 +5,15 @@ import inspect
 import grpc
 import pytest
 from google.rpc import error_details_pb2
-from support.scripted_server import Fail, Hold, ScriptedServer, queued, seconds
+from support.scripted_server import (
+    Fail,
+    Hold,
+    ScriptedServer,
+    numbered,
+    queued,
+    seconds,
+    whole_script,
+)
 
 import leyden_client
 from leyden_client import (
@@ -13,16 +21,22 @@ from leyden_client import (
     DeadlineExceededError,
     FieldViolation,
     GenerationCancelledError,
+    GenerationNotFoundError,
     InternalError,
     InvalidArgumentError,
+    MessageTooLargeError,
+    OutOfMemoryError,
     OverloadedError,
+    ReaderTooSlowError,
     RpcError,
     errors,
 )
+from leyden_client._status import error_of_call
 
 CLASS_OF_CODE = {
     grpc.StatusCode.INVALID_ARGUMENT: "InvalidArgumentError",
     grpc.StatusCode.NOT_FOUND: "NotFoundError",
+    grpc.StatusCode.OUT_OF_RANGE: "EventsExpiredError",
     grpc.StatusCode.FAILED_PRECONDITION: "FailedPreconditionError",
     grpc.StatusCode.ALREADY_EXISTS: "AlreadyExistsError",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "OverloadedError",
@@ -53,6 +67,39 @@ def test_each_code_has_its_class(
     assert error.retry_after_s is None
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (grpc.StatusCode.NOT_FOUND, "GENERATION_NOT_FOUND", GenerationNotFoundError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", OutOfMemoryError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "READER_TOO_SLOW", ReaderTooSlowError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", OverloadedError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "", OverloadedError),
+    ],
+)
+def test_a_reason_tells_the_kinds_of_one_code_apart(
+    server: ScriptedServer,
+    client: Client,
+    code: grpc.StatusCode,
+    reason: str,
+    kind: type[RpcError],
+) -> None:
+    server.watch_script = [Fail(code, "in words", [error_details_pb2.ErrorInfo(reason=reason)])]
+    with pytest.raises(RpcError) as caught:
+        list(client.watch("mine"))
+    assert type(caught.value) is kind
+
+
+def test_a_message_over_the_limit_is_no_overload(server: ScriptedServer) -> None:
+    server.script = whole_script(bytes(3000))
+    options = [("grpc.max_receive_message_length", 2000)]
+    with (
+        Client(server.target, channel_options=options) as client,
+        pytest.raises(MessageTooLargeError, match="larger than max"),
+    ):
+        client.generate_image("a prompt")
+
+
 def test_fields_that_are_wrong(server: ScriptedServer, client: Client) -> None:
     violation = error_details_pb2.BadRequest.FieldViolation(
         field="width_px", description="must be a multiple of 8"
@@ -67,7 +114,7 @@ def test_fields_that_are_wrong(server: ScriptedServer, client: Client) -> None:
 
 def test_when_to_try_again(server: ScriptedServer, client: Client) -> None:
     retry = error_details_pb2.RetryInfo(retry_delay=seconds(2.5))
-    server.script = [queued(), Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", [retry])]
+    server.script = [*numbered(queued()), Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", [retry])]
     with pytest.raises(OverloadedError) as caught:
         client.generate_image("a prompt")
     assert caught.value.retry_after_s == 2.5
@@ -89,7 +136,7 @@ def test_details_that_cannot_be_read_hide_nothing() -> None:
         "no such model",
         None,
     )
-    error = errors.error_of_call(broken)
+    error = error_of_call(broken)
     assert type(error) is leyden_client.NotFoundError
     assert (error.message, error.reason) == ("no such model", "")
 

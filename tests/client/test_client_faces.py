@@ -6,11 +6,12 @@ import signal
 import threading
 from contextlib import aclosing
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from support.scripted_server import (
-    REQUEST_ID,
     WAIT_S,
+    Fail,
     Hold,
     ScriptedServer,
     chunks,
@@ -43,7 +44,7 @@ from leyden_client import (
     TextEncoded,
     UnavailableError,
 )
-from leyden_client.options import build_request
+from leyden_client._request import build_request
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -55,7 +56,7 @@ def test_sync_events_in_order(server: ScriptedServer, client: Client) -> None:
     server.script = whole_script()
     events = list(client.stream_image("a prompt"))
     assert [type(event) for event in events] == WHOLE
-    assert {event.request_id for event in events} == {REQUEST_ID}
+    assert {event.request_id for event in events} == {server.requests[0].request_id}
 
 
 async def test_async_events_in_order(server: ScriptedServer, async_client: AsyncClient) -> None:
@@ -76,7 +77,7 @@ def test_generate_image_returns_the_whole(server: ScriptedServer, client: Client
         seen.append(event)
 
     generation = client.generate_image("a prompt", image_count=2, on_event=on_event)
-    assert generation.request_id == REQUEST_ID
+    assert generation.request_id == server.requests[0].request_id
     assert [picture.data for picture in generation.images] == [b"first", b"second"]
     assert len(seen) == 5
     bill = generation.summary.bill
@@ -116,6 +117,8 @@ OPTIONS = GenerateOptions(
     output_quality=80,
     preview=PreviewOptions(size_px=32, every_steps=2, format=OutputFormat.PNG),
     request_id="mine",
+    linger_s=2.5,
+    priority=3,
 )
 
 
@@ -134,7 +137,8 @@ def test_every_option_reaches_the_server(server: ScriptedServer, client: Client)
 
 def test_the_options_are_the_fields_of_the_request() -> None:
     fields = {field.name for field in build_request("").DESCRIPTOR.fields}
-    assert set(GenerateOptions.__annotations__) == fields - {"prompt"}
+    options = {name.replace("linger_duration", "linger_s") for name in fields - {"prompt"}}
+    assert set(GenerateOptions.__annotations__) == options
     assert build_request("").ByteSize() == 0
 
 
@@ -161,6 +165,7 @@ def test_break_cancels_on_the_server(server: ScriptedServer, client: Client) -> 
     for _ in client.stream_image("a prompt"):
         break
     assert server.cancelled.wait(WAIT_S)
+    assert server.cancels == [server.requests[0].request_id]
 
 
 def test_close_cancels_on_the_server(server: ScriptedServer, client: Client) -> None:
@@ -168,8 +173,50 @@ def test_close_cancels_on_the_server(server: ScriptedServer, client: Client) -> 
     events = client.stream_image("a prompt")
     assert isinstance(next(events), Queued)
     events.close()
+    assert server.cancels == [server.requests[0].request_id]
     assert server.cancelled.wait(WAIT_S)
     assert list(events) == []
+
+
+def test_without_linger_the_end_of_the_call_is_enough(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.script = [*numbered(queued()), Hold()]
+    events = client.stream_image("a prompt", linger_s=0)
+    next(events)
+    events.close()
+    assert server.cancelled.wait(WAIT_S)
+    assert server.cancels == []
+
+
+def test_a_cancel_that_fails_hides_nothing(server: ScriptedServer, client: Client) -> None:
+    server.script = [*numbered(queued()), Hold()]
+    server.cancel_fails = Fail(grpc.StatusCode.INTERNAL, "a defect")
+    events = client.stream_image("a prompt")
+    next(events)
+    events.close()
+    assert server.cancels == [server.requests[0].request_id]
+
+
+def test_an_id_of_the_caller_is_cancelled_only_once_it_is_known_to_be_its_own(
+    server: ScriptedServer,
+) -> None:
+    server.scripts = [[Hold()], [*numbered(queued()), Hold()]]
+    with Client(server.target) as client:
+        waiting = threading.Thread(target=_generate_until_closed, args=(client,))
+        waiting.start()
+        assert server.held.wait(WAIT_S)
+        client.close()
+        waiting.join()
+    assert server.cancels == []
+    with Client(server.target) as client:
+        next(client.stream_image("a prompt", request_id="mine"))
+    assert server.cancels == ["mine"]
+
+
+def _generate_until_closed(client: Client) -> None:
+    with pytest.raises(GenerationCancelledError):
+        client.generate_image("a prompt", request_id="mine")
 
 
 def test_an_error_of_the_caller_cancels_on_the_server(
@@ -182,11 +229,13 @@ def test_an_error_of_the_caller_cancels_on_the_server(
 
     with pytest.raises(LookupError):
         client.generate_image("a prompt", on_event=on_event)
+    assert server.cancels == [server.requests[0].request_id]
     assert server.cancelled.wait(WAIT_S)
 
 
 def test_a_broken_stream_is_cancelled_on_the_server(server: ScriptedServer, client: Client) -> None:
-    server.script = [queued(), queued(), Hold()]
+    first = numbered(queued())
+    server.script = [*first, *first, Hold()]
     with pytest.raises(ProtocolError, match="event 1 was due"):
         client.generate_image("a prompt")
     assert server.cancelled.wait(WAIT_S)
@@ -197,6 +246,7 @@ def test_leaving_the_with_block_cancels_on_the_server(server: ScriptedServer) ->
     with Client(server.target) as client:
         events = client.stream_image("a prompt")
         next(events)
+    assert server.cancels == [server.requests[0].request_id]
     assert server.cancelled.wait(WAIT_S)
     with pytest.raises(RuntimeError, match="closed"):
         next(events)
@@ -218,6 +268,7 @@ def test_closing_the_client_ends_a_call_on_another_thread(server: ScriptedServer
     client.close()
     thread.join(WAIT_S)
     assert len(raised) == 1
+    assert server.cancels == [server.requests[0].request_id]
     assert server.cancelled.wait(WAIT_S)
 
 
@@ -256,6 +307,7 @@ def test_ctrl_c_cancels_on_the_server_and_leaves_the_client_usable(
     with pytest.raises(KeyboardInterrupt):
         client.generate_image("a prompt")
     thread.join()
+    assert server.cancels == [server.requests[0].request_id]
     assert server.cancelled.wait(WAIT_S)
     server.script = whole_script(b"pixels")
     assert client.generate_image("a prompt").images[0].data == b"pixels"
@@ -295,6 +347,7 @@ async def test_aclose_cancels_on_the_server(
     async with aclosing(async_client.stream_image("a prompt")) as events:
         async for _ in events:
             break
+    assert server.cancels == [server.requests[0].request_id]
     assert await asyncio.to_thread(server.cancelled.wait, WAIT_S)
 
 
@@ -307,6 +360,7 @@ async def test_cancelling_the_task_cancels_on_the_server(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert server.cancels == [server.requests[0].request_id]
     assert await asyncio.to_thread(server.cancelled.wait, WAIT_S)
 
 

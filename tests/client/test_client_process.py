@@ -48,6 +48,7 @@ def test_ctrl_c_cancels_on_the_server(server: ScriptedServer, tmp_path: Path) ->
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_S) == 130
         assert process.stderr.read() == "interrupted\n"
+    assert server.cancels == [server.requests[0].request_id]
     assert server.cancelled.wait(WAIT_S)
     assert list(tmp_path.iterdir()) == []
 
@@ -76,9 +77,10 @@ def test_a_server_that_goes_away_is_one_message(tmp_path: Path) -> None:
     scripted = ScriptedServer(script=[*numbered(queued()), Hold()])
     running = serve(scripted)
     process = subprocess.Popen(
-        [*COMMAND, "generate", "p", "-o", str(tmp_path / "a.png"), "--server", scripted.target],
+        [*COMMAND, "generate", "p", "-o", "a.png", "--server", scripted.target, "--linger", "1"],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,
     )
     with process:
         assert process.stderr is not None

@@ -22,7 +22,8 @@ from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden.v1 import model_service_pb2 as model_pb
 from leyden.v1 import model_service_pb2_grpc as model_grpc
 from leyden_server.config import ServerConfig
-from leyden_server.controller.applications import build_catalog
+from leyden_server.controller.models import build_catalog
+from leyden_server.controller.names import Names
 from leyden_server.model_repository import ModelRepository
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
@@ -88,12 +89,13 @@ def generate(channel: grpc.Channel, **fields: Any) -> Reply:
 def test_the_four_need_one_encoder_and_one_decoder(home: Path) -> None:
     config = ServerConfig().replace(models=list(ENTRIES), model_repository=[home / "models"])
     catalog = build_catalog(config, ModelRepository(config.model_repository))
-    applications = [entry.applications for entry in catalog if entry.applications is not None]
+    models = [entry.model for entry in catalog if entry.is_served and entry.model is not None]
+    names = Names("leyden")
 
-    assert len(applications) == 4
-    assert len({stages.text_encoder for stages in applications}) == 1
-    assert len({stages.vae for stages in applications}) == 1
-    assert len({stages.denoiser for stages in applications}) == 4
+    assert len(models) == 4
+    assert len({names.text_encoder(model.base_key) for model in models}) == 1
+    assert len({names.vae(model.base_key) for model in models}) == 1
+    assert len({names.denoiser(model.name) for model in models}) == 4
 
 
 def test_replicas_of_encoder_and_decoder_are_shared(channel: grpc.Channel) -> None:

@@ -49,18 +49,38 @@ class Hold:
 Step = pb.GenerateImageResponse | Fail | Hold
 
 
+def _not_known() -> list[Step]:
+    info = error_details_pb2.ErrorInfo(reason="GENERATION_NOT_FOUND")
+    return [Fail(grpc.StatusCode.NOT_FOUND, "no such generation", [info])]
+
+
 @dataclass
 class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.ModelServiceServicer):
-    """Answers GenerateImage by its script, and the other calls with what it holds."""
+    """Answers GenerateImage and WatchGeneration by scripts, other calls with what it holds.
+
+    Events of a script that carry REQUEST_ID are sent with the id that was asked for.
+    """
 
     script: Sequence[Step] = field(default_factory=list)
+    """Of each GenerateImage call, unless `scripts` has one."""
+    scripts: list[Sequence[Step]] = field(default_factory=list)
+    """Of the next GenerateImage calls, one after another."""
+    watch_script: Sequence[Step] = field(default_factory=_not_known)
+    """Of each WatchGeneration call, unless `watch_scripts` has one."""
+    watch_scripts: list[Sequence[Step]] = field(default_factory=list)
+    """Of the next WatchGeneration calls, one after another."""
+    cancel_fails: Fail | None = None
+    """What CancelGeneration answers. None: that the generation is marked."""
     models: list[model_pb.Model] = field(default_factory=list)
     requests: list[pb.GenerateImageRequest] = field(default_factory=list)
+    watches: list[pb.WatchGenerationRequest] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    """The request_id of each CancelGeneration call."""
     metadata: dict[str, str | bytes] = field(default_factory=dict)
     ends: list[threading.Event] = field(default_factory=list)
-    """Of each GenerateImage call, set once it has ended, by its client or by itself."""
+    """Of each call that streams, set once it has ended, by its client or by itself."""
     cancelled: threading.Event = field(default_factory=threading.Event)
-    """Set once a GenerateImage call has ended before its script did."""
+    """Set once a call that streams has ended before its script did."""
     held: threading.Event = field(default_factory=threading.Event)
     """Set once a script is at a Hold."""
     target: str = ""
@@ -76,13 +96,34 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
     ) -> Iterator[pb.GenerateImageResponse]:
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
+        script = self.scripts.pop(0) if self.scripts else self.script
+        return self._play(script, request.request_id, context)
+
+    def WatchGeneration(  # noqa: N802
+        self, request: pb.WatchGenerationRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.GenerateImageResponse]:
+        self.watches.append(request)
+        script = self.watch_scripts.pop(0) if self.watch_scripts else self.watch_script
+        return self._play(script, request.request_id, context)
+
+    def CancelGeneration(  # noqa: N802
+        self, request: pb.CancelGenerationRequest, context: grpc.ServicerContext
+    ) -> pb.CancelGenerationResponse:
+        self.cancels.append(request.request_id)
+        if self.cancel_fails is not None:
+            context.abort_with_status(self.cancel_fails.status())
+        return pb.CancelGenerationResponse()
+
+    def _play(
+        self, script: Sequence[Step], request_id: str, context: grpc.ServicerContext
+    ) -> Iterator[pb.GenerateImageResponse]:
         ended = threading.Event()
         self.ends.append(ended)
         if not context.add_callback(ended.set):
             ended.set()
         finished = False
         try:
-            for step in self.script:
+            for step in script:
                 match step:
                     case Fail():
                         finished = True
@@ -92,21 +133,11 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
                         ended.wait(3 * WAIT_S)
                         return
                     case _:
-                        yield step
+                        yield _named(step, request_id)
             finished = True
         finally:
             if not finished:
                 self.cancelled.set()
-
-    def WatchGeneration(  # noqa: N802
-        self, request: pb.WatchGenerationRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.GenerateImageResponse]:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
-
-    def CancelGeneration(  # noqa: N802
-        self, request: pb.CancelGenerationRequest, context: grpc.ServicerContext
-    ) -> pb.CancelGenerationResponse:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
 
     def ListModels(  # noqa: N802
         self, request: model_pb.ListModelsRequest, context: grpc.ServicerContext
@@ -125,6 +156,15 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
         raise AssertionError("abort_with_status raises")
 
 
+def _named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImageResponse:
+    if event.request_id != REQUEST_ID:
+        return event
+    named = pb.GenerateImageResponse()
+    named.CopyFrom(event)
+    named.request_id = request_id
+    return named
+
+
 def serve(scripted: ScriptedServer) -> grpc.Server:
     server = grpc.server(futures.ThreadPoolExecutor(8))
     pb_grpc.add_ImageGenerationServiceServicer_to_server(scripted, server)
@@ -133,6 +173,21 @@ def serve(scripted: ScriptedServer) -> grpc.Server:
     scripted.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     return server
+
+
+def asked(
+    request: pb.GenerateImageRequest, *, seed_is_given: bool = False
+) -> pb.GenerateImageRequest:
+    """Return a request without the fields that the client itself has filled in."""
+    assert request.HasField("seed")
+    assert request.request_id
+    given = pb.GenerateImageRequest()
+    given.CopyFrom(request)
+    given.ClearField("request_id")
+    given.ClearField("linger_duration")
+    if not seed_is_given:
+        given.ClearField("seed")
+    return given
 
 
 def seconds(value: float) -> duration_pb2.Duration:
@@ -257,7 +312,13 @@ def whole_script(
     )
 
 
-def model(name: str = "tiny", *, is_default: bool = True) -> model_pb.Model:
+def model(
+    name: str = "tiny",
+    *,
+    is_default: bool = True,
+    files_present: bool = True,
+    known_words: Sequence[str] = (),
+) -> model_pb.Model:
     return model_pb.Model(
         name=name,
         description="a model [small] for tests",
@@ -281,4 +342,6 @@ def model(name: str = "tiny", *, is_default: bool = True) -> model_pb.Model:
         max_image_count=4,
         max_prompt_tokens=77,
         previews=True,
+        files_present=files_present,
+        known_words=known_words,
     )

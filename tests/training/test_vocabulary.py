@@ -13,7 +13,8 @@ LISTED = frozenset(ModelRepository().items["leyden-tiny-base"].entry.known_words
 
 
 def test_the_shipped_list_is_what_the_captions_can_say() -> None:
-    assert tuple(sorted(LISTED)) == known_words()
+    words = known_words()
+    assert tuple(sorted(LISTED)) == words, f"model.yaml should have: {', '.join(words)}"
 
 
 @pytest.mark.parametrize("seed", [1, 2])

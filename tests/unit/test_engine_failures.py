@@ -137,7 +137,7 @@ async def test_an_image_without_room_alone_is_told_so_and_the_engine_is_healthy(
     assert len(await events_of(service, request_)) == 6
 
 
-async def test_a_batch_without_room_goes_on_image_by_image(
+async def test_a_batch_without_room_goes_on_as_smaller_ones(
     service: DenoiseService, gate: Gate, request_: DenoiseRequest
 ) -> None:
     first = await submitted(service, request_)
@@ -148,8 +148,10 @@ async def test_a_batch_without_room_goes_on_image_by_image(
     gate.fail_once(torch.OutOfMemoryError("CUDA out of memory"))
     gate.open()
 
-    assert batch_rows(await first) == [1, 1, 2, 2]
-    assert batch_rows(await second) == [1, 2, 2, 1]
+    assert batch_rows(await first) == [1, 1, 1, 1]
+    assert batch_rows(await second) == [1, 1, 1, 1]
+    assert gate.rows == [1, 2, *[1] * 7]
+    assert (await service.ready()).batch_row_caps == {64: 1}
 
 
 async def test_an_image_that_leaves_is_not_run_alone(

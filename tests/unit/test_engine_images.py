@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from support.random_sdxl import write_random_unet_file
 from support.reference import max_difference, reference_images
 from support.stages import Stages, events_of, latents_of, reference_request, steps_of, write_model
 
+from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
@@ -192,6 +193,51 @@ async def test_what_shares_the_steps_changes_nothing(
         np.testing.assert_allclose(
             latents_of(shared), latents_of(single), rtol=0, atol=LATENTS_TOLERANCE
         )
+
+
+async def test_guidance_is_not_rounded_to_the_unets_precision(random_model: ResolvedModel) -> None:
+    """In bfloat16 a scale of 7.3 would be 7.3125."""
+    async with loaded(random_model) as stages:
+        image = stages.denoiser._request_state(
+            stages.request(**request(1, 4, 7.3)), emit=lambda event: None
+        )
+    image.to_device(torch.device("cpu"), torch.bfloat16)
+    inputs = InputBatch.gather([image], padded_rows=2)
+    uncond, cond = torch.full((4, 8, 8), 1.0), torch.full((4, 8, 8), 3.0)
+    noise_pred = torch.stack([uncond, cond]).to(torch.bfloat16)
+
+    assert torch.equal(inputs.guided(noise_pred)[0], uncond + 7.3 * (cond - uncond))
+
+
+async def test_images_of_different_solvers_share_their_steps(random_model: ResolvedModel) -> None:
+    solvers = ["euler", "euler_ancestral", "euler", "euler_ancestral"]
+    async with loaded(random_model) as stages:
+        requests = [
+            stages.request(**request(number, 6, 0.0, solver=solver))
+            for number, solver in enumerate(solvers)
+        ]
+        together = await asyncio.gather(*(events_of(stages.denoiser, one) for one in requests))
+        alone = [await events_of(stages.denoiser, one) for one in requests]
+
+    assert max(step.batch_rows for events in together for step in steps_of(events)) == 4
+    for shared, single in zip(together, alone, strict=True):
+        assert np.abs(latents_of(shared) - latents_of(single)).max() < LATENTS_TOLERANCE
+
+
+async def test_a_loop_that_starts_midway_runs_what_is_left(random_model: ResolvedModel) -> None:
+    async with loaded(random_model) as stages:
+        one = stages.request(**request(1, 4, 0.0))
+        schedules = stages.denoiser._schedules
+        whole = schedules.get("euler", 4)
+        schedules._cache["euler", 4] = replace(whole, start=2)
+        events = await events_of(stages.denoiser, one)
+
+    steps = steps_of(events)
+    assert [(step.step, step.timestep) for step in steps] == [
+        (1, float(whole.timesteps[2])),
+        (2, float(whole.timesteps[3])),
+    ]
+    assert latents_of(events).shape == (4, 8, 8)
 
 
 async def test_the_seed_decides_and_requests_leave_no_trace(random_model: ResolvedModel) -> None:

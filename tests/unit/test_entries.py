@@ -21,6 +21,7 @@ from support.stages import TOKENIZER_FROM
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import InvalidRequestError
+from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_request
 from leyden_server.generations.rules import validate
 from leyden_server.model_repository import ModelRepository
 from leyden_server.text_encoder.encoder import PromptEncoder
@@ -168,7 +169,7 @@ def test_what_the_card_forbids_is_refused(
 ) -> None:
     message = pb.GenerateImageRequest(prompt="a lake", request_id="r", **fields)
     with pytest.raises(InvalidRequestError) as caught:
-        validate(message, repository.resolve(name), GatewayConfig())
+        validate(generation_request(message), repository.resolve(name), GatewayConfig(), VOCABULARY)
     assert [violation.field for violation in caught.value.violations] == [wrong]
 
 
@@ -184,7 +185,9 @@ def test_what_the_card_advises_against_is_warned_of(
     repository: ModelRepository, name: str, fields: dict[str, Any], reason: str
 ) -> None:
     message = pb.GenerateImageRequest(prompt="a lake", request_id="r", **fields)
-    parameters = validate(message, repository.resolve(name), GatewayConfig())
+    parameters = validate(
+        generation_request(message), repository.resolve(name), GatewayConfig(), VOCABULARY
+    )
 
     assert [warning.reason for warning in parameters.warnings] == [reason]
     assert parameters.negative_prompt == ""

@@ -76,7 +76,7 @@ def test_a_word_that_no_prompt_can_have_is_refused(tmp_path: Path, word: str) ->
     folder = entry(tmp_path / "model", f"known_words: [lake, {word!r}]")
 
     with pytest.raises(ModelRepositoryError, match=r"known_words: .*single words in lower case"):
-        ModelRepository([folder])
+        resolve(folder)
 
 
 @pytest.mark.parametrize("student", STUDENTS)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -316,7 +317,7 @@ async def test_positions_are_told_when_they_change() -> None:
     line.moved()  # nothing has moved, so nothing is said
     await asyncio.sleep(0)
     assert told == []
-    for change in (lambda: first.started(0), lambda: second.started(0), second.leave):
+    for change in (partial(first.started, 0), partial(second.started, 0), second.leave):
         change()
         await asyncio.sleep(0)
     assert told == [2, 1, 0]

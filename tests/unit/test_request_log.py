@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from leyden_server.generations.records import RequestLog, RequestRecord
+from leyden_server.sampling import Sampling
+
+SAMPLING = Sampling(7, 64, 48, 4, 0.0, "euler")
 
 
 @contextmanager
@@ -22,12 +25,13 @@ def opened(path: Path) -> Iterator[RequestLog]:
 def test_each_request_is_one_line_of_json(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "requests.jsonl"
     with opened(path) as log, opened(path) as other_replicas:
-        log.write(RequestRecord(peer="ipv4:1", request_id="a", message="two\nlines é", code="OK"))
-        other_replicas.write(RequestRecord(peer="ipv4:2", request_id="b", seed=7))
+        log.ended(RequestRecord(peer="ipv4:1", request_id="a", message="two\nlines é", code="OK"))
+        other_replicas.ended(RequestRecord(peer="ipv4:2", request_id="b", sampling=SAMPLING))
     first, second = map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
     assert (first["request_id"], first["message"], first["code"]) == ("a", "two\nlines é", "OK")
-    assert (second["request_id"], second["seed"]) == ("b", 7)
+    assert (second["request_id"], second["seed"], second["width_px"]) == ("b", 7, 64)
+    assert first["seed"] is None
     assert first["time"].endswith("+00:00")
     assert 0 <= first["duration_s"] < 60
     assert "started" not in first
@@ -37,7 +41,7 @@ def test_a_line_cannot_command_the_terminal_that_shows_it(tmp_path: Path) -> Non
     path = tmp_path / "requests.jsonl"
     clear_screen = "\x1b[2J \x9b2J"
     with opened(path) as log:
-        log.write(RequestRecord(peer="ipv4:1", request_id=clear_screen, model=clear_screen))
+        log.ended(RequestRecord(peer="ipv4:1", request_id=clear_screen, model=clear_screen))
     text = path.read_text(encoding="utf-8")
 
     assert not {"\x1b", "\x9b"} & set(text)
@@ -53,7 +57,7 @@ def test_a_defect_is_found_by_its_id(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="inner") as caught:
         int("inner")
     with opened(path) as log:
-        log.write_defect("id-1", caught.value)
+        log.defect("id-1", caught.value)
     (line,) = map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
     assert line["error_id"] == "id-1"

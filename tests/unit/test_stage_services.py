@@ -195,6 +195,27 @@ async def test_images_of_one_size_share_a_run(
     assert await decoding.ready() == StageInfo("vae#1")
 
 
+async def test_images_without_room_together_are_decoded_in_smaller_runs(
+    decoding: VaeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    decode = decoding._decoder.decode
+
+    def with_room_for_two(latents: list[FloatArray]) -> Any:
+        runs.append(len(latents))
+        if len(latents) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(latents)
+
+    monkeypatch.setattr(decoding._decoder, "decode", with_room_for_two)
+    for expected in ([3, 1, 1, 1], [2, 1]):
+        runs.clear()
+        requests = [decode_request(number) for number in range(3)]
+        await asyncio.gather(*(decoding.decode(request) for request in requests))
+        assert runs == expected
+    decoding.check_health()
+
+
 async def test_a_large_image_is_decoded_in_tiles_and_ends_when_its_caller_leaves(
     decoding: VaeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,22 @@ def test_a_batch_is_what_each_is_alone(encoder: PromptEncoder) -> None:
     assert np.abs(together[0].prompt_embeds - together[2].prompt_embeds).max() > 0.1
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_who_came_at_the_same_time_changes_no_bit(lightning: ResolvedModel, threads: int) -> None:
+    """Or a kept prompt would make another image than one that is encoded anew."""
+    encoder = load_encoder(lightning)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        (alone,) = encoder.encode(PROMPTS[:1])
+        for count in (2, 3, 5):
+            shared = encoder.encode(PROMPTS[:count])[0]
+            assert np.array_equal(shared.prompt_embeds, alone.prompt_embeds)
+            assert np.array_equal(shared.pooled_prompt_embeds, alone.pooled_prompt_embeds)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_cached_prompt_does_not_hold_its_whole_batch(encoder: PromptEncoder) -> None:
     for encoded in encoder.encode(PROMPTS):
         for array in (encoded.prompt_embeds, encoded.pooled_prompt_embeds):

@@ -9,7 +9,9 @@ import pytest
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import InvalidRequestError
-from leyden_server.generations.rules import GenerationParameters, validate
+from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_request
+from leyden_server.generations.parameters import GenerationParameters
+from leyden_server.generations.rules import validate
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import PreviewRequest
 
@@ -25,11 +27,8 @@ JPEG = pb.OUTPUT_FORMAT_JPEG
 def check(
     model: ResolvedModel, config: GatewayConfig = CONFIG, **fields: Any
 ) -> GenerationParameters:
-    return validate(
-        pb.GenerateImageRequest(**{"prompt": "a lake", "request_id": "mine", **fields}),
-        model,
-        config,
-    )
+    request = pb.GenerateImageRequest(**{"prompt": "a lake", "request_id": "mine", **fields})
+    return validate(generation_request(request), model, config, VOCABULARY)
 
 
 def violations(model: ResolvedModel, **fields: Any) -> dict[str, str]:
@@ -137,7 +136,8 @@ def test_the_limits_themselves_are_allowed(base: ResolvedModel, fields: dict[str
             assert parameters.preview is not None
             assert parameters.preview.size_px == value["size_px"]
         elif name not in {"output_format", "output_quality"}:
-            assert getattr(parameters, name) == value
+            holder = parameters.sampling if hasattr(parameters.sampling, name) else parameters
+            assert getattr(holder, name) == value
 
 
 def test_all_wrong_fields_are_named_at_once(base: ResolvedModel) -> None:
@@ -156,6 +156,8 @@ def test_all_wrong_fields_are_named_at_once(base: ResolvedModel) -> None:
         output_quality=101,
         preview={"size_px": -1, "every_steps": -1, "format": 9},
         request_id=" ",
+        linger_duration={"seconds": -1},
+        priority=10,
     )
     fields = set(pb.GenerateImageRequest.DESCRIPTOR.fields_by_name)
     previews = {f"preview.{name}" for name in pb.PreviewOptions.DESCRIPTOR.fields_by_name}
@@ -166,30 +168,33 @@ def test_all_wrong_fields_are_named_at_once(base: ResolvedModel) -> None:
 def test_defaults_are_filled_in(base: ResolvedModel) -> None:
     parameters = check(base)
 
-    assert (parameters.width_px, parameters.height_px) == (base.width_px, base.height_px)
-    assert parameters.num_inference_steps == 50
-    assert parameters.guidance_scale == 2.5
-    assert parameters.solver == "euler"
+    assert (parameters.sampling.width_px, parameters.sampling.height_px) == (
+        base.width_px,
+        base.height_px,
+    )
+    assert parameters.sampling.num_inference_steps == 50
+    assert parameters.sampling.guidance_scale == 2.5
+    assert parameters.sampling.solver == "euler"
     assert parameters.image_count == 1
     assert (parameters.format, parameters.quality) == ("PNG", 90)
     assert parameters.preview is None
     assert parameters.negative_prompt == ""
     assert parameters.warnings == ()
     assert parameters.request_id == "mine"
-    assert 0 <= parameters.seed < 2**53
+    assert 0 <= parameters.sampling.seed < 2**53
 
 
 def test_drawn_seeds_differ(base: ResolvedModel) -> None:
     drawn = [check(base) for _ in range(20)]
 
-    assert len({parameters.seed for parameters in drawn}) > 15
+    assert len({parameters.sampling.seed for parameters in drawn}) > 15
 
 
 def test_zero_is_a_value_on_optional_fields(base: ResolvedModel) -> None:
     parameters = check(base, seed=0, guidance_scale=0)
 
-    assert parameters.seed == 0
-    assert parameters.guidance_scale == 0
+    assert parameters.sampling.seed == 0
+    assert parameters.sampling.guidance_scale == 0
 
 
 def test_what_is_given_is_taken(base: ResolvedModel) -> None:
@@ -203,7 +208,7 @@ def test_what_is_given_is_taken(base: ResolvedModel) -> None:
     )
 
     assert parameters.negative_prompt == "fog"
-    assert parameters.solver == "euler_ancestral"
+    assert parameters.sampling.solver == "euler_ancestral"
     assert (parameters.format, parameters.quality) == ("WEBP", 70)
     assert parameters.preview == PreviewRequest(64, 3, "WEBP")
 
@@ -213,7 +218,7 @@ def test_preview_defaults(base: ResolvedModel) -> None:
 
 
 def test_a_model_with_one_step_count_says_so(lightning: ResolvedModel) -> None:
-    assert check(lightning).num_inference_steps == 4
+    assert check(lightning).sampling.num_inference_steps == 4
     for steps in (1, 3, 5, 8):
         description = violations(lightning, num_inference_steps=steps)["num_inference_steps"]
         assert description.startswith("4 for model 'leyden-tiny-lightning-4step'")
@@ -230,7 +235,7 @@ def test_the_largest_guidance_of_a_model_is_allowed(base: ResolvedModel, most: f
     """The wire's float32 may be a little more than what model.yaml says."""
     model = replace(base, max_guidance_scale=most, default_guidance_scale=0.0)
 
-    assert check(model, guidance_scale=most).guidance_scale == pytest.approx(most)
+    assert check(model, guidance_scale=most).sampling.guidance_scale == pytest.approx(most)
     assert "guidance_scale" in violations(model, guidance_scale=most + 0.01)
 
 
@@ -256,6 +261,65 @@ def test_warnings(base: ResolvedModel, fields: dict[str, Any], warned: str | Non
     for warning in warnings:
         assert warning.field in fields
         assert warning.message
+
+
+@pytest.mark.parametrize(
+    ("prompt", "warned"), [("zebra", True), ("ZEBRA!", True), ("a Lake.", False), ("", False)]
+)
+def test_a_prompt_without_a_known_word_is_warned_of(
+    lightning: ResolvedModel, prompt: str, warned: bool
+) -> None:
+    assert "lake" in lightning.known_words
+    if not prompt:
+        assert list(violations(lightning, prompt=prompt)) == ["prompt"]
+        return
+    warnings = [(w.reason, w.field) for w in check(lightning, prompt=prompt).warnings]
+    assert warnings == ([("NO_KNOWN_WORD", "prompt")] if warned else [])
+    assert not check(replace(lightning, known_words=()), prompt=prompt).warnings
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fields"),
+    [
+        (384, 384, []),
+        (392, 256, ["width_px"]),
+        (512, 512, ["width_px", "height_px"]),
+    ],
+)
+def test_a_size_at_which_the_scene_repeats_is_warned_of(
+    base: ResolvedModel, width: int, height: int, fields: list[str]
+) -> None:
+    """Over 1.5 times the native 256 pixels."""
+    warnings = check(base, width_px=width, height_px=height).warnings
+    assert [(w.reason, w.field) for w in warnings] == [("SIZE_OVER_NATIVE", f) for f in fields]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "linger_s"),
+    [
+        (0, 0, 0.0),
+        (15, 0, 15.0),
+        (600, 0, 600.0),
+        (0, 500_000_000, 0.5),
+    ],
+)
+def test_a_linger_is_read_whole(
+    base: ResolvedModel, seconds: int, nanos: int, linger_s: float
+) -> None:
+    linger = {"seconds": seconds, "nanos": nanos}
+    assert check(base, linger_duration=linger).linger_s == linger_s
+
+
+@pytest.mark.parametrize(
+    "linger", [{"seconds": 601}, {"seconds": 600, "nanos": 1}, {"seconds": -1}, {"nanos": -1}]
+)
+def test_a_linger_is_bounded(base: ResolvedModel, linger: dict[str, int]) -> None:
+    assert "0 to 600 s" in violations(base, linger_duration=linger)["linger_duration"]
+
+
+def test_a_priority_is_filled_in(base: ResolvedModel) -> None:
+    assert [check(base, priority=p).priority for p in (0, 1, 9)] == [5, 1, 9]
+    assert check(base).priority == 5
 
 
 def test_an_ignored_negative_prompt_is_not_used(base: ResolvedModel) -> None:

@@ -6,9 +6,14 @@ import os
 from collections.abc import Callable
 from typing import TypeAlias
 
-from leyden_client.aio import DEFAULT_TARGET
+from leyden_cli.command_parser import CommandParser
+from leyden_client.options import DEFAULT_TARGET
 
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Subparsers: TypeAlias = "argparse._SubParsersAction[CommandParser]"
+
+_DEFAULT_PORT = DEFAULT_TARGET.rpartition(":")[2]
+# Names that gRPC resolves itself; all others are HOST or HOST:PORT.
+_GRPC_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 
 
 def add_server_argument(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +21,33 @@ def add_server_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server",
         metavar="ADDR",
+        type=address,
         default=os.environ.get("LEYDEN_SERVER", DEFAULT_TARGET),
-        help="address of the server, host:port (default: LEYDEN_SERVER, else "
+        help=f"address of the server, HOST or HOST:PORT, where PORT is {_DEFAULT_PORT} if it is "
+        "left out (default: LEYDEN_SERVER, else "
         f"{DEFAULT_TARGET}; now %(default)s)",
     )
+
+
+def address(text: str) -> str:
+    """Parse the address of a server: HOST[:PORT], or a name that gRPC resolves itself."""
+    if text.startswith(_GRPC_SCHEMES):
+        return text
+    if "://" in text:
+        scheme = text.partition("://")[0]
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a URL; gRPC takes HOST:PORT, without {scheme}://"
+        )
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"  # an IPv6 address alone
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, _DEFAULT_PORT
+    if not host:
+        raise argparse.ArgumentTypeError(f"{text!r} has no host: it must be HOST or HOST:PORT")
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} has a port that is not from 1 to 65535")
+    return f"{host}:{port}"
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
@@ -45,6 +73,14 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Parse a duration in seconds, zero or above."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

@@ -2,8 +2,10 @@
 
 from leyden_client.errors import (
     GenerationCancelledError,
+    GenerationNotFoundError,
     InternalError,
     LeydenError,
+    MessageTooLargeError,
     OverloadedError,
     ProtocolError,
     RpcError,
@@ -25,6 +27,9 @@ _OPTION_OF_FIELD = {
     "output_quality": "--quality",
     "preview.size_px": "--preview-size",
     "request_id": "--request-id",
+    "linger_duration": "--linger",
+    "priority": "--priority",
+    "after_event_index": "--after",
 }
 
 
@@ -39,6 +44,11 @@ def explain(error: LeydenError, server: str) -> str:
         return (
             f"error: the server at {server} is not there, or went away ({error.message})\n"
             "start one with `leyden serve`, or name another with --server or LEYDEN_SERVER"
+        )
+    if isinstance(error, MessageTooLargeError):
+        return (
+            f"error: a message is over gRPC's size limit ({error.message})\n"
+            "Leyden's messages are under 4 MiB; a limit here, in the server or between is lower"
         )
     return "\n".join([f"error: {_what(error)}", *_fields(error), *_hints(error)])
 
@@ -60,8 +70,16 @@ def _hints(error: RpcError) -> list[str]:
     lines = [f"reason: {error.reason or error.code.name}"]
     if error.retry_after_s is not None:
         lines.append(f"try again in {error.retry_after_s:.1f} s")
-    elif isinstance(error, OverloadedError | UnavailableError | GenerationCancelledError):
+    elif _may_pass(error):
         lines.append("try again later")
+    if isinstance(error, GenerationNotFoundError):
+        lines.append("a generation is known while it runs, and for its --linger after its end")
     if isinstance(error, InternalError) and error.error_id:
         lines.append(f"the server's log has it under {error.error_id}")
     return lines
+
+
+def _may_pass(error: RpcError) -> bool:
+    if isinstance(error, GenerationCancelledError):
+        return error.reason != "CANCELLED_BY_REQUEST"
+    return isinstance(error, OverloadedError | UnavailableError)

@@ -4,8 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from leyden_cli.arguments import Subparsers
@@ -16,7 +14,7 @@ from leyden_cli.generate_arguments import (
     check_usage,
     request_options,
 )
-from leyden_cli.printable import printable
+from leyden_cli.outputs import Outputs, print_outcome, show_all, warn
 from leyden_cli.progress import open_progress, terminal_of_process
 from leyden_cli.terminal.detect import (
     Protocol,
@@ -25,10 +23,9 @@ from leyden_cli.terminal.detect import (
     forced,
     preview_size_px,
 )
-from leyden_client._assemble import GenerationCollector
-from leyden_client._files import check_writable
-from leyden_client.client import Client
-from leyden_client.events import DenoiseProgress, Event, Image, Summary
+from leyden_cli.watch import check_stdout_takes_an_image
+from leyden_client.events import Summary
+from leyden_client.options import GenerateOptions
 
 
 def add_command(subparsers: Subparsers) -> None:
@@ -46,72 +43,56 @@ def add_command(subparsers: Subparsers) -> None:
     parser.set_defaults(run=_run, usage_error=parser.error)
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """Where images and previews go."""
-
-    output: Path
-    image_count: int
-    previews: Path | None
-
-    def of_image(self, image_index: int) -> Path:
-        if self.image_count == 1:
-            return self.output
-        return self.output.with_stem(f"{self.output.stem}-{image_index}")
-
-    def check(self) -> None:
-        """Raise the `OSError` that writing would raise, before anything is generated."""
-        for image_index in {0, self.image_count - 1}:  # they share a directory
-            check_writable(self.of_image(image_index))
-        if self.previews is not None:
-            self.previews.mkdir(parents=True, exist_ok=True)
-            check_writable(self.previews / "image-0-step-1.png")
-
-    def save(self, event: Event) -> Path | None:
-        """Write the picture that `event` brings, if any, and return where it is."""
-        if isinstance(event, Image):
-            path = self.of_image(event.image_index)
-            event.save(path)
-            return path
-        if isinstance(event, DenoiseProgress) and event.preview and self.previews:
-            path = self.previews / f"image-{event.image_index}-step-{event.step}.png"
-            event.preview.save(path)
-            return path
-        return None
-
-
 def _run(args: argparse.Namespace) -> int:
     check_usage(args)
+    check_stdout_takes_an_image(args)
     recipe = Recipe() if args.from_file is None else read_recipe(args.from_file)
     for name in recipe.unknown:
-        _warn(f"{args.from_file} has {name}, which this leyden does not know and does not apply")
+        warn(f"{args.from_file} has {name}, which this leyden does not know and does not apply")
     prompt = recipe.prompt if args.prompt is None else args.prompt
+    if args.detach:
+        return _detach(args, prompt or "", request_options(args, recipe, terminal_preview_px=None))
     terminal = _terminal(args)
     options = request_options(
         args, recipe, terminal_preview_px=preview_size_px(terminal) if terminal else None
     )
-    files = _Files(args.output, args.count, args.previews)
-    files.check()
-    collector = GenerationCollector()
+    return _generate(args, recipe, prompt or "", options, terminal)
+
+
+def _generate(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    prompt: str,
+    options: GenerateOptions,
+    terminal: Terminal | None,
+) -> int:
+    from leyden_client.client import Client
+
+    outputs = Outputs(
+        output=args.output,
+        numbers_from=0 if args.count > 1 else 1,
+        image_count=args.count,
+        previews=args.previews,
+    )
+    outputs.check()
     with (
         Client(args.server) as client,
         open_progress(as_json=args.json, image_count=args.count, terminal=terminal) as progress,
-        closing(client.stream_image(prompt or "", timeout_s=args.timeout, **options)) as events,
+        closing(client.stream_image(prompt, timeout_s=args.timeout, **options)) as events,
     ):
-        for event in events:
-            # At once: what is done stays, whatever becomes of the rest.
-            progress.show(event, files.save(event))
-            collector.add(event)
-    generation = collector.generation()
+        generation = show_all(events, progress, outputs)
     _print_warnings(args, recipe, generation.summary)
     if not args.json:
-        for image in generation.images:
-            path = files.of_image(image.image_index)
-            print(
-                f"{path}  seed {image.seed}  {image.width_px} x {image.height_px} px  "
-                f"{image.size_bytes / 1000:.1f} kB"
-            )
-        print(_cost(generation.summary))
+        print_outcome(generation, outputs)
+    return 0
+
+
+def _detach(args: argparse.Namespace, prompt: str, options: GenerateOptions) -> int:
+    from leyden_client.client import Client
+
+    with Client(args.server) as client:
+        request_id = client.start_image(prompt, timeout_s=args.timeout, **options)
+    print(request_id)
     return 0
 
 
@@ -135,28 +116,10 @@ def _print_warnings(args: argparse.Namespace, recipe: Recipe, summary: Summary) 
     for warning in summary.warnings:
         asked = args.previews is not None or args.terminal_previews != "auto"
         if warning.reason != "PREVIEW_UNSUPPORTED" or asked:
-            _warn(f"{warning.message} ({warning.reason})")
+            warn(f"{warning.message} ({warning.reason})")
     made_by, runs = recipe.model_revision, summary.model_revision
     if made_by and made_by != runs and summary.model == recipe.model:
-        _warn(
+        warn(
             f"{args.from_file} was made by {recipe.model} at revision {made_by}, the server has "
             f"{runs or 'one that it does not name'}: the image may differ"
         )
-
-
-def _warn(message: str) -> None:
-    # Parts of it may come out of a file.
-    print(f"warning: {printable(message)}", file=sys.stderr)
-
-
-def _cost(summary: Summary) -> str:
-    bill = summary.bill
-    # Images are made side by side: their sums would be longer than the whole took.
-    denoise_s = max(sum(step.duration_s for step in image.steps) for image in bill.images)
-    decode_s = max(image.vae_decode_s + image.image_encode_s for image in bill.images)
-    return (
-        f"{summary.model} took {bill.total_s:.2f} s "
-        f"(queue {bill.queue_s:.2f}, text {bill.text_encode_s:.2f}, "
-        f"denoise {denoise_s:.2f}, decode and encode {decode_s:.2f}"
-        f"{' for the slowest image' if len(bill.images) > 1 else ''})"
-    )

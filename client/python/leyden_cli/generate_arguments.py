@@ -5,8 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from leyden_cli.arguments import add_server_argument, integer, number, positive_seconds
+from leyden_cli.arguments import (
+    add_server_argument,
+    integer,
+    number,
+    positive_seconds,
+    seconds,
+)
 from leyden_cli.from_file import INT32_MAX, SEED_MAX, Recipe
+from leyden_cli.outputs import STDOUT
 from leyden_client.options import GenerateOptions, OutputFormat, PreviewOptions, Solver
 
 Value = TypeVar("Value")
@@ -24,6 +31,8 @@ examples:
   leyden generate "a lighthouse at dusk" -o lighthouse.png --seed 7
   leyden generate "a lighthouse at dusk" -o lighthouse.webp --count 4 --previews steps/
   leyden generate --from lighthouse.png -o other.png --seed 8
+  leyden generate "a lighthouse at dusk" -o - | display
+  leyden generate "a lighthouse at dusk" --detach    then: leyden watch ID -o FILE
 
 The server says which models, sizes, steps and guidance there are: leyden models.
 """
@@ -42,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="FILE",
         type=Path,
-        required=True,
-        help="file to write; with --count above 1, out.png becomes out-0.png, out-1.png, ...",
+        help="file to write, - for stdout; with --count above 1, out.png becomes out-0.png, "
+        "out-1.png, ...; needed unless --detach",
     )
     parser.add_argument(
         "--from",
@@ -73,7 +82,7 @@ def _add_image_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         metavar="N",
         type=integer(0, SEED_MAX),
-        help="seed of the first image; image i has seed + i (default: drawn by the server)",
+        help="seed of the first image; image i has seed + i (default: drawn)",
     )
     image.add_argument(
         "--steps",
@@ -114,7 +123,8 @@ def _add_image_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument(
         "--format",
         choices=sorted(set(FORMAT_OF_SUFFIX.values())),
-        help=f"encoding (default: by the extension of FILE: {', '.join(FORMAT_OF_SUFFIX)})",
+        help=f"encoding (default: by the extension of FILE: {', '.join(FORMAT_OF_SUFFIX)}; "
+        "png without one)",
     )
     image.add_argument(
         "--quality",
@@ -152,13 +162,35 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="SECONDS",
         type=positive_seconds,
-        help="give up after so many seconds (default: never)",
+        help="give up after so many seconds; without --linger the server then refuses at once "
+        "what it cannot end in time (default: never)",
+    )
+    run.add_argument(
+        "--detach",
+        action="store_true",
+        help="print the name of the generation on stdout and leave once the server has accepted "
+        "it; it goes on for ten minutes at most unless --linger says otherwise",
+    )
+    run.add_argument(
+        "--linger",
+        metavar="SECONDS",
+        type=seconds,
+        help="for how long the generation goes on when the connection breaks, and is come back "
+        "to; 0: not at all (default: 15)",
+    )
+    run.add_argument(
+        "--priority",
+        metavar="N",
+        type=integer(1, 9),
+        default=0,
+        help="how soon it is served, 1 (first) to 9 (last) (default: 5)",
     )
     run.add_argument(
         "--request-id",
         metavar="ID",
         default="",
-        help="name of the generation, for the server's log (default: drawn by the server)",
+        help="name of the generation, for `leyden watch` and the server's log; who knows it may "
+        "watch and cancel (default: drawn)",
     )
     run.add_argument(
         "--json",
@@ -172,8 +204,26 @@ def check_usage(args: argparse.Namespace) -> None:
     usage_error: Callable[[str], NoReturn] = args.usage_error
     if args.prompt is None and args.from_file is None:
         usage_error("the following arguments are required: PROMPT (or --from FILE)")
+    if args.detach:
+        _check_detached(args, usage_error)
+    elif args.output is None:
+        usage_error("the following arguments are required: -o/--output (or --detach)")
+    if args.output == STDOUT and args.count > 1:
+        usage_error("-o - takes one image, and --count asks for more")
     if args.preview_size is not None and args.previews is None:
         usage_error("--preview-size needs --previews")
+
+
+def _check_detached(args: argparse.Namespace, usage_error: Callable[[str], NoReturn]) -> None:
+    for option, is_given in (
+        ("-o", args.output is not None),
+        ("--previews", args.previews is not None),
+        ("--json", args.json),
+    ):
+        if is_given:
+            usage_error(f"--detach leaves before there is anything for {option}: see leyden watch")
+    if args.linger == 0:
+        usage_error("--detach needs a --linger above 0")
 
 
 def output_format(args: argparse.Namespace, recipe: Recipe) -> OutputFormat:
@@ -181,6 +231,8 @@ def output_format(args: argparse.Namespace, recipe: Recipe) -> OutputFormat:
     usage_error: Callable[[str], NoReturn] = args.usage_error
     if args.format:
         return OutputFormat(args.format)
+    if args.output is None or args.output == STDOUT:
+        return recipe.output_format or OutputFormat.PNG
     chosen = FORMAT_OF_SUFFIX.get(args.output.suffix.lower(), recipe.output_format)
     if chosen is None:
         usage_error(
@@ -219,6 +271,8 @@ def request_options(
         output_quality=_given(args.quality, quality),
         preview=preview,
         request_id=args.request_id,
+        linger_s=args.linger,
+        priority=args.priority,
     )
 
 

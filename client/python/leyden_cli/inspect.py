@@ -81,8 +81,8 @@ def _as_json(path: Path, file: ImageFile) -> dict[str, object]:
 
 
 def _print_table(path: Path, file: ImageFile) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only where it is used
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     rows = {"file": str(path)}
     for name, label in _LABELS.items():

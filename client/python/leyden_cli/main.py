@@ -8,17 +8,20 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import cast
 
-from leyden_cli import bench, generate, inspect, models
+from leyden_cli import bench, generate, inspect, models, watch
 from leyden_cli.arguments import Subparsers
+from leyden_cli.command_parser import CommandParser
 from leyden_cli.explain import explain
 from leyden_client._version import __version__
 from leyden_client.errors import LeydenError
 
-_SERVER_DEPENDENCIES = ("ray", "torch", "pydantic", "yaml")
+_PLUGINS = "leyden.commands"
+"""Group of entry points: functions that add commands. The server's distribution has one."""
+_INSTALL_SERVER = "pip install client/python . (in a clone of Leyden)"
 
 _EPILOG = """\
 example:
@@ -33,9 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises `SystemExit` where argparse does: code 2 for wrong usage, 0 for --help.
     """
-    args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    run = cast("Callable[[argparse.Namespace], int]", args.run)
+    if find_spec("rich") is None:
+        print(
+            "error: the leyden command needs rich: pip install 'leyden-client[cli]'",
+            file=sys.stderr,
+        )
+        return 1
+    server = ""
     try:
+        args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        server = getattr(args, "server", "")
+        run = cast("Callable[[argparse.Namespace], int]", args.run)
         return run(args)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -46,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except LeydenError as error:
-        print(explain(error, getattr(args, "server", "")), file=sys.stderr)
+        print(explain(error, server), file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,9 +70,9 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return ["models pull", *words[2:]] if words[:2] == ["models", "pull"] else words
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="leyden",
         description="Generate images with a Leyden server, look at its models, or run one.",
         epilog=_EPILOG,
@@ -70,26 +81,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"leyden {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     generate.add_command(subparsers)
+    watch.add_commands(subparsers)
     inspect.add_command(subparsers)
     models.add_command(subparsers)
     bench.add_command(subparsers)
-    _add_server_commands(subparsers)
+    _add_plugins(subparsers)
     return parser
 
 
-def _add_server_commands(subparsers: Subparsers) -> None:
-    if all(find_spec(name) for name in ("leyden_server", *_SERVER_DEPENDENCIES)) and find_spec(
-        "leyden_cli.server"
-    ):
-        # By name: the client's package does not depend on the server's.
-        import_module("leyden_cli.server").add_commands(subparsers)
-        return
+def _add_plugins(subparsers: Subparsers) -> None:
+    # By name: the client's distribution does not depend on the server's.
+    for plugin in entry_points(group=_PLUGINS):
+        plugin.load()(subparsers)
     # No prefix character: whatever follows `serve` or `models pull` is taken, --help included, so
     # that the answer is always how to get the server.
     for command, does in (("serve", "run a server"), ("models pull", "fetch a model's files")):
+        if command in subparsers.choices:
+            continue
         absent = subparsers.add_parser(
             command,
-            help=f"{does} (needs: pip install 'leyden[server]')",
+            help=f"{does} (needs: {_INSTALL_SERVER})",
             prefix_chars="\0",
             add_help=False,
         )
@@ -99,7 +110,6 @@ def _add_server_commands(subparsers: Subparsers) -> None:
 
 def _say_how_to_install(_args: argparse.Namespace) -> int:
     print(
-        "error: the server is not installed; install it with: pip install 'leyden[server]'",
-        file=sys.stderr,
+        f"error: the server is not installed; install it with: {_INSTALL_SERVER}", file=sys.stderr
     )
     return 1

@@ -6,8 +6,8 @@ import json
 import sys
 
 from leyden_cli.arguments import Subparsers, add_server_argument, positive_seconds
-from leyden_client.client import Client
-from leyden_client.models import Model
+from leyden_cli.printable import printable
+from leyden_client.models import Model, ModelState
 
 _DEFAULT_TIMEOUT_S = 30.0
 _PIPE_WIDTH = 200
@@ -49,6 +49,8 @@ def add_command(subparsers: Subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from leyden_client.client import Client
+
     with Client(args.server) as client:
         if args.name is None:
             found = client.list_models(timeout_s=args.timeout)
@@ -65,8 +67,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _print_table(models: tuple[Model, ...]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only where it is used
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table("name", "state", "steps", "guidance", "size", "licence", "default", box=None)
     for column in table.columns:
@@ -74,7 +76,7 @@ def _print_table(models: tuple[Model, ...]) -> None:
     for model in models:
         table.add_row(
             model.name,
-            model.state,
+            _state(model),
             *(_limits(model) if _limits_are_known(model) else ("-", "-", "-")),
             model.license,
             "*" if model.is_default else "",
@@ -90,7 +92,7 @@ def _print_details(model: Model) -> None:
     rows = {
         "name": model.name + (" (the default)" if model.is_default else ""),
         "description": model.description,
-        "state": model.state.value,
+        "state": _state(model),
         "unavailable": model.unavailable_reason,
         "revision": model.revision,
         "licence": model.license,
@@ -111,10 +113,18 @@ def _print_details(model: Model) -> None:
         "images": f"at most {model.max_image_count} in a request",
         "prompt": f"cut at {model.max_prompt_tokens} tokens" if model.max_prompt_tokens else "",
         "previews": "yes" if model.previews else "no",
+        "words": ", ".join(model.known_words),
     }
     for label, text in rows.items():
         if text:
-            print(f"{label:<12} {text}")
+            print(f"{label:<12} {printable(text)}")
+
+
+def _state(model: Model) -> str:
+    """Tell a model that has only to be loaded from one whose files are to be fetched first."""
+    if model.state is ModelState.UNAVAILABLE:
+        return "not loaded" if model.files_present else "not fetched"
+    return model.state.value
 
 
 def _limits_are_known(model: Model) -> bool:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -27,7 +26,7 @@ class ProgressDisplay(Protocol):
         traceback: TracebackType | None,
     ) -> None: ...
 
-    def show(self, event: Event, path: Path | None) -> None:
+    def show(self, event: Event, path: str | None) -> None:
         """Show `event`; `path` is where its picture was written, if it was."""
 
 
@@ -45,7 +44,7 @@ def open_progress(*, as_json: bool, image_count: int, terminal: Terminal | None)
 
 def terminal_of_process() -> Terminal | None:
     """Return how pictures are drawn in the terminal on stderr; None: not at all."""
-    from rich.console import Console  # noqa: PLC0415 - only where it is used
+    from rich.console import Console
 
     console = Console(stderr=True)
     colours = (
@@ -74,14 +73,14 @@ class _Lines:
 class JsonLines(_Lines):
     """One JSON object for each event on stdout; bytes become their size and path."""
 
-    def show(self, event: Event, path: Path | None) -> None:
+    def show(self, event: Event, path: str | None) -> None:
         """Print `event`."""
         fields: dict[str, Any] = {"event": _NAMES[type(event)], **dataclasses.asdict(event)}
         pictures = [fields, fields.get("preview")]
         for picture in pictures:
             if picture and "data" in picture:
                 picture["size_bytes"] = len(picture.pop("data"))
-                picture["path"] = None if path is None else str(path)
+                picture["path"] = path
         # Flushed, as the reader follows the generation while it runs.
         print(json.dumps(fields), flush=True)
 
@@ -98,7 +97,7 @@ _NAMES: dict[type[Event], str] = {
 class PlainLines(_Lines):
     """One line for each event on stderr, for logs and pipes."""
 
-    def show(self, event: Event, path: Path | None) -> None:
+    def show(self, event: Event, path: str | None) -> None:
         """Print `event`; the summary is printed by the command itself."""
         match event:
             case Queued() | TextEncoded():
@@ -109,7 +108,7 @@ class PlainLines(_Lines):
                     f"{event.elapsed_s:.1f} s since the start, {event.remaining_s:.1f} s left"
                 )
             case Image():
-                line = f"image {event.image_index}: written to {path}"
+                line = f"image {event.image_index}: {_ready(path)}"
             case Summary():
                 return
         print(line, file=sys.stderr, flush=True)
@@ -119,10 +118,10 @@ class LiveProgress:
     """A line with a bar for each image on stderr, redrawn as events come, under pictures."""
 
     def __init__(self, image_count: int, terminal: Terminal | None) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only where it is used
-        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        from leyden_cli.terminal.gallery import Gallery  # noqa: PLC0415
+        from leyden_cli.terminal.gallery import Gallery
 
         console = Console(stderr=True)
         self._gallery = None if terminal is None else Gallery(console, terminal, image_count)
@@ -133,11 +132,8 @@ class LiveProgress:
             TextColumn("{task.fields[left]}", markup=False),
             console=console,
         )
-        self._tasks: list[TaskID] = [
-            # No total yet: the bar pulses until the first step says how many there are.
-            self._progress.add_task(f"image {index}", total=None, stage="connecting", left="")
-            for index in range(image_count)
-        ]
+        self._tasks: list[TaskID] = []
+        self._add_tasks(image_count)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -153,7 +149,7 @@ class LiveProgress:
             self._gallery.recover()
         self._progress.stop()
 
-    def show(self, event: Event, path: Path | None) -> None:
+    def show(self, event: Event, path: str | None) -> None:
         """Redraw what `event` changed."""
         match event:
             case Queued() | TextEncoded():
@@ -162,7 +158,7 @@ class LiveProgress:
             case DenoiseProgress():
                 decoding = event.step == event.total_steps
                 self._progress.update(
-                    self._tasks[event.image_index],
+                    self._task(event.image_index),
                     completed=event.step,
                     total=event.total_steps,
                     stage="decoding" if decoding else f"step {event.step} of {event.total_steps}",
@@ -171,14 +167,28 @@ class LiveProgress:
                 if self._gallery is not None and event.preview is not None:
                     self._gallery.show(event.image_index, event.preview.data, last=decoding)
             case Image():
-                self._progress.update(
-                    self._tasks[event.image_index], stage=f"written to {path}", left=""
-                )
+                self._progress.update(self._task(event.image_index), stage=_ready(path), left="")
                 if self._gallery is not None and event.format is OutputFormat.PNG:
                     # Of a JPEG or WebP the last preview stays.
                     self._gallery.show(event.image_index, event.data, last=True)
             case Summary():
                 pass
+
+    def _task(self, image_index: int) -> "TaskID":
+        """Return an image's line; who watches does not know beforehand how many there are."""
+        self._add_tasks(image_index + 1)
+        return self._tasks[image_index]
+
+    def _add_tasks(self, count: int) -> None:
+        for index in range(len(self._tasks), count):
+            # No total yet: the bar pulses until the first step says how many there are.
+            self._tasks.append(
+                self._progress.add_task(f"image {index}", total=None, stage="connecting", left="")
+            )
+
+
+def _ready(path: str | None) -> str:
+    return "ready" if path is None else f"written to {path}"
 
 
 def _stage(event: Queued | TextEncoded) -> str:

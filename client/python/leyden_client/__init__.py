@@ -10,23 +10,28 @@ as the server works (`stream_image`) or wait for the whole (`generate_image`).
 What can go wrong is drawn in `leyden_client.errors`.
 """
 
-import leyden_client._grpc_import  # noqa: F401 - before anything else imports gRPC
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from leyden_client._version import __version__
-from leyden_client.aio import DEFAULT_TARGET, AsyncClient
-from leyden_client.client import Client
 from leyden_client.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
+    EventsExpiredError,
     FailedPreconditionError,
     FieldViolation,
     GenerationCancelledError,
+    GenerationNotFoundError,
     InternalError,
     InvalidArgumentError,
     LeydenError,
+    MessageTooLargeError,
     NotFoundError,
+    OutOfMemoryError,
     OverloadedError,
     PermissionDeniedError,
     ProtocolError,
+    ReaderTooSlowError,
     RpcError,
     UnauthenticatedError,
     UnavailableError,
@@ -46,7 +51,27 @@ from leyden_client.events import (
     TextEncoded,
 )
 from leyden_client.models import Model, ModelState
-from leyden_client.options import GenerateOptions, OutputFormat, PreviewOptions, Solver
+from leyden_client.options import (
+    DEFAULT_TARGET,
+    GenerateOptions,
+    OutputFormat,
+    PreviewOptions,
+    Solver,
+)
+
+if TYPE_CHECKING:
+    from leyden_client.aio import AsyncClient
+    from leyden_client.client import Client
+else:
+    # The clients import gRPC: what needs only the types, as a command line that is wrong,
+    # does not wait for it.
+    _HOMES = {"AsyncClient": "leyden_client.aio", "Client": "leyden_client.client"}
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -57,19 +82,23 @@ __all__ = [
     "DeadlineExceededError",
     "DenoiseProgress",
     "Event",
+    "EventsExpiredError",
     "FailedPreconditionError",
     "FieldViolation",
     "GenerateOptions",
     "Generation",
     "GenerationCancelledError",
+    "GenerationNotFoundError",
     "Image",
     "ImageBill",
     "InternalError",
     "InvalidArgumentError",
     "LeydenError",
+    "MessageTooLargeError",
     "Model",
     "ModelState",
     "NotFoundError",
+    "OutOfMemoryError",
     "OutputFormat",
     "OverloadedError",
     "PermissionDeniedError",
@@ -77,6 +106,7 @@ __all__ = [
     "PreviewOptions",
     "ProtocolError",
     "Queued",
+    "ReaderTooSlowError",
     "RequestWarning",
     "RpcError",
     "Solver",

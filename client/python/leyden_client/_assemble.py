@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_client import _wire
 from leyden_client.errors import ProtocolError
-from leyden_client.events import DenoiseProgress, Event, Generation, Image, Summary
+from leyden_client.events import (
+    DenoiseProgress,
+    Event,
+    Image,
+    Queued,
+    Summary,
+    TextEncoded,
+)
+
+
+class HeaderMissingError(Exception):
+    """The chunks of an image came whose `image` event lies before what is watched."""
 
 
 @dataclass(slots=True)
@@ -16,23 +27,96 @@ class _PartialImage:
     data: bytearray = field(default_factory=bytearray)
 
 
-class EventAssembler:
-    """Turns the responses of one stream into events and joins the chunks of images.
+@dataclass(slots=True)
+class _Shown:
+    """What the reader of a generation has been shown, by all of its runs."""
 
-    Every method raises `ProtocolError` where the stream breaks the API's contract.
+    text_encoded: bool = False
+    steps: dict[int, int] = field(default_factory=dict)
+    """Of each image, the last denoise step."""
+    images: set[int] = field(default_factory=set)
+
+    def has(self, event: Event) -> bool:
+        """Whether a run that begins anew tells nothing new by `event`."""
+        match event:
+            case Queued():
+                # Who has seen steps is not told of a queue, which comes before them.
+                return bool(self.steps)
+            case TextEncoded():
+                return self.text_encoded
+            case DenoiseProgress():
+                return event.step <= self.steps.get(event.image_index, 0)
+            case Image():
+                return event.image_index in self.images
+            case Summary():
+                return False
+
+    def note(self, event: Event) -> None:
+        """Remember that `event` was shown."""
+        match event:
+            case TextEncoded():
+                self.text_encoded = True
+            case DenoiseProgress():
+                self.steps[event.image_index] = event.step
+            case Image():
+                self.images.add(event.image_index)
+            case _:
+                pass
+
+
+class EventAssembler:
+    """Turns the responses of one generation into events and joins the chunks of images.
+
+    The responses may come by several calls: those of WatchGeneration go on where the
+    last one ended, and `start_over` begins again at event 0 and shows nothing twice.
+    Every method raises `ProtocolError` where a stream breaks the API's contract.
     """
 
-    def __init__(self, image_count: int) -> None:
+    def __init__(
+        self, request_id: str, image_count: int | None, after_event_index: int | None = None
+    ) -> None:
+        """Expect the events of `request_id`, those after `after_event_index` if given.
+
+        `image_count` is how many images were asked for; None: not known.
+        """
+        self._request_id = request_id
         self._image_count = image_count
-        self._missing_images = set(range(image_count))
-        self._next_index = 0
-        self._request_id = ""
+        self._after_event_index = -1 if after_event_index is None else after_event_index
+        # A generation may have fewer events by now than its watcher says to know.
+        self._next_index = 0 if after_event_index is None else None
+        self._shown = _Shown()
+        self._repeats = False
+        self._missing_images = set(range(image_count or 0))
         self._partial: _PartialImage | None = None
         self._done = False
 
+    @property
+    def last_index(self) -> int | None:
+        """Index of the last response that came; None: none did."""
+        return self._next_index - 1 if self._next_index else None
+
+    def start_over(self) -> None:
+        """Expect event 0 next: all events come again, or the generation runs again."""
+        self._next_index = 0
+        self._repeats = True
+        self._missing_images = set(range(self._image_count or 0))
+        self._partial = None
+
     def add(self, response: pb.GenerateImageResponse) -> Event | None:
-        """Take the next response; return its event, or None where there is none yet."""
+        """Take the next response; return its event, or None where there is none to show.
+
+        Raises `HeaderMissingError` where an image began before `after_event_index`.
+        """
         self._check_order(response)
+        event = self._event(response)
+        if event is None or event.event_index <= self._after_event_index:
+            return None
+        if self._repeats and self._shown.has(event):
+            return None
+        self._shown.note(event)
+        return event
+
+    def _event(self, response: pb.GenerateImageResponse) -> Event | None:
         event: Event | None
         match response.WhichOneof("event"):
             case "queued":
@@ -56,27 +140,25 @@ class EventAssembler:
         """Say that the stream ended with status OK."""
         if not self._done:
             raise ProtocolError(
-                f"the stream ended after {self._next_index} events, with no summary"
+                f"the stream ended after {self._next_index or 0} events, with no summary"
             )
 
     def _check_order(self, response: pb.GenerateImageResponse) -> None:
         if self._done:
             raise ProtocolError("an event came after the summary")
-        if response.event_index != self._next_index:
+        if self._next_index is not None and response.event_index != self._next_index:
             raise ProtocolError(
                 f"event {self._next_index} was due, event {response.event_index} came"
             )
-        if self._next_index == 0:
-            self._request_id = response.request_id
-        elif response.request_id != self._request_id:
+        if response.request_id != self._request_id:
             raise ProtocolError(
                 f"an event of {response.request_id!r} came in the stream of {self._request_id!r}"
             )
-        self._next_index += 1
+        self._next_index = response.event_index + 1
 
     def _progress(self, response: pb.GenerateImageResponse) -> DenoiseProgress:
         image_index = response.denoise_progress.image_index
-        if not 0 <= image_index < self._image_count:
+        if image_index < 0 or (self._image_count is not None and image_index >= self._image_count):
             raise ProtocolError(f"a step of image {image_index} came, which was not asked for")
         return _wire.denoise_progress(response)
 
@@ -87,7 +169,7 @@ class EventAssembler:
                 f"image {header.image_index} came between the chunks of image "
                 f"{self._partial.header.image_index}"
             )
-        if header.image_index not in self._missing_images:
+        if self._image_count is not None and header.image_index not in self._missing_images:
             raise ProtocolError(f"image {header.image_index} was not asked for, or came twice")
         if header.size_bytes <= 0:
             raise ProtocolError(f"image {header.image_index} has {header.size_bytes} bytes")
@@ -99,6 +181,8 @@ class EventAssembler:
     def _chunk(self, response: pb.GenerateImageResponse) -> Image | None:
         chunk = response.image_chunk
         partial = self._partial
+        if partial is None and self._after_event_index >= 0 and not self._repeats:
+            raise HeaderMissingError
         if partial is None or partial.header.image_index != chunk.image_index:
             raise ProtocolError(f"a chunk of image {chunk.image_index} came without its image")
         if chunk.offset_bytes != len(partial.data):
@@ -122,7 +206,7 @@ class EventAssembler:
             raise ProtocolError(
                 f"image {header.image_index} has {len(data)} of its {header.size_bytes} bytes"
             )
-        self._missing_images.remove(header.image_index)
+        self._missing_images.discard(header.image_index)
         return _wire.image(response, header, data)
 
     def _summary(self, response: pb.GenerateImageResponse) -> Summary:
@@ -131,28 +215,3 @@ class EventAssembler:
             raise ProtocolError(f"the summary came without image {missing}")
         self._done = True
         return _wire.summary(response)
-
-
-class GenerationCollector:
-    """Gathers the events of one stream into the whole."""
-
-    def __init__(self) -> None:
-        self._images: list[Image] = []
-        self._summary: Summary | None = None
-
-    def add(self, event: Event) -> None:
-        """Take the next event."""
-        if isinstance(event, Image):
-            self._images.append(event)
-        elif isinstance(event, Summary):
-            self._summary = event
-
-    def generation(self) -> Generation:
-        """Return the whole, once the stream is at its end."""
-        if self._summary is None:
-            raise ProtocolError("the stream has no summary")
-        return Generation(
-            request_id=self._summary.request_id,
-            images=tuple(sorted(self._images, key=lambda image: image.image_index)),
-            summary=self._summary,
-        )

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-from leyden_client.errors import closed_while_running
+from leyden_client._status import closed_while_running
 
 T = TypeVar("T")
 

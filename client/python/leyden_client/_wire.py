@@ -5,13 +5,19 @@ from google.protobuf import duration_pb2
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import model_service_pb2 as model_pb
 from leyden_client import events, models
-from leyden_client.options import (
-    OUTPUT_FORMAT_TO_WIRE,
-    SOLVER_TO_WIRE,
-    OutputFormat,
-    Solver,
-)
+from leyden_client.options import OutputFormat, Solver
 
+SOLVER_TO_WIRE = {
+    Solver.UNSPECIFIED: pb.SOLVER_UNSPECIFIED,
+    Solver.EULER: pb.SOLVER_EULER,
+    Solver.EULER_ANCESTRAL: pb.SOLVER_EULER_ANCESTRAL,
+}
+OUTPUT_FORMAT_TO_WIRE = {
+    OutputFormat.UNSPECIFIED: pb.OUTPUT_FORMAT_UNSPECIFIED,
+    OutputFormat.PNG: pb.OUTPUT_FORMAT_PNG,
+    OutputFormat.JPEG: pb.OUTPUT_FORMAT_JPEG,
+    OutputFormat.WEBP: pb.OUTPUT_FORMAT_WEBP,
+}
 _SOLVER_FROM_WIRE: dict[int, Solver] = {wire: solver for solver, wire in SOLVER_TO_WIRE.items()}
 _OUTPUT_FORMAT_FROM_WIRE: dict[int, OutputFormat] = {
     wire: output_format for output_format, wire in OUTPUT_FORMAT_TO_WIRE.items()
@@ -174,4 +180,6 @@ def model(message: model_pb.Model) -> models.Model:
         max_image_count=message.max_image_count,
         max_prompt_tokens=message.max_prompt_tokens,
         previews=message.previews,
+        files_present=message.files_present,
+        known_words=tuple(message.known_words),
     )

@@ -1,43 +1,50 @@
 """The client for asyncio, and the only implementation of the calls."""
 
+import leyden_client._grpc_import  # noqa: F401 - before anything else imports gRPC
+
+# isort: split
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import grpc
 import grpc.aio
-from google.protobuf import empty_pb2, wrappers_pb2
 
 from leyden.v1 import (
+    image_generation_service_pb2,
     image_generation_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
 )
 from leyden_client import _wire
-from leyden_client._assemble import EventAssembler, GenerationCollector
+from leyden_client._collector import GenerationCollector
+from leyden_client._follow import Following
+from leyden_client._health import Health
+from leyden_client._request import repeatable_request
+from leyden_client._status import closed_while_running, error_of_call
 from leyden_client._version import __version__
-from leyden_client.errors import UnavailableError, closed_while_running, error_of_call
+from leyden_client.errors import GenerationCancelledError
 from leyden_client.events import Event, Generation
 from leyden_client.models import Model
-from leyden_client.options import GenerateOptions, build_request
-
-DEFAULT_TARGET = "127.0.0.1:8001"
+from leyden_client.options import DEFAULT_TARGET, DETACHED_LINGER_S, LINGER_S, GenerateOptions
 
 _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.primary_user_agent", f"leyden-python/{__version__}"),
-    # A server that vanished is noticed within a minute. Leyden's Gateway allows a
-    # ping every 10 s; a gRPC server that is not told so refuses under 5 minutes.
+    # A server that vanished is noticed within a minute, however long a stream is silent.
+    # Leyden's Gateway allows a ping every 5 s; a gRPC server that is not told so
+    # refuses under 5 minutes.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A server that comes back is found while a generation lingers.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
-# The numbers of grpc.health.v1.HealthCheckResponse; its package is not among the
-# client's dependencies.
-_SERVING = 1
-_FIRST_REWATCH_S = 0.05
-_LONGEST_REWATCH_S = 2.0
+_LONGEST_CANCEL_S = 2.0
+"""For how long whoever leaves a generation waits for the server to hear of it."""
 
 
 class AsyncClient:
@@ -51,7 +58,7 @@ class AsyncClient:
 
     Every call raises an error of `leyden_client.errors` where the server refuses
     or fails, and `RuntimeError` once the client is closed. Cancelling the task
-    that waits cancels the call on the server.
+    that waits cancels the call, and its generation, on the server.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class AsyncClient:
         self._target = target
         self._metadata = tuple(metadata)
         self._closed = False
+        self._lingering: set[Following] = set()
         self._channel = (
             grpc.aio.insecure_channel(target, options=options)
             if credentials is None
@@ -79,14 +87,7 @@ class AsyncClient:
         )
         self._images = image_generation_service_pb2_grpc.ImageGenerationServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._watch_health = self._channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            # HealthCheckRequest for the whole server has no field set, and the
-            # only field of HealthCheckResponse is an enum numbered 1: on the wire
-            # they are these two well-known types.
-            request_serializer=empty_pb2.Empty.SerializeToString,
-            response_deserializer=wrappers_pb2.Int32Value.FromString,
-        )
+        self._health = Health(self._channel, self._metadata, self._typed_errors)
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,8 +101,12 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection; a call that still runs ends with `GenerationCancelledError`."""
+        """Close the connection, and cancel the generations that were started and still run.
+
+        Their calls end with `GenerationCancelledError`.
+        """
         self._closed = True
+        await asyncio.gather(*(self._cancel_left(following) for following in self._lingering))
         await self._channel.close(grace=None)
 
     async def stream_image(
@@ -113,24 +118,39 @@ class AsyncClient:
         generation on the server. After a `break` that happens as soon as the
         iterator is dropped; `contextlib.aclosing` makes it certain.
 
-        `timeout_s` is the deadline of the whole in seconds; None: none.
+        A connection that breaks in the midst of it is taken up again for
+        `linger_s` seconds (15 unless given; 0: not at all), and no event comes
+        twice: the generation goes on meanwhile, and is watched again from where
+        its events stopped. If the server does not know it any more, the same
+        request, with the same `request_id` and seed, is sent again.
+
+        `timeout_s` is the deadline of the whole in seconds; None: none. A server
+        looks at a deadline only where nothing lingers. So `timeout_s` without
+        `linger_s` sends a linger of 0: the server refuses at once what it cannot
+        end in time and serves earlier deadlines first, and a broken connection
+        runs the generation again. With both, nothing is refused early.
+
         `options` are those of `GenerateOptions`.
 
         Raises `RpcError` (its subclasses say what happened), `ProtocolError`, and
         `ValueError` for an option that cannot be put on the wire.
         """
-        request = build_request(prompt, **options)
-        assembler = EventAssembler(request.image_count or 1)
+        following = self._started(prompt, timeout_s, options)
         with self._typed_errors():
-            call = self._images.GenerateImage(request, timeout=timeout_s, metadata=self._metadata)
+            # Where it does not linger, the end of its call is its end.
+            lingers = following.lingers
+            if lingers:
+                self._lingering.add(following)
             try:
-                async for response in call:
-                    event = assembler.add(response)
-                    if event is not None:
+                async with aclosing(following.events()) as events:
+                    async for event in events:
                         yield event
+            except BaseException as error:
+                if lingers and following.may_go_on(error) and not self._closed:
+                    await self._cancel_left(following)
+                raise
             finally:
-                call.cancel()
-        assembler.finish()
+                self._lingering.discard(following)
 
     async def generate_image(
         self,
@@ -152,6 +172,74 @@ class AsyncClient:
                 if on_event is not None:
                     on_event(event)
         return collector.generation()
+
+    async def start_image(
+        self, prompt: str, *, timeout_s: float | None = None, **options: Unpack[GenerateOptions]
+    ) -> str:
+        """Start a generation, leave it to itself, and return its `request_id`.
+
+        It returns once the server has accepted the request. The generation then goes on for
+        `linger_s` seconds (600 unless given) without being watched, and its events are kept
+        for as long after its end: `watch` gives them. `timeout_s` is the deadline of the
+        acceptance alone.
+
+        Raises `RpcError`, and `ValueError` where `linger_s` is not above 0.
+        """
+        linger_s = options.get("linger_s")
+        if linger_s is None:
+            linger_s = DETACHED_LINGER_S
+        if linger_s <= 0:
+            raise ValueError(f"linger_s is {linger_s}; a generation that is left needs more than 0")
+        options["linger_s"] = linger_s
+        following = self._started(prompt, timeout_s, options)
+        with self._typed_errors():
+            try:
+                await following.begin()
+            except BaseException as error:
+                if following.may_go_on(error) and not self._closed:
+                    await self._cancel_left(following)
+                raise
+        return following.request_id
+
+    async def watch(
+        self,
+        request_id: str,
+        after_event_index: int | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Watch a generation and yield its events as they come, the `Summary` last.
+
+        Those after `after_event_index`, an `event_index` that is known already; None: all of
+        them. Those of the past come without their previews. Leaving the iteration leaves the
+        generation as it is. A broken connection is taken up again for 15 seconds.
+
+        `timeout_s` is the deadline of the watching in seconds; None: none.
+
+        Raises `GenerationNotFoundError`, `EventsExpiredError`, the error that the generation
+        itself ended with, the other kinds of `RpcError`, and `ProtocolError`.
+        """
+        following = Following(
+            self._images,
+            self._metadata,
+            request_id=request_id,
+            after_event_index=after_event_index,
+            reattach_s=LINGER_S,
+            timeout_s=timeout_s,
+        )
+        with self._typed_errors():
+            async with aclosing(following.events()) as events:
+                async for event in events:
+                    yield event
+
+    async def cancel(self, request_id: str, *, timeout_s: float | None = None) -> None:
+        """End a generation at once; who watches it gets `GenerationCancelledError`.
+
+        One that has ended and is kept stays as it is. `timeout_s` is in seconds; None: none.
+        Raises `GenerationNotFoundError` and the other kinds of `RpcError`.
+        """
+        with self._typed_errors():
+            await self._cancel_generation(request_id, timeout_s)
 
     async def list_models(self, *, timeout_s: float | None = None) -> tuple[Model, ...]:
         """Return the server's models, by name, the loaded and the others.
@@ -185,35 +273,34 @@ class AsyncClient:
         `DeadlineExceededError` after `timeout_s` seconds (None: never), and
         `RpcError` with code UNIMPLEMENTED where no health service answers.
         """
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout_s is None else loop.time() + timeout_s
-        pause_s = _FIRST_REWATCH_S
-        while True:
-            remaining_s = None if deadline is None else max(0.0, deadline - loop.time())
-            try:
-                if await self._serves(remaining_s):
-                    return
-            except UnavailableError:
-                # The connection, or the server behind a proxy, went while it was
-                # watched: it may come back.
-                pass
-            # Whatever ends watches at once must not be flooded with new ones.
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_REWATCH_S)
+        await self._health.wait_until_serving(timeout_s)
 
-    async def _serves(self, timeout_s: float | None) -> bool:
-        """Watch the health until it is SERVING (True), or the server ends the watch (False)."""
-        with self._typed_errors():
-            call = self._watch_health(
-                empty_pb2.Empty(), timeout=timeout_s, metadata=self._metadata, wait_for_ready=True
-            )
-            try:
-                async for status in call:
-                    if status.value == _SERVING:
-                        return True
-            finally:
-                call.cancel()
-        return False
+    def _started(self, prompt: str, timeout_s: float | None, options: GenerateOptions) -> Following:
+        """Prepare a request and its following. Raises `TypeError` and `ValueError`."""
+        linger_s = options.get("linger_s")
+        request = repeatable_request(prompt, options, timeout_s)
+        return Following(
+            self._images,
+            self._metadata,
+            request_id=request.request_id,
+            request=request,
+            id_is_ours=not options.get("request_id"),
+            reattach_s=LINGER_S if linger_s is None else linger_s,
+            timeout_s=timeout_s,
+        )
+
+    async def _cancel_left(self, following: Following) -> None:
+        """Cancel a generation that its reader leaves; what goes wrong changes nothing more."""
+        if following.is_known_to_be_ours:
+            with suppress(grpc.aio.AioRpcError):
+                await self._cancel_generation(following.request_id, _LONGEST_CANCEL_S)
+
+    async def _cancel_generation(self, request_id: str, timeout_s: float | None) -> None:
+        await self._images.CancelGeneration(
+            image_generation_service_pb2.CancelGenerationRequest(request_id=request_id),
+            timeout=timeout_s,
+            metadata=self._metadata,
+        )
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
@@ -223,6 +310,10 @@ class AsyncClient:
             yield
         except grpc.aio.AioRpcError as error:
             raise error_of_call(error) from error
+        except GenerationCancelledError:
+            if not self._closed:
+                raise
+            raise closed_while_running() from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._closed or (task is not None and task.cancelling()):

@@ -1,5 +1,8 @@
 """The blocking client: the asyncio client behind a portal."""
 
+import leyden_client._grpc_import  # noqa: F401 - before anything else imports gRPC
+
+# isort: split
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import closing
@@ -8,12 +11,12 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from leyden_client._assemble import GenerationCollector
+from leyden_client._collector import GenerationCollector
 from leyden_client._portal import Portal
-from leyden_client.aio import DEFAULT_TARGET, AsyncClient
+from leyden_client.aio import AsyncClient
 from leyden_client.events import Event, Generation
 from leyden_client.models import Model
-from leyden_client.options import GenerateOptions
+from leyden_client.options import DEFAULT_TARGET, GenerateOptions
 
 
 class Client:
@@ -25,8 +28,8 @@ class Client:
 
     It may be shared between threads. Every call raises an error of
     `leyden_client.errors` where the server refuses or fails, and `RuntimeError`
-    once the client is closed. Interrupting a call (Ctrl-C) cancels it on the
-    server.
+    once the client is closed. Interrupting a call (Ctrl-C) cancels it, and its
+    generation, on the server.
     """
 
     def __init__(
@@ -70,7 +73,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; a call that still runs ends with `GenerationCancelledError`."""
+        """Close the connection, and cancel the generations that were started and still run.
+
+        Their calls end with `GenerationCancelledError`.
+        """
         if self._closer.alive:
             self._portal.run(self._client.close())
             self._closer()
@@ -83,7 +89,18 @@ class Client:
         Leaving the iteration (a `break`, its `close`, Ctrl-C, the end of the
         client's `with` block) cancels the generation on the server.
 
-        `timeout_s` is the deadline of the whole in seconds; None: none.
+        A connection that breaks in the midst of it is taken up again for
+        `linger_s` seconds (15 unless given; 0: not at all), and no event comes
+        twice: the generation goes on meanwhile, and is watched again from where
+        its events stopped. If the server does not know it any more, the same
+        request, with the same `request_id` and seed, is sent again.
+
+        `timeout_s` is the deadline of the whole in seconds; None: none. A server
+        looks at a deadline only where nothing lingers. So `timeout_s` without
+        `linger_s` sends a linger of 0: the server refuses at once what it cannot
+        end in time and serves earlier deadlines first, and a broken connection
+        runs the generation again. With both, nothing is refused early.
+
         `options` are those of `GenerateOptions`.
 
         Raises `RpcError` (its subclasses say what happened), `ProtocolError`, and
@@ -112,6 +129,51 @@ class Client:
                 if on_event is not None:
                     on_event(event)
         return collector.generation()
+
+    def start_image(
+        self, prompt: str, *, timeout_s: float | None = None, **options: Unpack[GenerateOptions]
+    ) -> str:
+        """Start a generation, leave it to itself, and return its `request_id`.
+
+        It returns once the server has accepted the request. The generation then goes on for
+        `linger_s` seconds (600 unless given) without being watched, and its events are kept
+        for as long after its end: `watch` gives them. `timeout_s` is the deadline of the
+        acceptance alone.
+
+        Raises `RpcError`, and `ValueError` where `linger_s` is not above 0.
+        """
+        self._check_open()
+        return self._portal.run(self._client.start_image(prompt, timeout_s=timeout_s, **options))
+
+    def watch(
+        self,
+        request_id: str,
+        after_event_index: int | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Generator[Event, None, None]:
+        """Watch a generation and yield its events as they come, the `Summary` last.
+
+        Those after `after_event_index`, an `event_index` that is known already; None: all of
+        them. Those of the past come without their previews. Leaving the iteration leaves the
+        generation as it is. A broken connection is taken up again for 15 seconds.
+
+        `timeout_s` is the deadline of the watching in seconds; None: none.
+
+        Raises `GenerationNotFoundError`, `EventsExpiredError`, the error that the generation
+        itself ended with, the other kinds of `RpcError`, and `ProtocolError`.
+        """
+        self._check_open()
+        return self._iterate(self._client.watch(request_id, after_event_index, timeout_s=timeout_s))
+
+    def cancel(self, request_id: str, *, timeout_s: float | None = None) -> None:
+        """End a generation at once; who watches it gets `GenerationCancelledError`.
+
+        One that has ended and is kept stays as it is. `timeout_s` is in seconds; None: none.
+        Raises `GenerationNotFoundError` and the other kinds of `RpcError`.
+        """
+        self._check_open()
+        self._portal.run(self._client.cancel(request_id, timeout_s=timeout_s))
 
     def list_models(self, *, timeout_s: float | None = None) -> tuple[Model, ...]:
         """Return the server's models, by name, the loaded and the others.

@@ -5,14 +5,19 @@
     └── RpcError                     the call ended with a status other than OK
         ├── InvalidArgumentError     a field is wrong; `violations` says which
         ├── NotFoundError            no such model
+        │   └── GenerationNotFoundError  no such generation runs or is kept
+        ├── EventsExpiredError       the events to watch are no longer kept
         ├── FailedPreconditionError  the model is known but not loaded
-        ├── AlreadyExistsError       the request_id belongs to a generation that runs
+        ├── AlreadyExistsError       the request_id belongs to another generation
         ├── OverloadedError          the queue is full; `retry_after_s`
+        ├── OutOfMemoryError         the server's device has not enough for this image
+        ├── ReaderTooSlowError       this client has stopped reading
+        ├── MessageTooLargeError     a message is over gRPC's size limit
         ├── UnavailableError         not reachable, loading or draining; `retry_after_s`
         ├── UnauthenticatedError     no or wrong credentials
         ├── PermissionDeniedError    not allowed
         ├── DeadlineExceededError    the timeout passed
-        ├── GenerationCancelledError ended by the server, or the client was closed
+        ├── GenerationCancelledError ended by `cancel` or the server, or the client was closed
         └── InternalError            a defect of the server; `error_id` is in its log
 
 A status that is not in the tree is a plain `RpcError`, with its `code`.
@@ -20,14 +25,10 @@ A status that is not in the tree is a plain `RpcError`, with its `code`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
-
-from leyden_client._wire import seconds
+if TYPE_CHECKING:
+    import grpc
 
 
 class LeydenError(Exception):
@@ -55,7 +56,7 @@ class RpcError(LeydenError):
         self,
         message: str,
         *,
-        code: grpc.StatusCode,
+        code: "grpc.StatusCode",
         reason: str = "",
         metadata: Mapping[str, str] | None = None,
         violations: tuple[FieldViolation, ...] = (),
@@ -89,16 +90,36 @@ class NotFoundError(RpcError):
     """There is no such model."""
 
 
+class GenerationNotFoundError(NotFoundError):
+    """No such generation runs, or is kept any more."""
+
+
+class EventsExpiredError(RpcError):
+    """The generation is known, but the events that were asked for are no longer kept."""
+
+
 class FailedPreconditionError(RpcError):
     """The model is known but not loaded."""
 
 
 class AlreadyExistsError(RpcError):
-    """The request_id belongs to a generation that is running."""
+    """The request_id belongs to another generation, which runs or is kept."""
 
 
 class OverloadedError(RpcError):
     """The queue is full, or the deadline cannot be met."""
+
+
+class OutOfMemoryError(RpcError):
+    """The server's device has not enough memory; a smaller size or fewer images are the remedy."""
+
+
+class ReaderTooSlowError(RpcError):
+    """The server ended the stream because this client has stopped reading it."""
+
+
+class MessageTooLargeError(RpcError):
+    """A message is over a size limit of gRPC, which this client or the server has set."""
 
 
 class UnavailableError(RpcError):
@@ -118,7 +139,7 @@ class DeadlineExceededError(RpcError):
 
 
 class GenerationCancelledError(RpcError):
-    """The server ended the call, or the client was closed while the call ran."""
+    """`cancel` or the server ended the generation, or the client was closed while it ran."""
 
 
 class InternalError(RpcError):
@@ -128,61 +149,3 @@ class InternalError(RpcError):
     def error_id(self) -> str:
         """Id under which the server logged the defect; empty if it gave none."""
         return self.metadata.get("error_id", "")
-
-
-def closed_while_running() -> GenerationCancelledError:
-    """Return the error of a call that was running when its client was closed."""
-    return GenerationCancelledError(
-        "the client was closed while the call ran", code=grpc.StatusCode.CANCELLED
-    )
-
-
-_DETAILS_KEY = "grpc-status-details-bin"
-
-_CLASS_OF_CODE: Mapping[grpc.StatusCode, type[RpcError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
-    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.CANCELLED: GenerationCancelledError,
-    grpc.StatusCode.INTERNAL: InternalError,
-}
-
-
-def error_of_call(call: grpc.aio.AioRpcError) -> RpcError:
-    """Return the typed error for a call that ended with a status other than OK."""
-    code = call.code()
-    info = error_details_pb2.ErrorInfo()
-    request = error_details_pb2.BadRequest()
-    retry = error_details_pb2.RetryInfo()
-    for detail in _status(call).details:
-        for wanted in (info, request, retry):
-            if detail.Is(wanted.DESCRIPTOR):
-                detail.Unpack(wanted)
-    return _CLASS_OF_CODE.get(code, RpcError)(
-        call.details() or code.name,
-        code=code,
-        reason=info.reason,
-        metadata=dict(info.metadata),
-        violations=tuple(
-            FieldViolation(violation.field, violation.description)
-            for violation in request.field_violations
-        ),
-        retry_after_s=seconds(retry.retry_delay) if retry.HasField("retry_delay") else None,
-    )
-
-
-def _status(call: grpc.aio.AioRpcError) -> status_pb2.Status:
-    # Not `grpc_status.rpc_status`: it raises where the two copies of the code or
-    # message differ, and a proxy that reworded one must not hide the error.
-    trailing = cast("grpc.aio.Metadata", call.trailing_metadata())
-    try:
-        return status_pb2.Status.FromString(trailing.get(_DETAILS_KEY, b""))
-    except DecodeError:
-        # Details that cannot be read leave what the code and message say.
-        return status_pb2.Status()

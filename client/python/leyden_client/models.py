@@ -16,7 +16,7 @@ class ModelState(enum.StrEnum):
     LOADING = "loading"
     """Being loaded."""
     UNAVAILABLE = "unavailable"
-    """In the repository, but not among the models that this server loads."""
+    """In the repository, but not loaded; `Model.files_present` says whether it could be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,10 @@ class Model:
     state: ModelState
     """Whether it can be used now."""
     unavailable_reason: str
-    """Where the state is `UNAVAILABLE`: what is missing and how to get it."""
+    """Where the state is `UNAVAILABLE`: what is missing and how to get it.
+
+    Where it is `LOADING` although it was ready before: which stage has no running replica.
+    """
     is_default: bool
     """Whether a request that names no model gets this one."""
     revision: str
@@ -69,3 +72,7 @@ class Model:
     """Length in tokens at which a prompt is cut; 0 where files of it are missing."""
     previews: bool
     """Whether it can send previews."""
+    files_present: bool
+    """Whether all of its files are at hand: if it is not loaded, nothing is left to fetch."""
+    known_words: tuple[str, ...]
+    """The words that it knows, where it was trained on few. Empty: they are not limited so."""

@@ -4,7 +4,12 @@ import enum
 from dataclasses import dataclass
 from typing import TypedDict
 
-from leyden.v1 import image_generation_service_pb2 as pb
+DEFAULT_TARGET = "127.0.0.1:8001"
+"""Where a server is that was not told otherwise, and where a client looks for it."""
+LINGER_S = 15.0
+"""For how many seconds a generation outlives a broken connection, unless told otherwise."""
+DETACHED_LINGER_S = 600.0
+"""For how many seconds a generation goes on that was started to be left alone."""
 
 
 class Solver(enum.StrEnum):
@@ -31,19 +36,6 @@ class OutputFormat(enum.StrEnum):
     """Smaller, slower, lossy."""
 
 
-SOLVER_TO_WIRE = {
-    Solver.UNSPECIFIED: pb.SOLVER_UNSPECIFIED,
-    Solver.EULER: pb.SOLVER_EULER,
-    Solver.EULER_ANCESTRAL: pb.SOLVER_EULER_ANCESTRAL,
-}
-OUTPUT_FORMAT_TO_WIRE = {
-    OutputFormat.UNSPECIFIED: pb.OUTPUT_FORMAT_UNSPECIFIED,
-    OutputFormat.PNG: pb.OUTPUT_FORMAT_PNG,
-    OutputFormat.JPEG: pb.OUTPUT_FORMAT_JPEG,
-    OutputFormat.WEBP: pb.OUTPUT_FORMAT_WEBP,
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewOptions:
     """Asks for previews with the denoise progress."""
@@ -68,7 +60,7 @@ class GenerateOptions(TypedDict, total=False):
     negative_prompt: str
     """What not to show; it has an effect only where `guidance_scale` is above 1."""
     seed: int | None
-    """Seed of the first image, at least 0; image i has seed + i. None: drawn by the server."""
+    """Seed of the first image, at least 0; image i has seed + i. None: drawn by this client."""
     width_px: int
     """Width in pixels. 0: the model's native width."""
     height_px: int
@@ -88,52 +80,13 @@ class GenerateOptions(TypedDict, total=False):
     preview: PreviewOptions | None
     """Asks for previews. None: none."""
     request_id: str
-    """Name of the generation, unused by any that runs. Empty: drawn by the server."""
+    """Name of the generation, unused by any other. Empty: a UUID that this client draws."""
+    linger_s: float | None
+    """For how long, in seconds, the generation goes on when its connection breaks.
 
-
-def build_request(
-    prompt: str,
-    *,
-    model: str = "",
-    negative_prompt: str = "",
-    seed: int | None = None,
-    width_px: int = 0,
-    height_px: int = 0,
-    num_inference_steps: int = 0,
-    guidance_scale: float | None = None,
-    solver: Solver | str = Solver.UNSPECIFIED,
-    image_count: int = 0,
-    output_format: OutputFormat | str = OutputFormat.UNSPECIFIED,
-    output_quality: int = 0,
-    preview: PreviewOptions | None = None,
-    request_id: str = "",
-) -> pb.GenerateImageRequest:
-    """Write a request as its message; the server is the one that judges its values.
-
-    Raises `ValueError` for a solver or format without that name, or a number
-    that does not fit its field on the wire.
+    So long this client tries to come back to it. 0: a broken connection is an error at once,
+    and the server ends the generation. None: 15; with a `timeout_s` the server is told 0 all
+    the same, as `stream_image` says.
     """
-    return pb.GenerateImageRequest(
-        model=model,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        seed=seed,
-        width_px=width_px,
-        height_px=height_px,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        solver=SOLVER_TO_WIRE[Solver(solver)],
-        image_count=image_count,
-        output_format=OUTPUT_FORMAT_TO_WIRE[OutputFormat(output_format)],
-        output_quality=output_quality,
-        preview=None if preview is None else _preview_options(preview),
-        request_id=request_id,
-    )
-
-
-def _preview_options(preview: PreviewOptions) -> pb.PreviewOptions:
-    return pb.PreviewOptions(
-        size_px=preview.size_px,
-        every_steps=preview.every_steps,
-        format=OUTPUT_FORMAT_TO_WIRE[OutputFormat(preview.format)],
-    )
+    priority: int
+    """How soon it is served: 1 (first) to 9 (last). 0: 5."""

@@ -1,4 +1,4 @@
-"""How many rows of a batch pay, as a stage's warm-up measured it. No torch."""
+"""How many rows of a batch pay, as a stage's warm-up measured it, or fit. No torch."""
 
 from collections.abc import Callable, Mapping
 from math import log
@@ -66,7 +66,7 @@ class RowCaps:
         self._by_pixels: dict[int, int] = {}
 
     def set(self, latent_pixels: int, rows: int) -> None:
-        """Note the cap of a size."""
+        """Note the cap of a size: what pays, or after a batch without room what may have it."""
         self._by_pixels[latent_pixels] = rows
 
     def get(self, latent_pixels: int) -> int:

@@ -196,6 +196,8 @@ class DenoiseEngine:
             if len(batch) == 1:
                 self._fail(batch, error)
                 return
+            if isinstance(error, MemoryError):
+                self.row_caps.set(batch[0].batch_key.latent_pixels, _rows(batch[:-1]))
         else:
             self._health.note_success()
             self._report(batch, denoised, time.monotonic() - started_s)

@@ -1,13 +1,14 @@
 """How a call is answered where there is no answer: with a status and its details."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
 from leyden_server.gateway.status import to_wire
+from leyden_server.gateway.writing import end
 from leyden_server.generations.home import Caller
 
-__all__ = ["caller_of", "departure_code", "refuse"]
+__all__ = ["caller_of", "departure_code", "end_stream", "refuse"]
 
 DEADLINE_ROUNDING = 0.01
 """As a share of a deadline: how much of it may be left on this side when its client leaves.
@@ -17,15 +18,22 @@ is gone with 0.095 s left (grpc 1.85).
 """
 
 
-async def refuse(error: Exception, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
-    """End a call with an error's status; raises what gRPC raises to end a handler."""
+async def refuse(error: Exception, context: "grpc.aio.ServicerContext[Any, Any]") -> NoReturn:
+    """End a call that has answered nothing yet; raises what gRPC raises to end a handler."""
     wire = to_wire(error)
     await context.abort(wire.code, wire.message, wire.trailing_metadata())
+    raise AssertionError("abort raises")
+
+
+def end_stream(error: Exception, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+    """Say how a stream ends; its handler must return right after."""
+    wire = to_wire(error)
+    end(context, wire.code, wire.message, wire.trailing_metadata())
 
 
 def caller_of(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
     """Return what the house wants to know of a call."""
-    return Caller(context.peer(), context.time_remaining(), context.done)
+    return Caller(context.peer(), context.time_remaining())
 
 
 def departure_code(left_s: float | None, timeout_s: float | None) -> str:

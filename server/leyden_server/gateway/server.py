@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection
 
 from leyden_server.config import GatewayConfig
 from leyden_server.gateway import health
+from leyden_server.gateway.channel_options import server_options
 from leyden_server.gateway.health import Health
 from leyden_server.gateway.leyden_v1 import image_generation, model_listing
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
@@ -23,7 +24,6 @@ __all__ = ["STOP_GRACE_S", "GatewayServer"]
 
 SERVICES = (image_generation.SERVICE_NAME, model_listing.SERVICE_NAME)
 
-SERVER_OPTIONS = (("grpc.so_reuseport", 1),)
 
 STOP_GRACE_S = 1.0
 """After the drain, how long streams that never end by themselves (Health.Watch) get."""
@@ -50,7 +50,7 @@ class GatewayServer:
         self._replica = replica
         self._peers = Peers()
         self._tasks: list[asyncio.Task[None]] = []
-        self.server = grpc.aio.server(options=SERVER_OPTIONS)
+        self.server = grpc.aio.server(options=server_options(config))
         self.generations: Generations
 
     async def start(self, address: str, directory: Directory | None = None) -> int:

@@ -1,7 +1,6 @@
 """One generation and all that belongs to it, from its acceptance to its being forgotten."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 from leyden_server.generations.event_log import EventLog, Reading
@@ -16,17 +15,10 @@ __all__ = ["Caller", "Home"]
 class Caller:
     """Who asks: what a handler knows of its call."""
 
-    def __init__(
-        self,
-        peer: str,
-        timeout_s: float | None = None,
-        has_left: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, peer: str, timeout_s: float | None = None) -> None:
         self.peer = peer
         self.timeout_s = timeout_s
         """What is left until the call's deadline; None: it has none."""
-        self.has_left = has_left
-        """Whether the client is gone, though its call may not have been ended yet."""
 
 
 class Home:

@@ -228,7 +228,7 @@ class Generations:
         """
         self._is_draining = True
         for home in [*self._homes.values()]:
-            if not home.callers:
+            if not home.callers and home.generation is not None:
                 self._give_up(home)
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
@@ -265,6 +265,8 @@ class Generations:
             self._forget(self._homes[request.request_id])
         self._homes[home.request_id] = home
         self._idle.clear()
+        # Until there is a generation to end, a drain ends the call.
+        home.task = asyncio.current_task()
         try:
             # A name that we drew nobody else has. Of another one the answer is awaited beside
             # the first stage, before the first event.
@@ -274,8 +276,12 @@ class Generations:
             await served.wake()
             timeout_s = None if home.lingers else caller.timeout_s
             home.place = self._admit(home, served, timeout_s)
-        except BaseException:
+        except BaseException as error:
+            home.is_told = True
             self._forget(home)
+            self._note_idle()
+            if isinstance(error, asyncio.CancelledError) and home.end_with is not None:
+                raise home.end_with from None
             raise
         home.generation = Generation(
             parameters,
@@ -416,12 +422,10 @@ class Generations:
         """
         if home.lingers:
             return False
-        if not all(caller.has_left() for caller in home.callers.values()):
-            try:
-                await asyncio.wait_for(home.left.wait(), DEPARTURE_GRACE_S)
-            except TimeoutError:
-                return False
-        self._give_up(home)
+        try:
+            await asyncio.wait_for(home.left.wait(), DEPARTURE_GRACE_S)
+        except TimeoutError:
+            return False
         return True
 
     def _bound_unread(self) -> None:

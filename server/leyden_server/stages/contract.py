@@ -29,6 +29,9 @@ __all__ = [
     "FloatArray",
     "ImageFormat",
     "ModelStages",
+    "PlacedDenoiser",
+    "PlacedTextEncoder",
+    "PlacedVae",
     "PreviewImage",
     "PreviewRequest",
     "StageInfo",
@@ -240,7 +243,7 @@ class StageLife(Protocol):
         """Have a replica started where the stage is at rest; return once that is known."""
 
 
-class TextEncoderStage(StageLife, Protocol):
+class TextEncoderStage(Protocol):
     """The first stage."""
 
     async def ready(self) -> StageInfo:
@@ -250,7 +253,7 @@ class TextEncoderStage(StageLife, Protocol):
         """Encode one prompt."""
 
 
-class DenoiserStage(StageLife, Protocol):
+class DenoiserStage(Protocol):
     """The second stage."""
 
     async def ready(self) -> DenoiserInfo:
@@ -263,7 +266,7 @@ class DenoiserStage(StageLife, Protocol):
         """Return a replica's counters."""
 
 
-class VaeStage(StageLife, Protocol):
+class VaeStage(Protocol):
     """The third stage."""
 
     async def ready(self) -> StageInfo:
@@ -273,13 +276,25 @@ class VaeStage(StageLife, Protocol):
         """Decode one image's latents and encode the image."""
 
 
+class PlacedTextEncoder(TextEncoderStage, StageLife, Protocol):
+    """A text encoder as its callers have it."""
+
+
+class PlacedDenoiser(DenoiserStage, StageLife, Protocol):
+    """A denoiser as its callers have it."""
+
+
+class PlacedVae(VaeStage, StageLife, Protocol):
+    """A VAE as its callers have it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelStages:
     """The three stages of one model, over Ray or in this process."""
 
-    text_encoder: TextEncoderStage
-    denoiser: DenoiserStage
-    vae: VaeStage
+    text_encoder: PlacedTextEncoder
+    denoiser: PlacedDenoiser
+    vae: PlacedVae
 
     def __iter__(self) -> Iterator[StageLife]:
         return iter((self.text_encoder, self.denoiser, self.vae))

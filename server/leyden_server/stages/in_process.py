@@ -10,9 +10,12 @@ from leyden_server.stages.contract import (
     DenoiseEvent,
     DenoiseRequest,
     DenoiserInfo,
+    DenoiserStage,
     EncodedPrompt,
     EngineStats,
     StageInfo,
+    TextEncoderStage,
+    VaeStage,
 )
 
 __all__ = ["DenoiserInProcess", "TextEncoderInProcess", "VaeInProcess"]
@@ -23,20 +26,13 @@ class _Service(Protocol):
     def stop(self) -> None: ...
 
 
-class _TextEncodingService(_Service, Protocol):
-    async def ready(self) -> StageInfo: ...
-    async def encode(self, prompt: str) -> EncodedPrompt: ...
+class _TextEncodingService(_Service, TextEncoderStage, Protocol): ...
 
 
-class _DenoiseService(_Service, Protocol):
-    async def ready(self) -> DenoiserInfo: ...
-    def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]: ...
-    async def stats(self) -> EngineStats: ...
+class _DenoiseService(_Service, DenoiserStage, Protocol): ...
 
 
-class _VaeService(_Service, Protocol):
-    async def ready(self) -> StageInfo: ...
-    async def decode(self, request: DecodeRequest) -> DecodedImage: ...
+class _VaeService(_Service, VaeStage, Protocol): ...
 
 
 ServiceT = TypeVar("ServiceT", bound=_Service)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from leyden_server.accelerator.single_file import load_text_encoders
@@ -48,6 +49,7 @@ class PromptEncoder:
             _load_tokenizer(base / "tokenizer_2"),
         ]
         text_encoders = [encoder.to(device).eval() for encoder in _load_text_encoders(model, dtype)]
+        text_encoders[1].text_projection = RowByRow(text_encoders[1].text_projection)
         self._executor = EncoderExecutor(text_encoders, device, execution)
         self._replica = replica
 
@@ -78,6 +80,24 @@ class PromptEncoder:
             )
             for row in range(len(prompts))
         ]
+
+
+class RowByRow(nn.Module):
+    """A linear layer that sums each row as if it came alone.
+
+    On a CPU a matrix of several rows is summed in another order than one row, so the last bits
+    of a pooled embedding, and of every image made from it once it is kept, would depend on
+    whose prompt happened to come at the same time. The encoders' other layers have 77 rows a
+    prompt, and sum alike however many prompts there are (torch 2.13 on AVX2).
+    """
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        self._linear = linear
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Map rows (P, width) to (P, pooled width)."""
+        return torch.cat([self._linear(row[None]) for row in rows])
 
 
 def _tokenize(tokenizer: CLIPTokenizer, prompts: list[str]) -> _Tokenized:

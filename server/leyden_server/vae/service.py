@@ -122,7 +122,13 @@ class VaeService:
         return await batcher(latents, order)
 
     async def _decode(self, latents: list[FloatArray]) -> list[Pixels]:
-        return await self._thread.arun(self._decoder.decode, latents)
+        try:
+            return await self._thread.arun(self._decoder.decode, latents)
+        except MemoryError:
+            if len(latents) > 1:
+                _, height, width = latents[0].shape
+                self._row_caps.set(height * width, len(latents) - 1)
+            raise
 
     async def _decode_in_tiles(self, large: list[FloatArray]) -> list[Pixels]:
         """Decode a large image; smaller ones have their turns between two of its runs."""

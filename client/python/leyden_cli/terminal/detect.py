@@ -123,8 +123,8 @@ def ask_terminal(timeout_s: float = _ANSWER_TIMEOUT_S) -> Answers:
     """
     if sys.platform == "win32":
         return Answers()
-    import termios  # noqa: PLC0415 - not on Windows
-    import tty  # noqa: PLC0415
+    import termios
+    import tty
 
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
@@ -175,8 +175,8 @@ def _cell_of_window(terminal: int) -> tuple[int, int] | None:
     """Return width and height of a cell in pixels, from the size that the kernel has."""
     if sys.platform == "win32":
         return None
-    import fcntl  # noqa: PLC0415 - not on Windows
-    import termios  # noqa: PLC0415
+    import fcntl
+    import termios
 
     rows, columns, width, height = struct.unpack(
         "4H", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8))

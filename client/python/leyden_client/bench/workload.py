@@ -72,6 +72,8 @@ class Workload:
                     guidance_scale=self.guidance_scale,
                     image_count=self.image_count,
                     output_format=self.output_format,
+                    # A call that breaks is a failure to count, and nothing to repair.
+                    linger_s=0.0,
                 ),
             )
 

@@ -9,12 +9,12 @@ import grpc
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import FieldViolation, InvalidRequestError, ReaderTooSlowError
-from leyden_server.gateway.answering import caller_of, departure_code, refuse
+from leyden_server.gateway.answering import caller_of, departure_code, end_stream, refuse
 from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_request
 from leyden_server.gateway.leyden_v1.encoding import response
 from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.peers import Peers
-from leyden_server.gateway.writing import DepartedError, write
+from leyden_server.gateway.writing import write
 from leyden_server.generations.home import Caller
 from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.registry import Generations, OwnedElsewhereError, Watching
@@ -50,7 +50,7 @@ class ImageGeneration:
             request = generation_request(parse(pb.GenerateImageRequest, data))
         except InvalidRequestError as error:
             self._generations.refused(RequestRecord(caller.peer, caller.timeout_s), error)
-            await refuse(error, context)
+            end_stream(error, context)
             return
         watching = self._generations.start(request, caller, VOCABULARY)
         await self._send("GenerateImage", data, context, caller, watching)
@@ -62,7 +62,7 @@ class ImageGeneration:
             request = parse(pb.WatchGenerationRequest, data)
             after_index = _after_index(request)
         except InvalidRequestError as error:
-            await refuse(error, context)
+            end_stream(error, context)
             return
         watching = self._generations.watch(request.request_id, after_index, caller)
         await self._send("WatchGeneration", data, context, caller, watching)
@@ -87,37 +87,25 @@ class ImageGeneration:
         caller: Caller,
         beginning: Awaitable[Watching],
     ) -> None:
-        """Send a generation's events; answer with its error, or have its own Gateway answer."""
+        """Send a generation's events and its end, or have its own Gateway answer."""
         try:
             async with await beginning as watching:
                 await self._send_events(watching, context, caller)
         except OwnedElsewhereError as elsewhere:
             await self._peers.stream(elsewhere.address, SERVICE_NAME, method, data, context)
-        except DepartedError:
-            return  # whoever it was for has gone
         except Exception as error:  # noqa: BLE001 - the table maps every one
-            if not context.done():
-                await refuse(self._generations.known(error), context)
+            end_stream(self._generations.known(error), context)
 
     async def _send_events(self, watching: Watching, context: Context, caller: Caller) -> None:
-        # By themselves: they would go with the first event, and gRPC takes no status, an error's
-        # say, while they are on their way.
         timeout_s = self._config.write_timeout_s
         try:
-            first = True
             async for index, event in watching:
-                if first:
-                    await context.send_initial_metadata(())
-                    first = False
                 message = response(watching.request_id, index, event)
                 await write(context, message.SerializeToString(), timeout_s)
-        except TimeoutError:
-            error = ReaderTooSlowError(
-                f"nothing was read for {timeout_s:g} s", {"write_timeout_s": f"{timeout_s:g}"}
-            )
+        except ReaderTooSlowError:
             watching.leave("RESOURCE_EXHAUSTED")
-            raise error from None
-        except (asyncio.CancelledError, DepartedError):
+            raise
+        except asyncio.CancelledError:
             watching.leave(departure_code(context.time_remaining(), caller.timeout_s))
             raise
 

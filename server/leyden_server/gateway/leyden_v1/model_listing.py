@@ -65,6 +65,5 @@ class ModelListing:
     async def _answer(self, describe: Callable[[], Response], context: Context) -> Response:
         try:
             return describe()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the table maps every one
             await refuse(self._generations.known(error), context)
-            raise
