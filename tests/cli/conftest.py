@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 MARK = "LEYDEN_TEST_MARK"
 
@@ -73,6 +74,20 @@ def running(arguments: Sequence[str], directory: Path) -> Iterator[Command]:
         for process in command.descendants():
             process.kill()
         command.close()
+
+
+@pytest.fixture
+def ray_address() -> Iterator[str]:
+    """A Ray of two CPUs that belongs to somebody else."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        connect=False,
+        head_node_args={"num_cpus": 2, "include_dashboard": False},
+    )
+    yield cluster.address
+    cluster.shutdown()
 
 
 def free_port() -> int:

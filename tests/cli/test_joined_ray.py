@@ -1,17 +1,16 @@
-"""`ray.address`: a server in a Ray that others started takes along what is its own alone."""
+"""`ray.address`: servers in a Ray that others started, each with what is its own alone."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from cli.conftest import running
-from ray.cluster_utils import Cluster
+from cli.conftest import Command, running
 from support.running_server import eventually
 
 from leyden_client import Client
+
+LIGHTNING = "leyden-tiny-lightning-4step"
 
 THEIRS = """
 import sys, ray
@@ -32,18 +31,6 @@ print(serve.get_app_handle("theirs").say.remote().result(timeout_s=60))
 """
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    """A Ray of two CPUs that belongs to somebody else."""
-    cluster = Cluster(
-        initialize_head=True,
-        connect=False,
-        head_node_args={"num_cpus": 2, "include_dashboard": False},
-    )
-    yield cluster.address
-    cluster.shutdown()
-
-
 def theirs(address: str, action: str) -> list[str]:
     """Act as a Serve user of that Ray; return what applications there are, and an answer."""
     command = [sys.executable, "-c", THEIRS, address, action]
@@ -52,17 +39,63 @@ def theirs(address: str, action: str) -> list[str]:
     return done.stdout.splitlines()[-2:]
 
 
-def test_what_others_run_there_outlives_the_server(tmp_path: Path, address: str) -> None:
-    assert theirs(address, "deploy") == ["['theirs']", "here"]
-    config = {"gateway": {"port": 0}, "ray": {"address": address}}
-    (tmp_path / "leyden.yaml").write_text(json.dumps(config))
-    with running(["serve", "--config", "leyden.yaml"], tmp_path) as server:
-        ready = server.stdout_line()
-        assert ready, server.stderr
-        with Client(ready.removeprefix("ready: grpc ")) as client:
-            assert client.generate_image("a lake").images
+def serve(directory: Path, address: str, instance: str) -> list[str]:
+    """Write a config of its own for an instance; return the arguments that use it."""
+    config = {
+        "models": [LIGHTNING],
+        "gateway": {"port": 0},
+        "ray": {"address": address, "instance": instance},
+    }
+    (directory / f"{instance}.yaml").write_text(json.dumps(config))
+    return ["serve", "--config", f"{instance}.yaml"]
+
+
+def generates(server: Command) -> str:
+    """Wait until a server is ready; return the replica that denoised an image of it."""
+    ready = server.stdout_line()
+    assert ready, server.stderr
+    with Client(ready.removeprefix("ready: grpc ")) as client:
+        result = client.generate_image("a lake")
+    assert result.images
+    return result.summary.bill.images[0].denoiser_replica
+
+
+def stop(server: Command) -> None:
+    server.interrupt()
+    assert server.process.wait(60) == 0
+    assert "Traceback" not in server.stderr
+    eventually(lambda: not server.descendants())
+
+
+def test_servers_share_a_ray_and_what_others_run_there_outlives_them(
+    tmp_path: Path, ray_address: str
+) -> None:
+    assert theirs(ray_address, "deploy") == ["['theirs']", "here"]
+    with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as first:
+        assert generates(first).startswith(f"leyden-denoiser-{LIGHTNING}#")
+
+        # Another one of the same names would take over what runs there.
+        with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as same:
+            assert same.process.wait(60) == 1
+            assert "has leyden-denoiser-" in same.stderr
+            assert "choose another ray.instance" in same.stderr
+
+        with running(serve(tmp_path, ray_address, "second"), tmp_path) as second:
+            assert generates(second).startswith(f"second-denoiser-{LIGHTNING}#")
+            stop(second)
+        # The first never noticed.
+        assert first.process.poll() is None
+        stop(first)
+        logged = [json.loads(x) for x in first.stderr.splitlines() if x.startswith("{")]
+        assert len(logged) == 1, "each server shows its own log"
+    assert theirs(ray_address, "look") == ["['theirs']", "here"]
+
+
+def test_a_start_that_is_interrupted_leaves_nothing_there(tmp_path: Path, ray_address: str) -> None:
+    assert theirs(ray_address, "deploy") == ["['theirs']", "here"]
+    with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as server:
+        eventually(lambda: "loading" in server.stderr, 60)
         server.interrupt()
-        assert server.process.wait(60) == 0
-        assert "Traceback" not in server.stderr
+        assert server.process.wait(60) == 130
         eventually(lambda: not server.descendants())
-    assert theirs(address, "look") == ["['theirs']", "here"]
+    assert theirs(ray_address, "look") == ["['theirs']", "here"]

@@ -131,12 +131,17 @@ def build_app(args: dict[str, Any]) -> Application:
 def serve_config(config: ServerConfig) -> dict[str, Any]:
     """Return a Serve config (serveConfigV2, `serve deploy`) that runs the server.
 
+    It has every setting that is not the default; folders become absolute.
+
     Raises:
         ModelRepositoryError: a model that is to be loaded does not exist or is incomplete.
 
     """
     catalog = build_catalog(config, ModelRepository(config.model_repository))
-    changed = config.model_dump(mode="json", exclude_unset=True)
+    folders = [str(folder.resolve()) for folder in config.model_repository]
+    changed = config.replace(model_repository=folders).model_dump(
+        mode="json", exclude_defaults=True
+    )
     logging = {"log_level": QUIET.log_level, "enable_access_log": QUIET.enable_access_log}
     return {
         "proxy_location": "Disabled",

@@ -16,6 +16,7 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.config import ProxyLocation
+from ray.serve.exceptions import RayServeException
 
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
@@ -117,7 +118,10 @@ class LeydenServer:
         self._report("starting Ray")
         stack.callback(ray.shutdown)
         start_ray(self._config.ray, self._report)
-        serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
+        try:
+            serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
+        except (RuntimeError, RayError, TimeoutError) as error:
+            raise StartupError(f"Ray Serve did not start: {error}") from error
         self._refuse_to_overwrite()
         self.request_log = request_log_path(self._config)
         self._follow(self.request_log)
@@ -127,7 +131,7 @@ class LeydenServer:
         stack.callback(self._stop)
         try:
             serve.run_many(targets)
-        except (RuntimeError, RayError) as error:
+        except (RuntimeError, RayError, TimeoutError) as error:
             raise StartupError(self._why_not() or str(error)) from error
 
     def _refuse_to_overwrite(self) -> None:
@@ -175,10 +179,15 @@ class LeydenServer:
 
     def _delete(self, names: Sequence[str], timeout_s: float) -> None:
         """Have applications deleted; return once they are gone, or the time is up."""
-        for name in names:
-            serve.delete(name, _blocking=False)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline and not serve.status().applications.keys().isdisjoint(
-            names
-        ):
-            time.sleep(POLL_PERIOD_S)  # Serve's own client polls too
+        # Where Serve's controller has ended, as in a Ray that others stop, nothing is left of them.
+        with contextlib.suppress(RayError, RayServeException):
+            for name in names:
+                serve.delete(name, _blocking=False)
+            deadline = time.monotonic() + timeout_s
+            while time.monotonic() < deadline and not _are_gone(names):
+                time.sleep(POLL_PERIOD_S)  # Serve's own client polls too
+
+
+def _are_gone(names: Sequence[str]) -> bool:
+    left = serve.status().applications
+    return not any(name in left for name in names)

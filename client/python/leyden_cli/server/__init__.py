@@ -72,6 +72,12 @@ def add_commands(subparsers: "Subparsers") -> None:
         action="store_true",
         help="run everything in this process, without Ray: one replica of each stage",
     )
+    serve.add_argument(
+        "--print-serve-config",
+        action="store_true",
+        help="run nothing; print a Ray Serve config (`serve deploy`, KubeRay's serveConfigV2) "
+        "whose applications are this server",
+    )
     serve.set_defaults(run=_serve)
 
     demo = subparsers.add_parser(

@@ -48,6 +48,9 @@ def serve(args: argparse.Namespace) -> int:
             repository = ModelRepository(config.model_repository)
             for name in config.models:
                 repository.resolve(name)
+            if args.print_serve_config:
+                _print_serve_config(config)
+                return 0
             address = stack.enter_context(ReservedAddress(config.gateway.host, config.gateway.port))
             # What libraries print goes to stderr: on stdout the ready line alone belongs.
             stack.enter_context(redirect_stdout(sys.stderr))
@@ -78,6 +81,14 @@ def serve(args: argparse.Namespace) -> int:
         return _end(config, 130)
     report("stopped")
     return _end(config, 0)
+
+
+def _print_serve_config(config: ServerConfig) -> None:
+    import yaml
+
+    from leyden_server.controller.applications import serve_config
+
+    print(yaml.safe_dump(serve_config(config), sort_keys=False), end="")
 
 
 def _server_of(

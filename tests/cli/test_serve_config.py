@@ -1,0 +1,134 @@
+"""A Serve config file gives the same server, without `leyden serve`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from cli.conftest import free_port
+from pydantic import BaseModel
+from ray.serve.schema import LoggingConfig, ServeApplicationSchema, ServeDeploySchema
+
+from leyden_client import Client
+from leyden_server.address import ReservedAddress
+from leyden_server.config import ServerConfig
+from leyden_server.controller.applications import build_app, serve_config
+from leyden_server.errors import AddressInUseError, ConfigError
+
+LIGHTNING = "leyden-tiny-lightning-4step"
+
+DEPLOY = """
+import json, sys, time, ray
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+serve.start(proxy_location="Disabled")
+client = _get_global_client()
+config = json.loads(sys.argv[2])
+client.deploy_apps(ServeDeploySchema.model_validate(config))
+names = [application["name"] for application in config["applications"]]
+while True:
+    found = serve.status().applications
+    states = {found[name].status for name in names if name in found}
+    if states == {ApplicationStatus.RUNNING} or ApplicationStatus.DEPLOY_FAILED in states:
+        break
+    time.sleep(0.2)
+for name, application in found.items():
+    for deployment in application.deployments.values():
+        print(name, deployment.status.value, dict(deployment.replica_states), deployment.message)
+"""
+
+
+def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> None:
+    port = free_port()
+    config = ServerConfig().replace(
+        models=[LIGHTNING],
+        gateway={"port": port, "replicas": 2},
+        denoiser={"measure_batch_rows": False},
+    )
+    written = json.dumps(serve_config(config))
+    done = subprocess.run(
+        [sys.executable, "-c", DEPLOY, ray_address, written],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" HEALTHY ") == 4, done.stdout
+    address = f"127.0.0.1:{port}"
+    with Client(address) as client:
+        assert client.generate_image("a lake", seed=1).images
+    # Its two Gateways hold the address together, and against everybody else.
+    with pytest.raises(AddressInUseError, match="a Leyden server has it"):
+        ReservedAddress("127.0.0.1", port)
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(timeout=30)
+
+
+def test_every_key_is_one_that_serve_knows(tmp_path: Path) -> None:
+    """Serve drops in silence what it does not know."""
+    config = ServerConfig().replace(models=[LIGHTNING], model_repository=[tmp_path])
+    (tmp_path / "model.yaml").write_text("base: x")
+    written = serve_config(config)
+
+    unknown = set(written) - set(ServeDeploySchema.model_fields)
+    for application in written["applications"]:
+        unknown |= set(application) - set(ServeApplicationSchema.model_fields)
+        unknown |= _unknown(application["logging_config"], LoggingConfig)
+        # What is default is not written.
+        assert application["args"]["config"] == {"model_repository": [str(tmp_path)]}
+    assert unknown == set()
+    ServeDeploySchema.model_validate(written)
+
+
+def _unknown(data: dict[str, Any], model: type[BaseModel]) -> set[str]:
+    return set(data) - set(model.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({}, "args: application: Field required"),
+        (
+            {"application": "x", "confg": {}},
+            "confg: unknown key; the nearest known one is 'config'",
+        ),
+        (
+            {"application": "x", "config": {"ray": {"num_cpu": 1}}},
+            "config.ray.num_cpu: unknown key",
+        ),
+        ({"application": "x", "config": {"gateway": {"port": 0}}}, "config.gateway.port: from 1"),
+    ],
+)
+def test_wrong_args_are_named(args: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_app(args)
+    assert said in str(caught.value)
+
+
+def test_the_command_prints_it(tmp_path: Path) -> None:
+    (tmp_path / "leyden.yaml").write_text("denoiser: {max_batch_rows: 4}\n")
+    command = [sys.executable, "-m", "leyden_cli", "serve", "--print-serve-config"]
+    done = subprocess.run(
+        [*command, "--config", "leyden.yaml", "--port", "9000"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=tmp_path,
+    )
+    config = ServerConfig().replace(denoiser={"max_batch_rows": 4}, gateway={"port": 9000})
+    assert yaml.safe_load(done.stdout) == serve_config(config)
+    assert [x["name"].rsplit("-", 1)[0] for x in serve_config(config)["applications"]] == [
+        "leyden-text-encoder",
+        "leyden-denoiser-leyden-tiny-lightning",
+        "leyden-vae",
+        "leyden",
+    ]
