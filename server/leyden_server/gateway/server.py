@@ -92,9 +92,13 @@ class GatewayServer:
         await self._health.refresh()
         self._tasks.append(asyncio.create_task(self._health.keep_fresh()))
 
-    async def stop(self) -> None:
-        """Drain: refuse what is new, finish what runs, then close."""
-        draining = asyncio.create_task(self.generations.drain(self._config.drain_timeout_s))
+    async def stop(self, drain_timeout_s: float | None = None) -> None:
+        """Drain: refuse what is new, finish what runs, then close.
+
+        `drain_timeout_s` takes the place of the config's.
+        """
+        timeout_s = self._config.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
+        draining = asyncio.create_task(self.generations.drain(timeout_s))
         await asyncio.sleep(0)  # one turn, in which the drain begins
         await self._health.refresh()
         await draining
