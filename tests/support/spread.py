@@ -10,10 +10,21 @@ from xdist.scheduler import LoadScopeScheduling
 
 __all__ = ["RAY", "Spread", "turn"]
 
-RAY = ("tests/server/", "tests/cli/", "tests/benchmarks/test_gpu_server_benchmark.py")
-"""Where tests start Ray; paths from the repository's root."""
+RAY = (
+    "tests/cli/",
+    "tests/benchmarks/test_gpu_server_benchmark.py",
+    "tests/server/test_large_images.py",
+    "tests/server/test_leaving.py",
+    "tests/server/test_protocols.py",
+    "tests/server/test_several_models.py",
+    "tests/server/test_stage_",
+)
+"""Where tests start Ray; how their paths from the repository's root begin."""
 
-LONG = ("tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py")
+IN_PROCESS = "tests/server/"
+"""The rest of these share one server in the tests' own process."""
+
+LONG = ("tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py", IN_PROCESS)
 """What is begun before the many files that are done in no time."""
 
 
@@ -25,7 +36,9 @@ def turn(nodeid: str) -> int:
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc] # xdist is untyped
-    """Gives a process a file at a time, and all of RAY to the same one."""
+    """Gives a process a file at a time; all of RAY are one file to it, and all of IN_PROCESS."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith(RAY) else nodeid.partition("::")[0]
+        if nodeid.startswith(RAY):
+            return "ray"
+        return IN_PROCESS if nodeid.startswith(IN_PROCESS) else nodeid.partition("::")[0]
