@@ -13,21 +13,23 @@ step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)'
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## create .venv with the server and the tools (PYTHON=python3.11 or newer)
+install: $(INSTALLED) ## create .venv with all three distributions and the tools (PYTHON=python3.11 or newer)
 
-$(INSTALLED): pyproject.toml tests/constraints.txt
+# Local paths alone, so that none of the three is ever looked for in an index.
+DISTRIBUTIONS := -e client/python -e '.[dev]' -e training
+
+$(INSTALLED): pyproject.toml client/python/pyproject.toml training/pyproject.toml tests/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'leyden needs Python 3.11 or newer; "$(PYTHON)" is not. Name one: make PYTHON=python3.11 …' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo 'Installing into .venv: one to three minutes, 1.7 GB, silent until done.'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]' -c tests/constraints.txt
+	@$(BIN)/python tests/checks/install.py $(DISTRIBUTIONS) -c tests/constraints.txt
 	@touch $@
 
 demo: install ## start a server, generate demo.png, stop the server
-	@$(BIN)/leyden demo
+	@$(BIN)/leyden demo $(ARGS)
 
-serve: install ## start a server; Ctrl-C stops it
-	@$(BIN)/leyden serve
+serve: install ## start a server; Ctrl-C stops it (ARGS="--port 9000": its options)
+	@$(BIN)/leyden serve $(ARGS)
 
 test: lint ## all checks, then the tests
 	$(call step,tests (pytest),$(BIN)/python -m pytest)

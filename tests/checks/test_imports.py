@@ -1,6 +1,7 @@
 """Who may import what: the rules of docs/architecture.md, read off the imports themselves."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,9 +113,24 @@ def test_the_gateway_and_the_deployments_shells_import_no_torch() -> None:
     assert not imported_by(*modules) & {"torch", "diffusers", "transformers"}
 
 
+def test_the_house_imports_no_transport_and_no_accelerator() -> None:
+    assert imported_by(*modules_of("generations")) == set()
+
+
+def test_nothing_else_sorts_by_the_order_of_service() -> None:
+    """`service_order.py` has the key; whoever sorts images asks it."""
+    makes_keys = [
+        str(file.relative_to(SERVER))
+        for file in SERVER.rglob("*.py")
+        if re.search(r"priority_at|deadline_s\\b.*patience", file.read_text(encoding="utf-8"))
+    ]
+    assert sorted(makes_keys) == ["denoiser/load.py", "service_order.py"]
+
+
 @pytest.mark.parametrize(
     ("packages", "allowed"),
     [
+        (("google.protobuf", "leyden"), ("gateway/",)),
         (("grpc",), ("gateway/", "stages/over_ray.py")),
         (
             ("ray",),

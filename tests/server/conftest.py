@@ -6,6 +6,7 @@ from support.random_sdxl import write_random_sdxl
 from support.running_server import RunningServer
 
 from leyden_server.config import ServerConfig
+from leyden_server.controller.in_process import InProcessServer
 from leyden_server.controller.launcher import LeydenServer
 from leyden_server.model_repository.repository import SHIPPED_MODELS
 
@@ -34,18 +35,40 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def server(random_model: Path) -> Iterator[RunningServer]:
-    """A server with three models, whose line is as short as it may be.
+KINDS = ("in-process", "ray")
+"""How a server runs. What holds for one holds for the other: modules that say so run on both."""
+
+
+def config_of(random_model: Path) -> ServerConfig:
+    """Return the config of a server with three models, whose line is as short as it may be.
 
     How many rows pay is a reading of the moment on a shared machine; here they all do.
     """
-    config = ServerConfig().replace(
+    return ServerConfig().replace(
         models=[LIGHTNING, BASE, RANDOM],
         model_repository=[random_model.parent],
         gateway={"port": 0, "max_waiting_images": 8},
         denoiser={"measure_batch_rows": False},
         vae={"tile_px": TILE_PX},
     )
-    with LeydenServer(config) as started:
+
+
+@pytest.fixture(scope="session")
+def in_process_server(random_model: Path) -> Iterator[RunningServer]:
+    with InProcessServer(config_of(random_model)) as started:
         yield RunningServer(started)
+
+
+@pytest.fixture(scope="session")
+def ray_server(random_model: Path) -> Iterator[RunningServer]:
+    with LeydenServer(config_of(random_model)) as started:
+        yield RunningServer(started)
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> RunningServer:
+    """A server in this process, or over Ray where a test is parametrized so."""
+    kind = getattr(request, "param", KINDS[0])
+    name = {"in-process": "in_process_server", "ray": "ray_server"}[kind]
+    running: RunningServer = request.getfixturevalue(name)
+    return running

@@ -10,11 +10,13 @@ import uuid
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
-from server.conftest import BASE, LIGHTNING
+from server.conftest import BASE, KINDS, LIGHTNING
 from support.running_server import RunningServer, details_of, eventually, request
 
 STEPS = 100
 ROWS = 2 * STEPS  # the base model guides by default
+
+pytestmark = pytest.mark.parametrize("server", KINDS, indirect=True)
 
 
 def decoder_of(server: RunningServer) -> str:

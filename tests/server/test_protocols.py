@@ -1,13 +1,17 @@
 """Health and reflection, through the standard clients of both."""
 
+import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
+from server.conftest import KINDS
 from support.running_server import RunningServer
 
 SERVICES = ["leyden.v1.ImageGenerationService", "leyden.v1.ModelService"]
+
+pytestmark = pytest.mark.parametrize("server", KINDS, indirect=True)
 
 
 def test_health_is_serving_for_the_server_and_each_service(server: RunningServer) -> None:

@@ -28,11 +28,11 @@ def kill_the_denoiser() -> None:
     process.wait(10)
 
 
-def test_a_generation_survives_the_death_of_its_replica(server: RunningServer) -> None:
+def test_a_generation_survives_the_death_of_its_replica(ray_server: RunningServer) -> None:
     fields: dict[str, Any] = {"model": BASE, "num_inference_steps": 60, "seed": 4}
-    expected = server.generate(**fields).pixels()
+    expected = ray_server.generate(**fields).pixels()
     events = []
-    for event in server.images.GenerateImage(request(**fields), timeout=120):
+    for event in ray_server.images.GenerateImage(request(**fields), timeout=120):
         events.append(event)
         if event.denoise_progress.step == 5:
             kill_the_denoiser()
@@ -40,16 +40,16 @@ def test_a_generation_survives_the_death_of_its_replica(server: RunningServer) -
     assert steps == list(range(1, 61)), "progress must neither repeat nor skip"
     assert [e.event_index for e in events] == list(range(len(events)))
     assert events[-1].summary.retries == 1
-    again = server.generate(**fields)
+    again = ray_server.generate(**fields)
     assert (again.pixels() == expected).all()
     assert again.summary.retries == 0
 
 
 def test_when_retries_run_out_it_is_unavailable_and_the_next_request_works(
-    server: RunningServer,
+    ray_server: RunningServer,
 ) -> None:
     def kill_at_steps(*steps: int) -> None:
-        call = server.images.GenerateImage(
+        call = ray_server.images.GenerateImage(
             request(model=BASE, num_inference_steps=100, seed=4), timeout=120
         )
         for event in call:
@@ -62,12 +62,12 @@ def test_when_retries_run_out_it_is_unavailable_and_the_next_request_works(
     details = details_of(raised.value)
     assert details[ErrorInfo].reason == "STAGE_DIED"
     assert details[RetryInfo].retry_delay.ToTimedelta().total_seconds() > 0
-    assert server.generate(model=BASE, num_inference_steps=4).of("image")
+    assert ray_server.generate(model=BASE, num_inference_steps=4).of("image")
 
 
 @pytest.mark.parametrize("deployment", ["TextEncoder", "Vae"])
-def test_a_dead_encoder_or_decoder_is_replaced(server: RunningServer, deployment: str) -> None:
-    bill = server.generate(model=BASE, num_inference_steps=1).summary.bill
+def test_a_dead_encoder_or_decoder_is_replaced(ray_server: RunningServer, deployment: str) -> None:
+    bill = ray_server.generate(model=BASE, num_inference_steps=1).summary.bill
     replicas = {
         "TextEncoder": bill.text_encoder_replica,
         "Vae": bill.images[0].image_decoder_replica,
@@ -77,7 +77,7 @@ def test_a_dead_encoder_or_decoder_is_replaced(server: RunningServer, deployment
     assert process is not None
     process.kill()
     eventually(lambda: not process.is_running())
-    after = server.generate(model=BASE, num_inference_steps=1, prompt=f"after {before}")
+    after = ray_server.generate(model=BASE, num_inference_steps=1, prompt=f"after {before}")
     now = after.summary.bill
     replica = {
         "TextEncoder": now.text_encoder_replica,

@@ -18,9 +18,9 @@ STALL_TIMEOUT_S = 1.0
 
 
 @pytest.fixture
-def let_it_start(server: RunningServer, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def let_it_start(ray_server: RunningServer, tmp_path: Path) -> Iterator[Callable[[], None]]:
     """A stage at rest, whose replica is not up until this is called."""
-    del server  # for its Ray
+    del ray_server  # for its Ray
     gate = tmp_path / "gate"
 
     # Defined here, so that its code travels to the replica, which cannot import tests.

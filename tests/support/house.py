@@ -11,9 +11,8 @@ import numpy as np
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import GatewayConfig
-from leyden_server.gateway.server import GatewayServer
+from leyden_server.gateway.server import GatewayServer, Join
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
-from leyden_server.generations.directory import Directory
 from leyden_server.generations.records import Observer, RequestLog, RequestRecord
 from leyden_server.generations.registry import Generations
 from leyden_server.model_repository import ModelRepository, ResolvedModel
@@ -183,7 +182,7 @@ async def house(
     denoiser: StubDenoiser | None = None,
     vae: StubVae | None = None,
     text_encoder: StubTextEncoder | None = None,
-    directory: Directory | None = None,
+    join: Join | None = None,
     request_log: Path | None = None,
     load: bool = True,
     channel_options: Sequence[tuple[str, int]] = (),
@@ -200,7 +199,7 @@ async def house(
     log = None if request_log is None else RequestLog(request_log)
     observers: list[Observer] = [records] if log is None else [records, log]
     server = GatewayServer(config, catalog, observers, replica="gateway#1")
-    port = await server.start("127.0.0.1:0", directory)
+    port = await server.start("127.0.0.1:0", peer_host="127.0.0.1", join=join)
     if load:
         await server.load()
     address = f"127.0.0.1:{port}"

@@ -17,6 +17,7 @@ from ray import serve
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden.v1 import model_service_pb2_grpc as model_grpc
+from leyden_server.controller.in_process import InProcessServer, InProcessStages
 from leyden_server.controller.launcher import LeydenServer
 from leyden_server.stages.contract import EngineStats
 
@@ -59,7 +60,8 @@ class Reply:
 class RunningServer:
     """A server and a channel to it."""
 
-    def __init__(self, server: LeydenServer) -> None:
+    def __init__(self, server: LeydenServer | InProcessServer) -> None:
+        self._server = server
         self.address = server.address
         self.request_log = server.request_log
         # Any: grpc-stubs do not know that a call is also an iterator and can be cancelled.
@@ -77,15 +79,26 @@ class RunningServer:
 
     def engine_stats(self, model: str) -> EngineStats:
         """Return the counters of a model's Denoiser."""
-        handle = serve.get_deployment_handle("Denoiser", f"leyden-denoiser-{model}")
-        stats: EngineStats = handle.stats.remote().result(timeout_s=30)
+        name = f"leyden-denoiser-{model}"
+        if isinstance(self._server, InProcessServer):
+            stats: EngineStats = self._server.ask(lambda stages: stages.denoisers[name].stats())
+        else:
+            handle = serve.get_deployment_handle("Denoiser", name)
+            stats = handle.stats.remote().result(timeout_s=30)
         return stats
 
     def decoder_calls(self, application: str) -> int:
-        """Return how many images an Vae was asked for."""
+        """Return how many images a Vae was asked for."""
+        if isinstance(self._server, InProcessServer):
+
+            async def calls(stages: InProcessStages) -> int:
+                service: Any = await stages.vaes[application].service()
+                return int(service.calls)
+
+            return self._server.ask(calls)
         handle = serve.get_deployment_handle("Vae", application)
-        calls: int = handle.calls.remote().result(timeout_s=30)
-        return calls
+        found: int = handle.calls.remote().result(timeout_s=30)
+        return found
 
 
 def request(**fields: Any) -> pb.GenerateImageRequest:

@@ -72,7 +72,11 @@ class TcpProxy:
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except ConnectionError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, far_writer}
         pumps = (self._pump(reader, far_writer), self._pump(far_reader, writer))
         self._pumps |= {asyncio.create_task(pump) for pump in pumps}

@@ -105,14 +105,17 @@ def run_workers(
         # A worker starts with both signals blocked, and lets in what has come when it can answer:
         # with its `StopRequest`. The tracker, as it starts, would let them in before.
         resource_tracker.ensure_running()
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        try:
-            context: Any = spawn(
-                _worker, (count, rendezvous, work, dict(arguments)), count, join=False
-            )
-            _pass_on_signals(context.processes)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with _signals_held() as held:
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+            try:
+                context: Any = spawn(
+                    _worker, (count, rendezvous, work, dict(arguments)), count, join=False
+                )
+                _pass_on_signals(context.processes)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number in held:
+            signal.raise_signal(number)
         while not context.join():
             pass
 
@@ -135,6 +138,19 @@ def _pass_on_signals(processes: Iterable[BaseProcess]) -> None:
 
     for number in STOPPING:
         signal.signal(number, pass_on)
+
+
+@contextmanager
+def _signals_held() -> Iterator[list[int]]:
+    """Keep the signals that come until there is somebody to answer them.
+
+    Blocking is each thread's own: torch's and BLAS's other threads would take a signal, and it
+    would end the process.
+    """
+    held: list[int] = []
+    for number in STOPPING:
+        signal.signal(number, lambda number, _: held.append(number))
+    yield held
 
 
 @contextmanager

@@ -194,6 +194,7 @@ def _wished(
                 request_log=request_log_path(config),
                 share=max(1, config.denoiser.max_ongoing_requests // config.gateway.replicas),
                 applications={m.name: _applications_of(config, m) for m in _served(catalog)},
+                directory=Names(config.ray.instance).directory,
                 address_sharer=sharer,
             ),
         ),

@@ -5,8 +5,7 @@ import contextlib
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
+from leyden_server.errors import StartupError
 from leyden_server.gateway.server import GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
@@ -24,7 +24,7 @@ from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.stages.contract import ModelStages
 from leyden_server.stages.in_process import DenoiserInProcess, TextEncoderInProcess, VaeInProcess
 
-__all__ = ["InProcessServer"]
+__all__ = ["InProcessServer", "InProcessStages"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +89,13 @@ class InProcessServer:
             self._follow(self.request_log)
             loop = stack.enter_context(_LoopThread())
             self._report(f"loading and warming up {', '.join(self._config.models)}")
-            server = _Server(self._config, self._entries, self.request_log)
-            stack.callback(loop.run, server.stop)
-            loop.run(partial(server.start, self.address))
-            loop.spawn(partial(server.watch_health, self._fail))
+            self._loop, self._server = (
+                loop,
+                _Server(self._config, self._entries, self.request_log),
+            )
+            stack.callback(self._stop)
+            loop.run(partial(self._server.start, self.address))
+            loop.spawn(partial(self._server.stages.watch_health, self._fail))
             self._stack = stack.pop_all()
         return self
 
@@ -108,6 +111,13 @@ class InProcessServer:
         """Wait for a defect that a stage cannot survive; `defect` then says which."""
         self._ended.wait()
 
+    def ask(self, question: Callable[["InProcessStages"], Coroutine[Any, Any, Result]]) -> Result:
+        """Return what a coroutine of the running stages answers."""
+        return self._loop.run(partial(question, self._server.stages))
+
+    def _stop(self) -> None:
+        self._loop.run(self._server.give_up if self.defect else self._server.stop)
+
     def _fail(self, defect: str) -> None:
         self.defect = defect
         self._ended.set()
@@ -119,10 +129,8 @@ class _Server:
     def __init__(
         self, config: ServerConfig, entries: Sequence[CatalogEntry], request_log: Path
     ) -> None:
+        self.stages = InProcessStages(config)
         self._config = config
-        self._text_encoders: dict[str, TextEncoderInProcess] = {}
-        self._denoisers: dict[str, DenoiserInProcess] = {}
-        self._vaes: dict[str, VaeInProcess] = {}
         self._entries = entries
         gateway = config.gateway
         self._log = RequestLog(
@@ -141,40 +149,42 @@ class _Server:
         catalog = ModelCatalog(
             self._entries,
             config.gateway,
-            self._stages_of,
+            self.stages.of,
             share=config.denoiser.max_ongoing_requests,
         )
         self._gateway = GatewayServer(config.gateway, catalog, [self._log], replica="gateway")
         await self._gateway.start(address)
-        await asyncio.to_thread(_quiet)
-        # One after another: the libraries that load models change process-wide state meanwhile.
-        for stage in self._stages:
-            await stage.load()
+        await self.stages.load()
         await self._gateway.load()
 
-    async def stop(self) -> None:
-        """Drain, then stop the stages."""
+    async def stop(self, *, drain_timeout_s: float | None = None) -> None:
+        """Drain, then stop the stages; what a stage is in the midst of ends first."""
         if self._gateway is not None:
-            await self._gateway.stop()
-        for stage in self._stages:
-            await asyncio.to_thread(stage.stop)
+            await self._gateway.stop(drain_timeout_s)
+        await self.stages.stop()
+        self._log.close()
 
-    async def watch_health(self, fail: Callable[[str], None]) -> None:
-        """Call `fail` once with what is wrong, if a stage can no longer be relied on."""
-        while True:
-            for stage in self._stages:
-                try:
-                    stage.check_health()
-                except RuntimeError as error:
-                    fail(f"{stage.name}: {error}")
-                    return
-            await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
+    async def give_up(self) -> None:
+        """End every call without waiting for a stage that may never answer."""
+        if self._gateway is not None:
+            await self._gateway.stop(0.0)
+        self._log.close()
 
-    @property
-    def _stages(self) -> list[TextEncoderInProcess | DenoiserInProcess | VaeInProcess]:
-        return [*self._text_encoders.values(), *self._denoisers.values(), *self._vaes.values()]
 
-    def _stages_of(self, model: ResolvedModel) -> ModelStages:
+class InProcessStages:
+    """The stages of all models: models of one base share its encoders and its VAE."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.text_encoders: dict[str, TextEncoderInProcess] = {}
+        self.denoisers: dict[str, DenoiserInProcess] = {}
+        self.vaes: dict[str, VaeInProcess] = {}
+        self._config = config
+
+    def __iter__(self) -> Iterator[TextEncoderInProcess | DenoiserInProcess | VaeInProcess]:
+        return iter((*self.text_encoders.values(), *self.denoisers.values(), *self.vaes.values()))
+
+    def of(self, model: ResolvedModel) -> ModelStages:
+        """Return a model's stages; they are not loaded by that."""
         from leyden_server.denoiser.service import DenoiseService
         from leyden_server.text_encoder.service import TextEncodingService
         from leyden_server.vae.service import VaeService
@@ -185,15 +195,51 @@ class _Server:
             names.denoiser(model.name),
             names.vae(model.base_key),
         )
-        load_encoder = partial(TextEncodingService, model, config.text_encoder, encoder)
-        load_unet = partial(DenoiseService, model, config.denoiser, unet)
-        load_vae = partial(VaeService, model, config.vae, vae)
-        # Models of one base share its encoders and its VAE.
+        load_encoder = partial(TextEncodingService, model, config.text_encoder, f"{encoder}#1")
+        load_unet = partial(DenoiseService, model, config.denoiser, f"{unet}#1")
+        load_vae = partial(VaeService, model, config.vae, f"{vae}#1")
         return ModelStages(
-            self._text_encoders.setdefault(encoder, TextEncoderInProcess(encoder, load_encoder)),
-            self._denoisers.setdefault(unet, DenoiserInProcess(unet, load_unet)),
-            self._vaes.setdefault(vae, VaeInProcess(vae, load_vae)),
+            self.text_encoders.setdefault(encoder, TextEncoderInProcess(encoder, load_encoder)),
+            self.denoisers.setdefault(unet, DenoiserInProcess(unet, load_unet)),
+            self.vaes.setdefault(vae, VaeInProcess(vae, load_vae)),
         )
+
+    async def load(self) -> None:
+        """Load and warm up all stages.
+
+        Raises:
+            StartupError: one of them failed; it is named.
+
+        """
+        await asyncio.to_thread(_quiet)
+        # One after another: the libraries that load models change process-wide state meanwhile.
+        for stage in self:
+            try:
+                await stage.load()
+            except StartupError:
+                raise
+            except Exception as error:
+                first_line = str(error).strip().partition("\n")[0]
+                raise StartupError(
+                    f"{stage.name}: {type(error).__name__}: {first_line}; where memory is what "
+                    "lacks, load fewer models or set its dtype to bfloat16"
+                ) from error
+
+    async def stop(self) -> None:
+        """Stop all stages."""
+        for stage in self:
+            await asyncio.to_thread(stage.stop)
+
+    async def watch_health(self, fail: Callable[[str], None]) -> None:
+        """Call `fail` once with what is wrong, if a stage can no longer be relied on."""
+        while True:
+            for stage in self:
+                try:
+                    stage.check_health()
+                except RuntimeError as error:
+                    fail(f"{stage.name}: {error}")
+                    return
+            await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
 
 
 def _quiet() -> None:
@@ -208,7 +254,6 @@ class _LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True)
-        self._tasks: list[Future[Any]] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -220,8 +265,7 @@ class _LoopThread:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
+        asyncio.run_coroutine_threadsafe(_cancel_all_tasks(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -239,4 +283,11 @@ class _LoopThread:
 
     def spawn(self, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine beside, until the thread ends."""
-        self._tasks.append(asyncio.run_coroutine_threadsafe(start(), self._loop))
+        asyncio.run_coroutine_threadsafe(start(), self._loop)
+
+
+async def _cancel_all_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

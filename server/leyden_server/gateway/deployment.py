@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import ray
 from ray import serve
 
 from leyden_server.address import ReservedAddress
 from leyden_server.config import GatewayConfig
+from leyden_server.controller.directory import RayDirectory
 from leyden_server.gateway.server import STOP_GRACE_S, GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
@@ -18,6 +21,9 @@ from leyden_server.stages.over_ray import StageApplications, StagesOverRay
 from leyden_server.stages.replica import replica_name
 
 __all__ = ["STOP_GRACE_S", "Gateway", "GatewaySetup"]
+
+
+LOOPBACK = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "[::1]", "[::1]": "[::1]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ class GatewaySetup:
     """Images that one replica of a denoiser is to hold of one Gateway."""
     applications: Mapping[str, StageApplications] = field(default_factory=dict)
     """Where the stages of each served model run, by its name."""
+    directory: str = ""
+    """Name of the actor that knows which Gateway a generation lives in, where there are several."""
     address_sharer: str = ""
     """Where it is given, nobody holds the address for the server: the Gateways of that name hold
     it together."""
@@ -63,7 +71,11 @@ class Gateway:
             setup.request_log, config.request_log_max_bytes, config.request_log_backups
         )
         self._server = GatewayServer(config, catalog, [log], replica=replica_name())
-        await self._server.start(setup.address)
+        await self._server.start(
+            setup.address,
+            peer_host=_peer_host(config),
+            join=partial(RayDirectory, setup.directory) if config.replicas > 1 else None,
+        )
         self._watching = asyncio.create_task(stages.watch())
         await self._server.load()
 
@@ -71,3 +83,11 @@ class Gateway:
         """Drain: refuse what is new, finish what runs, then close. Serve awaits it."""
         if hasattr(self, "_server"):
             await self._server.stop()
+
+
+def _peer_host(config: GatewayConfig) -> str:
+    """Return the address at which the other Gateways reach this one.
+
+    Where clients come from this machine alone, so do they.
+    """
+    return LOOPBACK.get(config.host) or ray.util.get_node_ip_address()

@@ -4,30 +4,78 @@ from typing import Any
 
 import grpc
 
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import GenerationNotFoundError
+from leyden_server.gateway.answering import end_stream, refuse
+from leyden_server.gateway.channel_options import PEER_OPTIONS
+from leyden_server.gateway.relay import PeerGoneError, relay_stream, relay_unary
+from leyden_server.gateway.writing import end
+
 __all__ = ["Peers"]
+
+RELAYED = ("leyden-relayed", "1")
+"""Metadata of a call that another Gateway has handed on: it goes no further."""
+
+GONE = "the Gateway that has this generation went away"
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Peers:
     """Channels to the other Gateways, made when they are needed."""
 
-    def __init__(self, token: str = "") -> None:
-        """`token` is the secret by which Gateways know each other."""
-        self._token = token
+    def __init__(self, config: GatewayConfig) -> None:
+        self._write_timeout_s = config.write_timeout_s
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def stream(
-        self, address: str, service: str, method: str, data: bytes, context: Any
+        self, address: str, method: str, data: bytes, context: Context, request_id: str
     ) -> None:
-        """Answer a streaming call by what the Gateway at `address` answers."""
-        raise NotImplementedError
+        """Answer a streaming call by what the Gateway at `address` answers.
+
+        `method` is "/package.Service/Method", and `request_id` what the call is about. Where
+        that Gateway is gone the status is UNAVAILABLE without details, as of any server that
+        went away; before the first message of a generation that is only watched, NOT_FOUND.
+        """
+        if _was_relayed(context):
+            end_stream(GenerationNotFoundError(request_id), context)
+            return
+        try:
+            await relay_stream(
+                self._channel(address),
+                method,
+                data,
+                context,
+                (RELAYED,),
+                write_timeout_s=self._write_timeout_s,
+            )
+        except PeerGoneError as gone:
+            if method.endswith("/WatchGeneration") and gone.relayed_messages == 0:
+                end_stream(GenerationNotFoundError(request_id), context)
+            else:
+                end(context, grpc.StatusCode.UNAVAILABLE, GONE, ())
 
     async def unary(
-        self, address: str, service: str, method: str, data: bytes, context: Any
+        self, address: str, method: str, data: bytes, context: Context, request_id: str
     ) -> bytes:
-        """Answer a call by what the Gateway at `address` answers."""
-        raise NotImplementedError
+        """Answer a call by what the Gateway at `address` answers; NOT_FOUND where it is gone."""
+        if _was_relayed(context):
+            await refuse(GenerationNotFoundError(request_id), context)
+        try:
+            return await relay_unary(self._channel(address), method, data, context, (RELAYED,))
+        except PeerGoneError:
+            await refuse(GenerationNotFoundError(request_id), context)
 
     async def close(self) -> None:
         """Close the channels."""
         for channel in self._channels.values():
             await channel.close(None)
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = grpc.aio.insecure_channel(address, PEER_OPTIONS)
+        return self._channels[address]
+
+
+def _was_relayed(context: Context) -> bool:
+    return RELAYED in [(key, value) for key, value in context.invocation_metadata() or ()]

@@ -1,10 +1,9 @@
 """One Gateway: a grpc.aio server before the house, from listening to drained."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from leyden_server.config import GatewayConfig
 from leyden_server.gateway import health
@@ -14,13 +13,17 @@ from leyden_server.gateway.leyden_v1 import image_generation, model_listing
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
 from leyden_server.gateway.leyden_v1.model_listing import ModelListing
 from leyden_server.gateway.peers import Peers
+from leyden_server.gateway.reflection import add_reflection
 from leyden_server.gateway.status import describe
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory, OnlyHere
 from leyden_server.generations.records import Observer
 from leyden_server.generations.registry import Generations
 
-__all__ = ["STOP_GRACE_S", "GatewayServer"]
+__all__ = ["STOP_GRACE_S", "GatewayServer", "Join"]
+
+Join = Callable[[str, Callable[[], Iterable[str]]], Directory]
+"""Joins the directory: takes this Gateway's peer address and what lists its generations."""
 
 SERVICES = (image_generation.SERVICE_NAME, model_listing.SERVICE_NAME)
 
@@ -48,28 +51,37 @@ class GatewayServer:
         self._catalog = catalog
         self._observers = observers
         self._replica = replica
-        self._peers = Peers()
+        self._peers = Peers(config)
         self._tasks: list[asyncio.Task[None]] = []
         self.server = grpc.aio.server(options=server_options(config))
         self.generations: Generations
+        """There once it has started."""
 
-    async def start(self, address: str, directory: Directory | None = None) -> int:
-        """Listen at `address`, and say that nothing is ready; return the port."""
+    async def start(self, address: str, *, peer_host: str = "", join: Join | None = None) -> int:
+        """Listen at `address`, and say that nothing is ready; return the port.
+
+        Where the server has several Gateways, `join` gives the directory that they share, and
+        `peer_host` is where they reach this one, at a port of its own.
+        """
+        directory: Directory = OnlyHere()
+        if join is not None:
+            peer_port = self.server.add_insecure_port(f"{peer_host}:0")
+            directory = join(f"{peer_host}:{peer_port}", lambda: self.generations.names)
+        self._directory = directory
         self.generations = Generations(
             self._catalog,
             self._config,
             self._observers,
             describe,
             replica=self._replica,
-            directory=directory or OnlyHere(),
+            directory=directory,
         )
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelListing(self.generations, self._config)
         self.server.add_generic_rpc_handlers((images.handler(), models.handler()))
         await self._health.add_to(self.server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self.server)
+        add_reflection((*SERVICES, health.SERVICE_NAME), self.server)
         port = self.server.add_insecure_port(address)
         await self.server.start()
         return port
@@ -80,13 +92,18 @@ class GatewayServer:
         await self._health.refresh()
         self._tasks.append(asyncio.create_task(self._health.keep_fresh()))
 
-    async def stop(self) -> None:
-        """Drain: refuse what is new, finish what runs, then close."""
-        draining = asyncio.create_task(self.generations.drain(self._config.drain_timeout_s))
+    async def stop(self, drain_timeout_s: float | None = None) -> None:
+        """Drain: refuse what is new, finish what runs, then close.
+
+        `drain_timeout_s` takes the place of the config's.
+        """
+        timeout_s = self._config.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
+        draining = asyncio.create_task(self.generations.drain(timeout_s))
         await asyncio.sleep(0)  # one turn, in which the drain begins
         await self._health.refresh()
         await draining
         await self.server.stop(STOP_GRACE_S)
         for task in self._tasks:
             task.cancel()
+        await self._directory.close()
         await self._peers.close()

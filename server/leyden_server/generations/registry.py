@@ -67,10 +67,10 @@ class Watching:
         """The generation's name."""
         return self._home.request_id
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,

@@ -1,7 +1,6 @@
 """The ImageGenerationService: decode, start or find, watch, encode."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -52,49 +51,46 @@ class ImageGeneration:
             self._generations.refused(RequestRecord(caller.peer, caller.timeout_s), error)
             end_stream(error, context)
             return
-        watching = self._generations.start(request, caller, VOCABULARY)
-        await self._send("GenerateImage", data, context, caller, watching)
+        try:
+            watching = await self._generations.start(request, caller, VOCABULARY)
+            await self._send(watching, context, caller)
+        except OwnedElsewhereError as elsewhere:
+            method = f"/{SERVICE_NAME}/GenerateImage"
+            await self._peers.stream(elsewhere.address, method, data, context, request.request_id)
+        except Exception as error:  # noqa: BLE001 - the table maps every one
+            end_stream(self._generations.known(error), context)
 
     async def watch_generation(self, data: bytes, context: Context) -> None:
         """Send the events of a generation from a given one on."""
-        caller = caller_of(context)
+        caller, request_id = caller_of(context), ""
         try:
             request = parse(pb.WatchGenerationRequest, data)
-            after_index = _after_index(request)
-        except InvalidRequestError as error:
-            end_stream(error, context)
-            return
-        watching = self._generations.watch(request.request_id, after_index, caller)
-        await self._send("WatchGeneration", data, context, caller, watching)
+            request_id = request.request_id
+            watching = await self._generations.watch(request_id, _after_index(request), caller)
+            await self._send(watching, context, caller)
+        except OwnedElsewhereError as elsewhere:
+            method = f"/{SERVICE_NAME}/WatchGeneration"
+            await self._peers.stream(elsewhere.address, method, data, context, request_id)
+        except Exception as error:  # noqa: BLE001 - the table maps every one
+            end_stream(self._generations.known(error), context)
 
     async def cancel_generation(self, data: bytes, context: Context) -> bytes:
         """End a generation."""
+        request_id = ""
         try:
-            await self._generations.cancel(parse(pb.CancelGenerationRequest, data).request_id)
+            request_id = parse(pb.CancelGenerationRequest, data).request_id
+            await self._generations.cancel(request_id)
         except OwnedElsewhereError as elsewhere:
-            return await self._peers.unary(
-                elsewhere.address, SERVICE_NAME, "CancelGeneration", data, context
-            )
+            method = f"/{SERVICE_NAME}/CancelGeneration"
+            return await self._peers.unary(elsewhere.address, method, data, context, request_id)
         except Exception as error:  # noqa: BLE001 - the table maps every one
             await refuse(self._generations.known(error), context)
         return pb.CancelGenerationResponse().SerializeToString()
 
-    async def _send(
-        self,
-        method: str,
-        data: bytes,
-        context: Context,
-        caller: Caller,
-        beginning: Awaitable[Watching],
-    ) -> None:
-        """Send a generation's events and its end, or have its own Gateway answer."""
-        try:
-            async with await beginning as watching:
-                await self._send_events(watching, context, caller)
-        except OwnedElsewhereError as elsewhere:
-            await self._peers.stream(elsewhere.address, SERVICE_NAME, method, data, context)
-        except Exception as error:  # noqa: BLE001 - the table maps every one
-            end_stream(self._generations.known(error), context)
+    async def _send(self, watching: Watching, context: Context, caller: Caller) -> None:
+        """Send a generation's events; raises its error at its end."""
+        with watching:
+            await self._send_events(watching, context, caller)
 
     async def _send_events(self, watching: Watching, context: Context, caller: Caller) -> None:
         timeout_s = self._config.write_timeout_s
