@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -32,6 +33,7 @@ from leyden_client import (
     DenoiseProgress,
     Event,
     EventsExpiredError,
+    GenerationCancelledError,
     GenerationNotFoundError,
     Image,
     InternalError,
@@ -495,3 +497,36 @@ def test_a_deadline_that_passes_cancels_what_lingers(
     with pytest.raises(DeadlineExceededError):
         client.generate_image("a prompt", timeout_s=0.3, linger_s=5)
     assert server.cancels == [server.requests[0].request_id]
+
+
+def test_a_client_that_is_closed_while_it_comes_back_says_so(server: ScriptedServer) -> None:
+    server.script = [*whole_script()[:3], LOST]
+    server.watch_script = [LOST]
+    raised: list[BaseException] = []
+
+    def generate() -> None:
+        with pytest.raises(GenerationCancelledError, match="client was closed") as caught:
+            client.generate_image("a prompt")
+        raised.append(caught.value)
+
+    client = Client(server.target)
+    thread = threading.Thread(target=generate)
+    thread.start()
+    pause = threading.Event()
+    while len(server.watches) < 2:
+        pause.wait(0.01)
+    client.close()
+    thread.join(WAIT_S)
+    assert len(raised) == 1
+
+
+def test_a_server_that_does_not_answer_a_cancel_is_not_waited_for_long(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.script = [*whole_script()[:1], Hold()]
+    server.cancel_fails = Hold()
+    events = client.stream_image("a prompt")
+    next(events)
+    left_s = time.monotonic()
+    events.close()
+    assert 1.5 < time.monotonic() - left_s < WAIT_S / 2

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from leyden_cli.main import main as leyden
@@ -15,6 +16,7 @@ SEED = 1
 
 def demo(output: Path) -> int:
     """Generate the demo picture into `output`; return the exit code."""
+    started_s = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # As a Ctrl-C would: what was started is stopped.
         signal.signal(number, signal.default_int_handler)
@@ -29,11 +31,14 @@ def demo(output: Path) -> int:
                 print("error: the server did not start", file=sys.stderr)
                 return 1
             arguments = ["-o", str(output), "--seed", str(SEED), "--server", address]
-            return leyden(["generate", PROMPT, *arguments])
+            code = leyden(["generate", PROMPT, *arguments])
         finally:
             if server.poll() is None:
                 server.send_signal(signal.SIGINT)
             server.wait()
+    if code == 0:
+        print(f"the demo took {time.monotonic() - started_s:.0f} s; its picture is {output}")
+    return code
 
 
 def _wait_until_ready(server: "subprocess.Popen[str]") -> str | None:
