@@ -237,6 +237,34 @@ def test_a_request_without_linger_is_asked_for_again_where_it_has_a_deadline(
     assert not server.requests[0].HasField("linger_duration")
 
 
+def test_one_that_ended_since_nobody_watched_it_is_asked_for_again(
+    server: ScriptedServer, client: Client
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason="CLIENT_LEFT")
+    script = whole_script()
+    server.scripts = [[*script[:3], LOST], script]
+    server.watch_script = [Fail(grpc.StatusCode.CANCELLED, "nobody watched", [info])]
+    assert told(list(client.stream_image("a prompt"))) == WHOLE
+
+
+def test_one_that_somebody_cancelled_is_not(server: ScriptedServer, client: Client) -> None:
+    info = error_details_pb2.ErrorInfo(reason="CANCELLED_BY_REQUEST")
+    server.script = [*whole_script()[:3], LOST]
+    server.watch_script = [Fail(grpc.StatusCode.CANCELLED, "cancelled", [info])]
+    with pytest.raises(GenerationCancelledError, match="cancelled"):
+        client.generate_image("a prompt")
+    assert len(server.requests) == 1
+
+
+def test_a_connection_that_breaks_after_the_summary_breaks_nothing(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.script = [*whole_script(), LOST]
+    assert told(list(client.stream_image("a prompt"))) == WHOLE
+    assert server.watches == []
+    assert server.cancels == []
+
+
 def test_what_is_wrong_the_second_time_is_said(server: ScriptedServer, client: Client) -> None:
     info = error_details_pb2.ErrorInfo(reason="QUEUE_FULL")
     full = Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full", [info])
