@@ -124,7 +124,7 @@ def main() -> int:
         "Most of it is torch: 0.2 GB to download where pip finds a CPU build, 2.7 GB with CUDA "
         "where not;\nin the end 1.8 or 6.0 GB are on the disk. It takes a few minutes."
     )
-    if has_the_command_of_before():
+    if "--dry-run" not in sys.argv and has_the_command_of_before():
         pip(["uninstall", "--yes", "leyden"], progress)
     code = pip(["install", *sys.argv[1:]], progress)
     if code:
