@@ -105,8 +105,8 @@ class ImageGeneration:
                     has_begun = True
                 message = response(watching.request_id, index, event)
                 await write(context, message.SerializeToString(), timeout_s)
-        except ReaderTooSlowError:
-            watching.leave("RESOURCE_EXHAUSTED")
+        except ReaderTooSlowError as error:
+            watching.leave(error=error)
             raise
         except asyncio.CancelledError:
             watching.leave(departure_code(context.time_remaining(), caller.timeout_s))
