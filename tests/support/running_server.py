@@ -89,16 +89,23 @@ class RunningServer:
 
     def decoder_calls(self, application: str) -> int:
         """Return how many images a Vae was asked for."""
+        return self._of_vae(application, "calls")
+
+    def tile_runs(self, application: str) -> int:
+        """Return how often a Vae ran for parts of a large image."""
+        return self._of_vae(application, "tile_runs")
+
+    def _of_vae(self, application: str, counter: str) -> int:
         if isinstance(self._server, InProcessServer):
 
-            async def calls(stages: InProcessStages) -> int:
-                service: Any = await stages.vaes[application].service()
-                return int(service.calls)
+            async def read(stages: InProcessStages) -> int:
+                found: int = getattr(await stages.vaes[application].service(), counter)
+                return found
 
-            return self._server.ask(calls)
+            return self._server.ask(read)
         handle = serve.get_deployment_handle("Vae", application)
-        found: int = handle.calls.remote().result(timeout_s=30)
-        return found
+        count: int = getattr(handle, counter).remote().result(timeout_s=30)
+        return count
 
 
 def request(**fields: Any) -> pb.GenerateImageRequest:

@@ -1,11 +1,25 @@
 """Events as `leyden.v1` sends them."""
 
 import pytest
+from google.protobuf import json_format
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.gateway.leyden_v1.encoding import response
-from leyden_server.gateway.status import duration
-from leyden_server.generations.events import DenoiseProgress, Event, Image, Queued, image_events
+from leyden_server.gateway.status import set_duration
+from leyden_server.generations.events import (
+    Bill,
+    DenoiseProgress,
+    Event,
+    Image,
+    ImageBill,
+    Queued,
+    StepBill,
+    Summary,
+    TextEncoded,
+    image_events,
+)
+from leyden_server.generations.parameters import RequestWarning
+from leyden_server.sampling import Sampling
 from leyden_server.stages.contract import PreviewImage
 
 MIB = 2**20
@@ -46,8 +60,56 @@ def test_an_unknown_wait_is_absent() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.5, 1.0, 59.999999999, 1e6])
 def test_seconds_are_a_duration_of_protobuf(seconds: float) -> None:
-    assert duration(seconds).ToNanoseconds() == round(seconds * 1e9)
-    assert duration(-1e-9).ToNanoseconds() == 0
+    bill = pb.Bill()
+    set_duration(bill.queue_duration, seconds)
+    assert bill.HasField("queue_duration")
+    assert bill.queue_duration.ToNanoseconds() == round(seconds * 1e9)
+    set_duration(bill.queue_duration, -1e-9)
+    assert bill.queue_duration.ToNanoseconds() == 0
+
+
+def test_an_event_of_zeros_is_an_event() -> None:
+    assert message(Queued(0, None)).WhichOneof("event") == "queued"
+    assert message(TextEncoded(0, truncated=False)).WhichOneof("event") == "text_encoded"
+
+
+def test_the_summary_tells_all_that_it_cost() -> None:
+    steps = (StepBill(0.5, 2), StepBill(0.0, 1))
+    image = ImageBill(0, steps, 0.25, 0.125, "denoiser#1", "vae#1")
+    bill = Bill(1.0, 2.0, 3.0, "text#1", "gateway#1", (image,))
+    sampling = Sampling(7, 256, 128, 2, 1.5, "euler_ancestral")
+    warning = RequestWarning("PROMPT_TRUNCATED", "prompt", "80 tokens")
+    event = message(Summary((warning,), "tiny", "sha256:0", 1, sampling, bill)).summary
+    assert json_format.MessageToDict(event, preserving_proto_field_name=True) == {
+        "warnings": [{"reason": "PROMPT_TRUNCATED", "field": "prompt", "message": "80 tokens"}],
+        "model": "tiny",
+        "model_revision": "sha256:0",
+        "retries": 1,
+        "width_px": 256,
+        "height_px": 128,
+        "num_inference_steps": 2,
+        "guidance_scale": 1.5,
+        "solver": "SOLVER_EULER_ANCESTRAL",
+        "bill": {
+            "queue_duration": "1s",
+            "text_encode_duration": "2s",
+            "total_duration": "3s",
+            "text_encoder_replica": "text#1",
+            "gateway_replica": "gateway#1",
+            "images": [
+                {
+                    "steps": [
+                        {"duration": "0.500s", "batch_rows": 2},
+                        {"duration": "0s", "batch_rows": 1},
+                    ],
+                    "vae_decode_duration": "0.250s",
+                    "image_encode_duration": "0.125s",
+                    "denoiser_replica": "denoiser#1",
+                    "image_decoder_replica": "vae#1",
+                }
+            ],
+        },
+    }
 
 
 def test_every_message_is_below_what_grpc_clients_take() -> None:

@@ -26,7 +26,7 @@ from leyden_server.errors import (
     UnavailableError,
 )
 
-__all__ = ["WireError", "describe", "duration", "to_wire"]
+__all__ = ["WireError", "describe", "set_duration", "to_wire"]
 
 DOMAIN = "leyden"
 """`ErrorInfo.domain` of every error."""
@@ -118,11 +118,12 @@ def describe(error: Exception) -> tuple[str, str, str]:
     return wire.code.name, wire.reason, wire.message
 
 
-def duration(seconds: float) -> Duration:
-    """Return seconds as a protobuf Duration; a clock's tiny negative is zero."""
-    whole, nanos = divmod(max(0, round(seconds * 1e9)), 1_000_000_000)
-    return Duration(seconds=whole, nanos=nanos)
+def set_duration(duration: Duration, seconds: float) -> None:
+    """Set a message's Duration; a clock's tiny negative is zero, which is set too, not absent."""
+    duration.seconds, duration.nanos = divmod(max(0, round(seconds * 1e9)), 1_000_000_000)
 
 
 def _retry(seconds: float) -> RetryInfo:
-    return RetryInfo(retry_delay=duration(seconds))
+    retry = RetryInfo()
+    set_duration(retry.retry_delay, seconds)
+    return retry

@@ -1,11 +1,12 @@
 """From events and models to the messages of `leyden.v1`."""
 
-from functools import singledispatch
+from collections.abc import Callable
+from typing import Any
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import model_service_pb2 as model_pb
 from leyden_server.gateway.leyden_v1.decoding import FORMAT_OF_WIRE, SOLVER_OF_WIRE
-from leyden_server.gateway.status import duration
+from leyden_server.gateway.status import set_duration
 from leyden_server.generations import events
 from leyden_server.generations.catalog import ModelView
 from leyden_server.generations.rules import FORMATS
@@ -25,94 +26,84 @@ STATES = {
 
 def response(request_id: str, event_index: int, event: events.Event) -> pb.GenerateImageResponse:
     """Return an event as it is sent."""
-    message = _message(event)
-    message.request_id = request_id
-    message.event_index = event_index
+    message = pb.GenerateImageResponse(request_id=request_id, event_index=event_index)
+    _FILL[type(event)](message, event)
     return message
 
 
-@singledispatch
-def _message(event: object) -> pb.GenerateImageResponse:
-    raise TypeError(f"{type(event).__name__} is no event of this API")
+# Messages are filled where they stand: one that is handed over is copied, and there is a message
+# for each step of each image.
 
 
-@_message.register
-def _(event: events.Queued) -> pb.GenerateImageResponse:
-    wait = None if event.expected_wait_s is None else duration(event.expected_wait_s)
-    queued = pb.Queued(position=event.position, expected_wait_duration=wait)
-    return pb.GenerateImageResponse(queued=queued)
+def _queued(message: pb.GenerateImageResponse, event: events.Queued) -> None:
+    queued = message.queued
+    queued.position = event.position
+    if event.expected_wait_s is not None:
+        set_duration(queued.expected_wait_duration, event.expected_wait_s)
 
 
-@_message.register
-def _(event: events.TextEncoded) -> pb.GenerateImageResponse:
-    encoded = pb.TextEncoded(token_count=event.token_count, truncated=event.truncated)
-    return pb.GenerateImageResponse(text_encoded=encoded)
+def _text_encoded(message: pb.GenerateImageResponse, event: events.TextEncoded) -> None:
+    encoded = message.text_encoded
+    encoded.token_count = event.token_count
+    encoded.truncated = event.truncated
 
 
-@_message.register
-def _(event: events.DenoiseProgress) -> pb.GenerateImageResponse:
-    return pb.GenerateImageResponse(
-        denoise_progress=pb.DenoiseProgress(
-            image_index=event.image_index,
-            step=event.step,
-            total_steps=event.total_steps,
-            timestep=event.timestep,
-            sigma=event.sigma,
-            elapsed_duration=duration(event.elapsed_s),
-            remaining_duration=duration(event.remaining_s),
-            batch_rows=event.batch_rows,
-            preview=None if event.preview is None else _preview(event.preview),
-        )
-    )
+def _denoise_progress(message: pb.GenerateImageResponse, event: events.DenoiseProgress) -> None:
+    progress = message.denoise_progress
+    progress.image_index = event.image_index
+    progress.step = event.step
+    progress.total_steps = event.total_steps
+    progress.timestep = event.timestep
+    progress.sigma = event.sigma
+    progress.batch_rows = event.batch_rows
+    set_duration(progress.elapsed_duration, event.elapsed_s)
+    set_duration(progress.remaining_duration, event.remaining_s)
+    if event.preview is not None:
+        progress.preview.CopyFrom(_preview(event.preview))
 
 
-@_message.register
-def _(event: events.Image) -> pb.GenerateImageResponse:
-    return pb.GenerateImageResponse(
-        image=pb.Image(
-            image_index=event.image_index,
-            seed=event.seed,
-            format=WIRE_OF_FORMAT[event.format],
-            width_px=event.width_px,
-            height_px=event.height_px,
-            size_bytes=event.size_bytes,
-            data=event.data,
-        )
-    )
+def _image(message: pb.GenerateImageResponse, event: events.Image) -> None:
+    image = message.image
+    image.image_index = event.image_index
+    image.seed = event.seed
+    image.format = WIRE_OF_FORMAT[event.format]
+    image.width_px = event.width_px
+    image.height_px = event.height_px
+    image.size_bytes = event.size_bytes
+    image.data = event.data
 
 
-@_message.register
-def _(event: events.ImageChunk) -> pb.GenerateImageResponse:
-    return pb.GenerateImageResponse(
-        image_chunk=pb.ImageChunk(
-            image_index=event.image_index,
-            offset_bytes=event.offset_bytes,
-            data=event.data,
-            last=event.last,
-        )
-    )
+def _image_chunk(message: pb.GenerateImageResponse, event: events.ImageChunk) -> None:
+    chunk = message.image_chunk
+    chunk.image_index = event.image_index
+    chunk.offset_bytes = event.offset_bytes
+    chunk.data = event.data
+    chunk.last = event.last
 
 
-@_message.register
-def _(event: events.Summary) -> pb.GenerateImageResponse:
-    sampling = event.sampling
-    return pb.GenerateImageResponse(
-        summary=pb.Summary(
-            warnings=[
-                pb.Warning(reason=w.reason, field=w.field, message=w.message)
-                for w in event.warnings
-            ],
-            model=event.model,
-            model_revision=event.model_revision,
-            retries=event.retries,
-            width_px=sampling.width_px,
-            height_px=sampling.height_px,
-            num_inference_steps=sampling.num_inference_steps,
-            guidance_scale=sampling.guidance_scale,
-            solver=WIRE_OF_SOLVER[sampling.solver],
-            bill=_bill(event.bill),
-        )
-    )
+def _summary(message: pb.GenerateImageResponse, event: events.Summary) -> None:
+    summary, sampling = message.summary, event.sampling
+    for w in event.warnings:
+        summary.warnings.add(reason=w.reason, field=w.field, message=w.message)
+    summary.model = event.model
+    summary.model_revision = event.model_revision
+    summary.retries = event.retries
+    summary.width_px = sampling.width_px
+    summary.height_px = sampling.height_px
+    summary.num_inference_steps = sampling.num_inference_steps
+    summary.guidance_scale = sampling.guidance_scale
+    summary.solver = WIRE_OF_SOLVER[sampling.solver]
+    _fill_bill(summary.bill, event.bill)
+
+
+_FILL: dict[type, Callable[[pb.GenerateImageResponse, Any], None]] = {
+    events.Queued: _queued,
+    events.TextEncoded: _text_encoded,
+    events.DenoiseProgress: _denoise_progress,
+    events.Image: _image,
+    events.ImageChunk: _image_chunk,
+    events.Summary: _summary,
+}
 
 
 def model_message(view: ModelView, max_image_count: int) -> model_pb.Model:
@@ -162,25 +153,20 @@ def _preview(preview: PreviewImage) -> pb.Preview:
     )
 
 
-def _bill(bill: events.Bill) -> pb.Bill:
-    return pb.Bill(
-        queue_duration=duration(bill.queue_s),
-        text_encode_duration=duration(bill.text_encode_s),
-        total_duration=duration(bill.total_s),
-        text_encoder_replica=bill.text_encoder_replica,
-        gateway_replica=bill.gateway_replica,
-        images=[
-            pb.ImageBill(
-                image_index=image.image_index,
-                steps=[
-                    pb.StepBill(duration=duration(step.duration_s), batch_rows=step.batch_rows)
-                    for step in image.steps
-                ],
-                vae_decode_duration=duration(image.vae_decode_s),
-                image_encode_duration=duration(image.image_encode_s),
-                denoiser_replica=image.denoiser_replica,
-                image_decoder_replica=image.vae_replica,
-            )
-            for image in bill.images
-        ],
-    )
+def _fill_bill(message: pb.Bill, bill: events.Bill) -> None:
+    set_duration(message.queue_duration, bill.queue_s)
+    set_duration(message.text_encode_duration, bill.text_encode_s)
+    set_duration(message.total_duration, bill.total_s)
+    message.text_encoder_replica = bill.text_encoder_replica
+    message.gateway_replica = bill.gateway_replica
+    for image in bill.images:
+        of_image = message.images.add(
+            image_index=image.image_index,
+            denoiser_replica=image.denoiser_replica,
+            image_decoder_replica=image.vae_replica,
+        )
+        for step in image.steps:
+            of_step = of_image.steps.add(batch_rows=step.batch_rows)
+            set_duration(of_step.duration, step.duration_s)
+        set_duration(of_image.vae_decode_duration, image.vae_decode_s)
+        set_duration(of_image.image_encode_duration, image.image_encode_s)
