@@ -2,13 +2,15 @@
 
 The tests of one file do, so that what its fixtures make is made once and in order. All that
 start Ray do too, one after another: two Rays at once would halve each other's cores, and their
-tests wait for starts and deaths. xdist's own groups (`--dist loadgroup`) are not used: 3.8 writes
-them into a field that pytest 9.2 no longer has, and then spreads single tests.
+tests wait for starts and deaths. So do files that share what is dear to make.
+
+xdist's own groups (`--dist loadgroup`) are not used: 3.8 writes them into a field that pytest 9.2
+no longer has, and then spreads single tests.
 """
 
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["RAY", "Spread", "turn"]
+__all__ = ["Spread", "turn"]
 
 RAY = (
     "tests/cli/",
@@ -21,10 +23,22 @@ RAY = (
 )
 """Where tests start Ray; how their paths from the repository's root begin."""
 
-IN_PROCESS = "tests/server/"
-"""The rest of these share one server in the tests' own process."""
+TOGETHER = {
+    "ray": RAY,
+    "the server in this process": ("tests/server/",),
+    "the tiny evaluation": (
+        "tests/training/test_classifier.py",
+        "tests/training/test_evaluation",
+        "tests/training/test_two_sample.py",
+    ),
+    "the tiny teacher": (
+        "tests/training/test_distillation_",
+        "tests/training/test_student_lora.py",
+    ),
+}
+"""Files that share what is dear to make; the first that fits counts."""
 
-LONG = ("tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py", IN_PROCESS)
+LONG = ("tests/server/", "tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py")
 """What is begun before the many files that are done in no time."""
 
 
@@ -36,9 +50,10 @@ def turn(nodeid: str) -> int:
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc] # xdist is untyped
-    """Gives a process a file at a time; all of RAY are one file to it, and all of IN_PROCESS."""
+    """Gives a process a file at a time, or all files of one entry of TOGETHER."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(RAY):
-            return "ray"
-        return IN_PROCESS if nodeid.startswith(IN_PROCESS) else nodeid.partition("::")[0]
+        for shared, beginnings in TOGETHER.items():
+            if nodeid.startswith(beginnings):
+                return shared
+        return nodeid.partition("::")[0]
