@@ -149,6 +149,9 @@ class Following:
         if self._request is not None and self._watches and _is_lost(failure):
             self._assembler.start_over()
             return self._generate(self._request)
+        if isinstance(failure, DeadlineExceededError) and not failure.reason and self._timeout_s:
+            # gRPC's own, whose words ("Stream removed") say little.
+            raise timed_out(self._timeout_s) from error
         if failure.reason or failure.code not in _BROKEN or not self._has_begun:
             raise failure from error
         if self._broken_since_s is None:

@@ -345,8 +345,7 @@ class Generations:
 
     def _settle(self, home: Home) -> None:
         """Do what is due where a generation has ended, or its last watcher has left."""
-        is_over = home.has_ended and (home.lingers or not home.callers)
-        if is_over and not home.is_told and home not in self._running:
+        if home.is_idle and not home.is_told and home not in self._running:
             self._tell_end(home)
         if home.is_idle and home.place is not None:
             home.place.leave()  # all that it had is sent, or nobody waits for it
