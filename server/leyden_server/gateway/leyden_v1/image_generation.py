@@ -13,7 +13,7 @@ from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_requ
 from leyden_server.gateway.leyden_v1.encoding import response
 from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.peers import Peers
-from leyden_server.gateway.writing import write
+from leyden_server.gateway.writing import Writer
 from leyden_server.generations.home import Caller
 from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.registry import Generations, OwnedElsewhereError, Watching
@@ -93,11 +93,11 @@ class ImageGeneration:
             await self._send_events(watching, context, caller)
 
     async def _send_events(self, watching: Watching, context: Context, caller: Caller) -> None:
-        timeout_s = self._config.write_timeout_s
+        request_id = watching.request_id
         try:
-            async for index, event in watching:
-                message = response(watching.request_id, index, event)
-                await write(context, message.SerializeToString(), timeout_s)
+            with Writer(context, self._config.write_timeout_s) as writer:
+                async for index, event in watching:
+                    await writer.write(response(request_id, index, event).SerializeToString())
         except ReaderTooSlowError:
             watching.leave("RESOURCE_EXHAUSTED")
             raise
