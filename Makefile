@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format protos proto-baseline bench models clean
+.PHONY: help install demo serve test check coverage lint format protos proto-baseline bench models clean
 
 # $(call step,heading,command) runs one check and says which one failed.
 step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)' >&2; exit 1; }
@@ -31,9 +31,30 @@ demo: install ## start a server, generate demo.png, stop the server
 serve: install ## start a server; Ctrl-C stops it (ARGS="--port 9000": its options)
 	@$(BIN)/leyden serve $(ARGS)
 
-test: lint ## all checks, then the tests
-	$(call step,tests (pytest),$(BIN)/python -m pytest)
-	@printf '\nAll checks and tests passed.\n'
+# Processes that the tests are spread over. tests/support/spread.py says which tests stay together.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+# $(call beside_lint,command) runs the checks beside a command. They report once they are done, amid
+# the command's output; at the end it is said which of the two failed.
+beside_lint = @report=$$(mktemp); trap 'rm -f "$$report"' EXIT; \
+	{ $(MAKE) --no-print-directory lint >"$$report" 2>&1; code=$$?; cat "$$report"; exit $$code; } & lint=$$!; \
+	$(1); tested=$$?; wait $$lint; checked=$$?; \
+	test $$checked -eq 0 || { cat "$$report"; printf '\nFAILED: checks (make lint)\n'; } >&2; \
+	test $$tested -eq 0 || printf '\nFAILED: tests (pytest)\n' >&2; \
+	test $$checked -eq 0 && test $$tested -eq 0
+
+test: install ## all checks and all tests side by side, and how much of the code they ran
+	$(call beside_lint,$(PYTEST) --cov --cov-report=)
+	@printf '\n%s%% of the Python was run by the tests (make coverage: by file).\n' "$$($(BIN)/coverage report --format=total)"
+	@printf 'All checks and tests passed.\n'
+
+check: install ## the checks, and the tests of parts and of the client: under two minutes
+	$(call beside_lint,$(PYTEST) tests/unit tests/client)
+
+coverage: ## which lines the last `make test` ran, by file, in build/coverage/index.html
+	@$(BIN)/coverage report --skip-covered
+	@$(BIN)/coverage html --quiet --directory build/coverage
 
 lint: install ## the checks alone: format, style, types, protos, stubs
 	$(call step,Python format (ruff format),$(BIN)/ruff format --check .)
@@ -62,5 +83,5 @@ models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the
 	@$(BIN)/leyden-train all
 
 clean: ## remove .venv and everything that was made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache demo.png
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

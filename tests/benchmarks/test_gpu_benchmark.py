@@ -40,7 +40,7 @@ def run_script(*arguments: str, before: str = "") -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=220,
+        timeout=500,
     )
 
 

@@ -20,7 +20,7 @@ def test_a_tiny_pass_gives_the_same_image_as_diffusers_and_every_figure(tmp_path
         text=True,
     ) as process:
         try:
-            _, stderr = process.communicate(timeout=200)
+            _, stderr = process.communicate(timeout=500)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)  # so that it stops its server
             raise

@@ -121,11 +121,10 @@ def main() -> int:
     print(
         f"Installing leyden, leyden-client and leyden-training, and the tools that test them, "
         f"into {sys.prefix}.\n"
-        "The most of it is torch: 0.2 GB to download where pip finds a CPU build, 2.7 GB with "
-        "CUDA where not;\n1.7 or 5.6 GB on the disk in the end. One to three minutes, and what "
-        "the network takes."
+        "Most of it is torch: 0.2 GB to download where pip finds a CPU build, 2.7 GB with CUDA "
+        "where not;\nin the end 1.8 or 6.0 GB are on the disk. It takes a few minutes."
     )
-    if has_the_command_of_before():
+    if "--dry-run" not in sys.argv and has_the_command_of_before():
         pip(["uninstall", "--yes", "leyden"], progress)
     code = pip(["install", *sys.argv[1:]], progress)
     if code:

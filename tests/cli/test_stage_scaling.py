@@ -1,16 +1,22 @@
-"""Each stage scales by its own load, loses no request on its way down, and rests at zero."""
+"""Gateways share the port; each stage scales by its own load, loses no request on its way down,
+and rests at zero; a drain that runs out says so. The tests go one after another on one server.
+"""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 from cli.conftest import running
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from support.random_sdxl import write_random_sdxl
-from support.running_server import eventually
+from support.running_server import details_of, eventually, request
 from support.scaling import ScalingServer
 
+from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_client import (
     Client,
     Event,
@@ -27,7 +33,7 @@ DENOISER, UNASKED_DENOISER = f"leyden-denoiser-{ASKED}", f"leyden-denoiser-{UNAS
 TEXT_ENCODER, IMAGE_DECODER = "TextEncoder", "Vae"
 
 # Starts take long where the machine is shared with much else.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 SCALING = {
     "min_replicas": 0,
@@ -42,7 +48,7 @@ SCALING = {
 CONFIG = {
     "models": [ASKED, UNASKED],
     "model_repository": ["models"],
-    "gateway": {"port": 0},
+    "gateway": {"port": 0, "replicas": 2, "drain_timeout_s": 0.5},
     "text_encoder": SCALING,
     "denoiser": {**SCALING, "max_replicas": 3, "measure_batch_rows": False},
     "vae": {**SCALING, "max_batch_images": 1},
@@ -77,9 +83,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScalingServer]:
         address = command.stdout_line().removeprefix("ready: grpc ")
         assert address, command.stderr
         with Client(address) as client:
-            yield ScalingServer(command, client)
-        command.interrupt()
-        assert command.process.wait(120) == 0
+            yield ScalingServer(command, address, client)
 
 
 def write_models(folder: Path) -> None:
@@ -96,13 +100,15 @@ def write_models(folder: Path) -> None:
 
 
 def test_load_on_the_denoiser_scales_the_denoiser_alone(server: ScalingServer) -> None:
-    grows_and_shrinks(
+    done = grows_and_shrinks(
         server,
         MUCH_DENOISING,
         DENOISER,
         lambda generation: generation.summary.bill.images[0].denoiser_replica,
         most=3,
     )
+    gateways = {generation.summary.bill.gateway_replica for generation in done}
+    assert len(gateways) == 2, "they share the port"
 
 
 def test_load_on_the_decoder_scales_the_decoder_alone(server: ScalingServer) -> None:
@@ -121,7 +127,7 @@ def grows_and_shrinks(
     stage: str,
     replica_of: Callable[[Generation], str],
     most: int,
-) -> None:
+) -> list[Generation]:
     """Raise a load until `most` replicas of a stage have answered, then lower it again."""
     peaks: Counter[str] = Counter()
 
@@ -138,11 +144,12 @@ def grows_and_shrinks(
             assert not load.errors, load.errors
             return len({replica_of(generation) for generation in list(load.done)}) >= most
 
-        eventually(all_answer, 180)
+        # A start is 10 to 20 s of CPU time; what serves the load meanwhile counts as well.
+        server.eventually(all_answer, 600)
         before = len(load.done)
         load.clients = 1
-        eventually(lambda: look()[stage] == 1, 120)
-        eventually(lambda: len(load.done) > before + CLIENTS, 120)
+        server.eventually(lambda: look()[stage] == 1, 300)
+        server.eventually(lambda: len(load.done) > before + CLIENTS, 300)
     assert not load.errors, load.errors
     assert all(generation.images for generation in load.done)
     assert {generation.summary.retries for generation in load.done} == {0}
@@ -152,10 +159,11 @@ def grows_and_shrinks(
     others = {TEXT_ENCODER, DENOISER, IMAGE_DECODER} - {stage}
     assert peaks == dict.fromkeys(others, 1)
     assert server.replicas()[UNASKED_DENOISER] == 0, "nobody asks for it, so it rests"
+    return load.done
 
 
 def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingServer) -> None:
-    eventually(lambda: not server.replicas(), 120)
+    server.eventually(lambda: not server.replicas(), 120)
     states = {model.name: model.state for model in server.client.list_models()}
     assert states[ASKED] is states[UNASKED] is ModelState.READY, "both serve who asks"
 
@@ -165,7 +173,7 @@ def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingSer
     assert refused.value.reason == "DEADLINE_CANNOT_BE_MET"
     assert refused.value.retry_after_s is not None
     assert refused.value.retry_after_s >= 1
-    eventually(lambda: server.replicas()[DENOISER] == 1, 120)
+    server.eventually(lambda: server.replicas()[DENOISER] == 1, 120)
 
     # Who has time waits, and knows for about how long.
     events: list[Event] = []
@@ -185,3 +193,20 @@ def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingSer
     server.client.generate_image("a lake", model=ASKED, on_event=events.append)
     waits = [event.expected_wait_s for event in events if isinstance(event, Queued)]
     assert waits[-1] == 0
+
+
+def test_a_drain_that_runs_out_says_so_and_when_to_come_again(server: ScalingServer) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        images: Any = pb_grpc.ImageGenerationServiceStub(channel)
+        call = images.GenerateImage(
+            request(model=ASKED, num_inference_steps=100, image_count=8, guidance_scale=0)
+        )
+        next(event for event in call if event.HasField("denoise_progress"))
+        server.command.interrupt()
+        with pytest.raises(grpc.RpcError) as raised:
+            list(call)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert details_of(raised.value)[ErrorInfo].reason == "DRAINING"
+    assert RetryInfo in details_of(raised.value)
+    assert server.command.process.wait() == 0
+    eventually(lambda: not server.command.descendants())

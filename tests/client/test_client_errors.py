@@ -143,7 +143,7 @@ def test_details_that_cannot_be_read_hide_nothing() -> None:
 
 def test_the_timeout(server: ScriptedServer, client: Client) -> None:
     server.script = [Hold()]
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(DeadlineExceededError, match=r"the timeout of 0\.2 s passed"):
         client.generate_image("a prompt", timeout_s=0.2)
 
 

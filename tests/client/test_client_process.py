@@ -13,6 +13,7 @@ from support.scripted_server import (
     WAIT_S,
     Hold,
     ScriptedServer,
+    model,
     numbered,
     progress,
     queued,
@@ -111,3 +112,22 @@ def test_the_live_display_on_a_terminal(server: ScriptedServer, tmp_path: Path) 
     assert "written to out.png" in shown
     assert "\x1b[" in shown
     assert process.stdout.decode().startswith("out.png  seed 7")
+
+
+def test_a_long_list_of_words_is_broken_under_itself_on_a_terminal(
+    server: ScriptedServer,
+) -> None:
+    words = [f"word{number}" for number in range(60)]
+    server.models = [model(known_words=words)]
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [*COMMAND, "models", "tiny"], stdout=theirs, check=True, env={**os.environ, "COLUMNS": "80"}
+    )
+    os.close(theirs)
+    lines = os.read(ours, 65536).decode().splitlines()
+    os.close(ours)
+    first = next(index for index, line in enumerate(lines) if line.startswith("words "))
+    listed = " ".join(lines[first:]).removeprefix("words").split()
+    assert listed == [f"{word}," for word in words[:-1]] + words[-1:]
+    assert max(map(len, lines)) <= 80
+    assert all(line.startswith(" " * 13 + "word") for line in lines[first + 1 :])

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -32,6 +33,7 @@ from leyden_client import (
     DenoiseProgress,
     Event,
     EventsExpiredError,
+    GenerationCancelledError,
     GenerationNotFoundError,
     Image,
     InternalError,
@@ -233,6 +235,34 @@ def test_a_request_without_linger_is_asked_for_again_where_it_has_a_deadline(
     server.scripts = [[*script[:3], LOST], script]
     assert told(list(client.stream_image("a prompt", timeout_s=WAIT_S))) == WHOLE
     assert not server.requests[0].HasField("linger_duration")
+
+
+def test_one_that_ended_since_nobody_watched_it_is_asked_for_again(
+    server: ScriptedServer, client: Client
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason="CLIENT_LEFT")
+    script = whole_script()
+    server.scripts = [[*script[:3], LOST], script]
+    server.watch_script = [Fail(grpc.StatusCode.CANCELLED, "nobody watched", [info])]
+    assert told(list(client.stream_image("a prompt"))) == WHOLE
+
+
+def test_one_that_somebody_cancelled_is_not(server: ScriptedServer, client: Client) -> None:
+    info = error_details_pb2.ErrorInfo(reason="CANCELLED_BY_REQUEST")
+    server.script = [*whole_script()[:3], LOST]
+    server.watch_script = [Fail(grpc.StatusCode.CANCELLED, "cancelled", [info])]
+    with pytest.raises(GenerationCancelledError, match="cancelled"):
+        client.generate_image("a prompt")
+    assert len(server.requests) == 1
+
+
+def test_a_connection_that_breaks_after_the_summary_breaks_nothing(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.script = [*whole_script(), LOST]
+    assert told(list(client.stream_image("a prompt"))) == WHOLE
+    assert server.watches == []
+    assert server.cancels == []
 
 
 def test_what_is_wrong_the_second_time_is_said(server: ScriptedServer, client: Client) -> None:
@@ -495,3 +525,36 @@ def test_a_deadline_that_passes_cancels_what_lingers(
     with pytest.raises(DeadlineExceededError):
         client.generate_image("a prompt", timeout_s=0.3, linger_s=5)
     assert server.cancels == [server.requests[0].request_id]
+
+
+def test_a_client_that_is_closed_while_it_comes_back_says_so(server: ScriptedServer) -> None:
+    server.script = [*whole_script()[:3], LOST]
+    server.watch_script = [LOST]
+    raised: list[BaseException] = []
+
+    def generate() -> None:
+        with pytest.raises(GenerationCancelledError, match="client was closed") as caught:
+            client.generate_image("a prompt")
+        raised.append(caught.value)
+
+    client = Client(server.target)
+    thread = threading.Thread(target=generate)
+    thread.start()
+    pause = threading.Event()
+    while len(server.watches) < 2:
+        pause.wait(0.01)
+    client.close()
+    thread.join(WAIT_S)
+    assert len(raised) == 1
+
+
+def test_a_server_that_does_not_answer_a_cancel_is_not_waited_for_long(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.script = [*whole_script()[:1], Hold()]
+    server.cancel_fails = Hold()
+    events = client.stream_image("a prompt")
+    next(events)
+    left_s = time.monotonic()
+    events.close()
+    assert 1.5 < time.monotonic() - left_s < WAIT_S / 2

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from ray import serve
-from server.conftest import RANDOM, TILE_PX
+from server.conftest import KINDS, RANDOM, TILE_PX
 from support.reference import reference_images
 from support.running_server import Reply, RunningServer, eventually, request
 
@@ -22,15 +22,12 @@ LARGE: dict[str, Any] = {
 """Noise, which PNG cannot compress."""
 
 
+on_both = pytest.mark.parametrize("server", KINDS, indirect=True)
+
+
 def decoder_application(reply: Reply) -> str:
     replica: str = reply.summary.bill.images[0].image_decoder_replica
     return replica.partition("#")[0]
-
-
-def tile_runs(application: str) -> int:
-    handle = serve.get_deployment_handle("Vae", application)
-    runs: int = handle.tile_runs.remote().result(timeout_s=30)
-    return runs
 
 
 def runs_of(width_px: int, height_px: int) -> int:
@@ -38,15 +35,16 @@ def runs_of(width_px: int, height_px: int) -> int:
     return 2 * math.ceil(width_px / TILE_PX) * math.ceil(height_px / TILE_PX)
 
 
+@on_both
 def test_a_large_image_is_close_to_the_reference(server: RunningServer, random_model: Path) -> None:
     fields = {**LARGE, "num_inference_steps": 4}
     small = server.generate(width_px=TILE_PX, height_px=TILE_PX, **fields)
     decoder = decoder_application(small)
-    before = tile_runs(decoder)
+    before = server.tile_runs(decoder)
     server.generate(width_px=2 * TILE_PX, height_px=TILE_PX // 2, **fields)
-    assert tile_runs(decoder) == before, "no more pixels than tile_px * tile_px: whole"
+    assert server.tile_runs(decoder) == before, "no more pixels than tile_px * tile_px: whole"
     reply = server.generate(width_px=512, height_px=640, **fields)
-    assert tile_runs(decoder) == before + runs_of(512, 640)
+    assert server.tile_runs(decoder) == before + runs_of(512, 640)
     expected = reference_images(
         random_model,
         prompt="a lake at dawn",
@@ -61,6 +59,7 @@ def test_a_large_image_is_close_to_the_reference(server: RunningServer, random_m
     assert difference.mean() <= 0.8
 
 
+@on_both
 def test_a_file_over_4_mib_comes_from_the_decoder_whole(server: RunningServer) -> None:
     """By value Ray Serve would not carry it."""
     reply = server.generate(width_px=1536, height_px=1536, **LARGE)
@@ -69,26 +68,27 @@ def test_a_file_over_4_mib_comes_from_the_decoder_whole(server: RunningServer) -
     assert reply.summary.retries == 0
 
 
+@on_both
 def test_a_client_that_leaves_while_tiles_are_decoded_costs_no_more(
     server: RunningServer,
 ) -> None:
     decoder = decoder_application(server.generate(width_px=64, height_px=64, **LARGE))
-    all_runs, before = runs_of(1280, 1280), tile_runs(decoder)
+    all_runs, before = runs_of(1280, 1280), server.tile_runs(decoder)
     call = server.images.GenerateImage(request(width_px=1280, height_px=1280, **LARGE))
-    eventually(lambda: tile_runs(decoder) > before)
+    eventually(lambda: server.tile_runs(decoder) > before)
     call.cancel()
     with pytest.raises(grpc.RpcError) as raised:
         list(call)
     assert raised.value.code() is grpc.StatusCode.CANCELLED
     # The next large image starts when the one before is done with, and runs to its end.
     server.generate(width_px=1280, height_px=1280, **LARGE)
-    assert before + all_runs < tile_runs(decoder) < before + 2 * all_runs
+    assert before + all_runs < server.tile_runs(decoder) < before + 2 * all_runs
 
 
 @pytest.fixture
-def courier(server: RunningServer) -> Iterator[Any]:
+def courier(ray_server: RunningServer) -> Iterator[Any]:
     """A deployment that takes bytes from another one, as the Gateway does from the stages."""
-    del server  # for its Ray
+    del ray_server  # for its Ray
 
     # Defined here, so that their code travels to the replicas, which cannot import tests.
     class Sender:

@@ -30,6 +30,8 @@ class RawConnection:
     sent_away: asyncio.Event = field(default_factory=asyncio.Event)
     frames: list[tuple[int, int, bytes]] = field(default_factory=list)
     """(type, flags, payload) of every frame of the stream."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """The other side has ended the stream."""
     closed_after_s: float | None = None
     """When the other side closed, on the clock that `silence` starts."""
     silent_since: float = field(default_factory=time.monotonic)
@@ -97,6 +99,8 @@ class RawConnection:
             self.sent_away.set()
         elif kind in {DATA, HEADERS}:
             self.frames.append((kind, flags, payload))
+            if flags & END_STREAM:
+                self.ended.set()
 
 
 def _literal(name: str, value: str) -> bytes:

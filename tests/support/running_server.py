@@ -89,16 +89,23 @@ class RunningServer:
 
     def decoder_calls(self, application: str) -> int:
         """Return how many images a Vae was asked for."""
+        return self._of_vae(application, "calls")
+
+    def tile_runs(self, application: str) -> int:
+        """Return how often a Vae ran for parts of a large image."""
+        return self._of_vae(application, "tile_runs")
+
+    def _of_vae(self, application: str, counter: str) -> int:
         if isinstance(self._server, InProcessServer):
 
-            async def calls(stages: InProcessStages) -> int:
-                service: Any = await stages.vaes[application].service()
-                return int(service.calls)
+            async def read(stages: InProcessStages) -> int:
+                found: int = getattr(await stages.vaes[application].service(), counter)
+                return found
 
-            return self._server.ask(calls)
+            return self._server.ask(read)
         handle = serve.get_deployment_handle("Vae", application)
-        found: int = handle.calls.remote().result(timeout_s=30)
-        return found
+        count: int = getattr(handle, counter).remote().result(timeout_s=30)
+        return count
 
 
 def request(**fields: Any) -> pb.GenerateImageRequest:
@@ -119,9 +126,19 @@ def details_of(error: grpc.RpcError) -> dict[type[Message], Any]:
     return found
 
 
-def eventually(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-    """Look until `condition` holds; AssertionError where it does not within the time."""
-    deadline = time.monotonic() + timeout_s
+def eventually(
+    condition: Callable[[], object],
+    timeout_s: float = 30.0,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    every_s: float = 0.02,
+) -> None:
+    """Look until `condition` holds; AssertionError where it does not within the time.
+
+    `clock` may be another one than the wall's: the CPU time of what is waited for gives it the
+    same chance on a busy machine.
+    """
+    deadline = clock() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"did not come true within {timeout_s} s"
-        time.sleep(0.02)
+        assert clock() < deadline, f"did not come true within {timeout_s} s"
+        time.sleep(every_s)

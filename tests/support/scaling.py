@@ -3,17 +3,20 @@
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psutil
 from cli.conftest import Command
+from support.running_server import eventually
 
 from leyden_client import Client, Generation
 from leyden_client.options import GenerateOptions
 
 __all__ = ["Load", "ScalingServer"]
+
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 
 @dataclass
@@ -21,7 +24,24 @@ class ScalingServer:
     """A server, seen from outside: its API and its processes."""
 
     command: Command
+    address: str
     client: Client
+    _used_s: dict[int, float] = field(default_factory=dict)
+
+    def cpu_s(self) -> float:
+        """Return the CPU time, in seconds, of all of its processes, those that ended included."""
+        for process in self.command.descendants():
+            with suppress(psutil.Error):  # it ended while we looked
+                times = process.cpu_times()
+                self._used_s[process.pid] = times.user + times.system
+        return sum(self._used_s.values())
+
+    def eventually(self, condition: Callable[[], object], cpu_s: float) -> None:
+        """Look twice a second until `condition` holds, while it uses up so much CPU time.
+
+        Looking goes through every process of the machine, and is work itself.
+        """
+        eventually(condition, cpu_s, clock=self.cpu_s, every_s=0.5)
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
         """Return the replicas with their stages, those that start or drain included.
@@ -74,9 +94,9 @@ class Load:
         """Be one of the clients."""
         while number < self.clients:
             try:
-                generation = self.server.client.generate_image(
-                    "a lake", timeout_s=300, **self.options
-                )
+                # A client of its own each time: a connection stays with its Gateway.
+                with Client(self.server.address, channel_options=OWN_CONNECTION) as client:
+                    generation = client.generate_image("a lake", timeout_s=600, **self.options)
             except Exception as error:  # noqa: BLE001 - the test shows every one
                 self.errors.append(error)
                 return

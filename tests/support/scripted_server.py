@@ -69,8 +69,8 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
     """Of each WatchGeneration call, unless `watch_scripts` has one."""
     watch_scripts: list[Sequence[Step]] = field(default_factory=list)
     """Of the next WatchGeneration calls, one after another."""
-    cancel_fails: Fail | None = None
-    """What CancelGeneration answers. None: that the generation is marked."""
+    cancel_fails: Fail | Hold | None = None
+    """What CancelGeneration answers: an error, or nothing. None: that the generation is marked."""
     models: list[model_pb.Model] = field(default_factory=list)
     requests: list[pb.GenerateImageRequest] = field(default_factory=list)
     watches: list[pb.WatchGenerationRequest] = field(default_factory=list)
@@ -110,8 +110,15 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
         self, request: pb.CancelGenerationRequest, context: grpc.ServicerContext
     ) -> pb.CancelGenerationResponse:
         self.cancels.append(request.request_id)
-        if self.cancel_fails is not None:
-            context.abort_with_status(self.cancel_fails.status())
+        match self.cancel_fails:
+            case Fail():
+                context.abort_with_status(self.cancel_fails.status())
+            case Hold():
+                ended = threading.Event()
+                if context.add_callback(ended.set):
+                    ended.wait(3 * WAIT_S)
+            case None:
+                pass
         return pb.CancelGenerationResponse()
 
     def _play(

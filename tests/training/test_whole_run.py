@@ -74,13 +74,12 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment)
-    curve, deadline = tmp_path / "teacher" / "curve.csv", time.monotonic() + 60
+    curve = tmp_path / "teacher" / "curve.csv"
     while not curve.exists():
         assert process.poll() is None
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait() == 130
     stopped = read_checkpoint(tmp_path / "teacher")
     assert stopped is not None
     assert 10 <= stopped["iteration"] < 24

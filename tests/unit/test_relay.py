@@ -19,7 +19,7 @@ MESSAGES = [b"", b"\x00\xff", b"x" * 100_000]
 INITIAL = (("accepted", "yes"), ("token-bin", b"\x00\xff"))
 TRAILING = (("cost", "1"), ("cost-bin", b"\xff"))
 REFUSAL = to_wire(UnavailableError("STAGE_GONE", "the stage is gone; größer", 2.0))
-WRITE_TIMEOUT_S = 0.5
+WRITE_TIMEOUT_S = 2.0
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 

@@ -31,14 +31,25 @@ RuntimeError: Traceback (most recent call last):
         (
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a "
             "total capacity of 79.18 GiB of which 3.06 MiB is free.\n",
-            "CUDA out of memory while it loads: give it more of the GPU (denoiser.num_gpus), a "
-            "smaller denoiser.dtype (bfloat16, float16), or load fewer models",
+            "CUDA out of memory while it loads: give it more of the GPU (denoiser.num_gpus), set "
+            "a smaller denoiser.dtype (bfloat16, float16), or load fewer models",
         ),
         (
             "torch.AcceleratorError: CUDA error: out of memory\nCUDA kernel errors might be\n",
             "CUDA error: out of memory CUDA kernel errors might be while it loads: give it more of "
-            "the GPU (denoiser.num_gpus), a smaller denoiser.dtype (bfloat16, float16), or load "
-            "fewer models",
+            "the GPU (denoiser.num_gpus), set a smaller denoiser.dtype (bfloat16, float16), or "
+            "load fewer models",
+        ),
+        (
+            "MemoryError: [enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: can't "
+            "allocate memory: you tried to allocate 1000 bytes. Error code 12\n",
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1000 bytes while it "
+            "loads: set a smaller denoiser.dtype (bfloat16, float16), or load fewer models",
+        ),
+        (
+            "MemoryError\n",
+            "out of memory while it loads: set a smaller denoiser.dtype (bfloat16, float16), or "
+            "load fewer models",
         ),
         ("ValueError: no such\n  thing\n", "ValueError: no such thing"),
     ],

@@ -256,7 +256,7 @@ def require_matplotlib() -> None:
 
     """
     if find_spec("matplotlib") is None:
-        raise SystemExit("leyden-train: plots need matplotlib: pip install 'leyden[training]'")
+        raise SystemExit("leyden-train: plots need matplotlib: pip install matplotlib")
 
 
 def labelled_folder(text: str) -> tuple[str, Path]:

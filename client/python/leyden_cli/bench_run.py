@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
 from leyden_cli.bench import DEFAULT_DURATION_S, OPEN_LOOP_CONNECTIONS
+from leyden_cli.bench_display import open_display, print_report
 from leyden_client._files import check_writable, write_atomically
 from leyden_client._version import __version__
 from leyden_client.aio import AsyncClient
-from leyden_client.bench.display import open_display, print_report
 from leyden_client.bench.load import Limit, closed_loop, open_loop, poisson_arrivals
 from leyden_client.bench.report import Report, summarize
 from leyden_client.bench.sample import Sample

@@ -3,7 +3,9 @@
 import argparse
 import dataclasses
 import json
+import shutil
 import sys
+import textwrap
 
 from leyden_cli.arguments import Subparsers, add_server_argument, positive_seconds
 from leyden_cli.printable import printable
@@ -11,6 +13,7 @@ from leyden_client.models import Model, ModelState
 
 _DEFAULT_TIMEOUT_S = 30.0
 _PIPE_WIDTH = 200
+_LABEL_WIDTH = 12
 
 _EPILOG = """\
 examples:
@@ -117,7 +120,15 @@ def _print_details(model: Model) -> None:
     }
     for label, text in rows.items():
         if text:
-            print(f"{label:<12} {printable(text)}")
+            print(_wrapped(f"{label:<{_LABEL_WIDTH}} {printable(text)}"))
+
+
+def _wrapped(line: str) -> str:
+    """Break a long line under its own text; a pipe has no width to break at."""
+    if not sys.stdout.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    return textwrap.fill(line, columns, subsequent_indent=" " * (_LABEL_WIDTH + 1))
 
 
 def _state(model: Model) -> str:

@@ -95,6 +95,11 @@ class EventAssembler:
         """Index of the last response that came; None: none did."""
         return self._next_index - 1 if self._next_index else None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the summary came, which is last."""
+        return self._done
+
     def start_over(self) -> None:
         """Expect event 0 next: all events come again, or the generation runs again."""
         self._next_index = 0

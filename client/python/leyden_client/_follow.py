@@ -11,7 +11,12 @@ import grpc.aio
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_client._assemble import EventAssembler, HeaderMissingError
 from leyden_client._status import error_of_call, timed_out
-from leyden_client.errors import DeadlineExceededError, ReaderTooSlowError, RpcError
+from leyden_client.errors import (
+    DeadlineExceededError,
+    GenerationNotFoundError,
+    ReaderTooSlowError,
+    RpcError,
+)
 from leyden_client.events import Event
 
 if TYPE_CHECKING:
@@ -71,6 +76,7 @@ class Following:
         self._metadata = metadata
         self._request = request
         self._id_is_ours = id_is_ours
+        self._watches = False
         self._has_begun = False
         self._after_event_index = after_event_index
         self._reattach_s = reattach_s
@@ -105,6 +111,8 @@ class Following:
                 self._after_event_index = None
                 call = self._watch()
             except grpc.aio.AioRpcError as error:
+                if self._assembler.is_done:
+                    return  # a connection that broke after all had come
                 call = await self._call_after(error)
             else:
                 self._assembler.finish()
@@ -138,9 +146,12 @@ class Following:
     async def _call_after(self, error: grpc.aio.AioRpcError) -> "Call":
         """Return the call that goes on after `error`, or raise what `error` means."""
         failure = error_of_call(error)
-        if failure.reason == "GENERATION_NOT_FOUND" and self._request is not None:
+        if self._request is not None and self._watches and _is_lost(failure):
             self._assembler.start_over()
             return self._generate(self._request)
+        if isinstance(failure, DeadlineExceededError) and not failure.reason and self._timeout_s:
+            # gRPC's own, whose words ("Stream removed") say little.
+            raise timed_out(self._timeout_s) from error
         if failure.reason or failure.code not in _BROKEN or not self._has_begun:
             raise failure from error
         if self._broken_since_s is None:
@@ -154,11 +165,13 @@ class Following:
         return self._watch()
 
     def _generate(self, request: pb.GenerateImageRequest) -> "Call":
+        self._watches = False
         return self._images.GenerateImage(
             request, timeout=self._remaining_s(), metadata=self._metadata
         )
 
     def _watch(self) -> "Call":
+        self._watches = True
         last_index = self._assembler.last_index
         request = pb.WatchGenerationRequest(
             request_id=self.request_id,
@@ -170,6 +183,15 @@ class Following:
 
     def _remaining_s(self) -> float | None:
         return None if self._deadline_s is None else max(0.0, self._deadline_s - _now_s())
+
+
+def _is_lost(failure: RpcError) -> bool:
+    """Whether the server knows the generation no more, or ended it since nobody watched it."""
+    left_alone = (
+        failure.code is grpc.StatusCode.CANCELLED
+        and failure.reason not in {"", "CANCELLED_BY_REQUEST"}
+    )  # fmt: skip
+    return left_alone or isinstance(failure, GenerationNotFoundError)
 
 
 def _now_s() -> float:

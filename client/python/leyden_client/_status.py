@@ -73,10 +73,9 @@ def closed_while_running() -> errors.GenerationCancelledError:
 
 
 def timed_out(timeout_s: float) -> errors.DeadlineExceededError:
-    """Return the error of a deadline that passed between two calls."""
+    """Return the error of a deadline that this client set, and that passed."""
     return errors.DeadlineExceededError(
-        f"the timeout of {timeout_s:g} s passed while the connection was broken",
-        code=grpc.StatusCode.DEADLINE_EXCEEDED,
+        f"the timeout of {timeout_s:g} s passed", code=grpc.StatusCode.DEADLINE_EXCEEDED
     )
 
 

@@ -32,11 +32,14 @@ from leyden_client.options import DEFAULT_TARGET, DETACHED_LINGER_S, LINGER_S, G
 
 _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.primary_user_agent", f"leyden-python/{__version__}"),
-    # A server that vanished is noticed within a minute, however long a stream is silent.
+    # A server that vanished is noticed within 35 s, however long a stream is silent.
     # Leyden's Gateway allows a ping every 5 s; a gRPC server that is not told so
     # refuses under 5 minutes.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # Of these the second bounds the wait for a ping's answer, the third that of TCP for
+    # an acknowledgement (grpcio 1.85).
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.http2.ping_timeout_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 30_000),
     ("grpc.http2.max_pings_without_data", 0),
     # A server that comes back is found while a generation lingers.
     ("grpc.initial_reconnect_backoff_ms", 200),

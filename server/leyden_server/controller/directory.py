@@ -209,8 +209,9 @@ class RayDirectory:
                 await self._replace(error)
 
     def _register(self, *, is_new: bool = False) -> None:
-        # A claim that is given while this is on its way is none of `names`, and stays.
-        names = list(self._names())
+        # A new one owns nothing, and cannot be asked yet. A claim that is given while this is on
+        # its way is none of `names`, and stays.
+        names = [] if is_new else list(self._names())
         self._actor.register.options(num_returns=0).remote(self._address, names, is_new)
 
     async def _replace(self, error: RayActorError) -> None:

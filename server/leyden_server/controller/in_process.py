@@ -116,7 +116,11 @@ class InProcessServer:
         return self._loop.run(partial(question, self._server.stages))
 
     def _stop(self) -> None:
-        self._loop.run(self._server.give_up if self.defect else self._server.stop)
+        try:
+            self._loop.run(self._server.give_up if self.defect else self._server.stop)
+        except KeyboardInterrupt:
+            self._loop.run(self._server.give_up)
+            raise
 
     def _fail(self, defect: str) -> None:
         self.defect = defect

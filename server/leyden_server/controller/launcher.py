@@ -115,6 +115,10 @@ class LeydenServer:
         gateway = self._config.gateway
         address = self._reserved or stack.enter_context(ReservedAddress(gateway.host, gateway.port))
         self.address = str(address)
+        if ray.is_initialized():
+            raise StartupError(
+                "this process is connected to a Ray already, which is not ours to end"
+            )
         self._report("starting Ray")
         stack.callback(ray.shutdown)
         start_ray(self._config.ray, self._report)

@@ -57,10 +57,6 @@ def _start(config: RayConfig, report: Callable[[str], None]) -> None:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        except ValueError as error:
-            raise StartupError(
-                f"Ray does not take the settings of 'ray': {_line(error)}"
-            ) from error
         except Exception as error:  # Ray raises a bare one where its node does not appear
             _end_processes(error.__traceback__)
             ray.shutdown()
@@ -110,7 +106,8 @@ def _own_signal_handlers() -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):  # not the main thread: Ray has set none either
             for number, handler in zip(numbers, handlers, strict=True):
-                signal.signal(number, handler)
+                if handler is not None:  # None: not set by Python, which cannot set it back
+                    signal.signal(number, handler)
 
 
 def _end_processes(traceback: TracebackType | None) -> None:

@@ -49,6 +49,8 @@ class Home:
         """Whether it was ended because nobody watched it."""
         self.left_as = "CANCELLED"
         """How its last watcher left: the name of a gRPC code."""
+        self.left_because: Exception | None = None
+        """Why its last watcher was sent away; None: it was not."""
         self.ended_s = 0.0
         """Monotonic time of its end."""
         self.is_told = False

@@ -94,14 +94,12 @@ class Watching:
             yield item
         self._left_as = "OK"
 
-    def leave(self, code: str = "") -> None:
-        """Stop watching; `code` says how the client left, where it did. Harmless when repeated."""
-        self._generations._leave(self._home, self._reading, code or self._left_as)
+    def leave(self, code: str = "", error: Exception | None = None) -> None:
+        """Stop watching. Harmless when repeated.
 
-    def cut_off(self, error: Exception) -> None:
-        """End the watching with an error, and take it for a departure at once."""
-        self._reading.cut_off(error)
-        self.leave("RESOURCE_EXHAUSTED")
+        `code` says how the client left, where it did, and `error` why it was sent away.
+        """
+        self._generations._leave(self._home, self._reading, code or self._left_as, error)
 
 
 class Generations:
@@ -333,20 +331,21 @@ class Generations:
             home.timer = None
         return Watching(self, home, reading)
 
-    def _leave(self, home: Home, reading: Reading, code: str) -> None:
+    def _leave(
+        self, home: Home, reading: Reading, code: str, error: Exception | None = None
+    ) -> None:
         if home.callers.pop(reading, None) is None:
             return
         home.log.leave(reading)
         home.record.images_sent = max(home.record.images_sent, reading.images_read)
         if not home.callers:
-            home.left_as = code
+            home.left_as, home.left_because = code, error
             home.left.set()
             self._settle(home)
 
     def _settle(self, home: Home) -> None:
         """Do what is due where a generation has ended, or its last watcher has left."""
-        is_over = home.has_ended and (home.lingers or not home.callers)
-        if is_over and not home.is_told and home not in self._running:
+        if home.is_idle and not home.is_told and home not in self._running:
             self._tell_end(home)
         if home.is_idle and home.place is not None:
             home.place.leave()  # all that it had is sent, or nobody waits for it
@@ -446,7 +445,7 @@ class Generations:
                 {"max_unsent_bytes": str(most)},
             )
             slowest.cut_off(error)
-            self._leave(home, slowest, "RESOURCE_EXHAUSTED")
+            self._leave(home, slowest, "", error)
 
     def _bound_kept(self) -> None:
         """Drop the images of the oldest ended generations, where more is kept than may be."""
@@ -464,7 +463,9 @@ class Generations:
     def _tell_end(self, home: Home) -> None:
         home.is_told = True
         record, error = home.finished_record(), home.log.error
-        if error is not None and not home.was_given_up:
+        if home.was_given_up or error is None:
+            error = None if home.lingers else home.left_because
+        if error is not None:
             record.code, record.reason, record.message = self._describe(error)
         self._tell(record)
 

@@ -4,6 +4,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from leyden_cli.main import main as leyden
@@ -20,6 +21,7 @@ def demo(output: Path) -> int:
     if not output.parent.is_dir():
         print(f"error: --output: {output.parent} is not a folder", file=sys.stderr)
         return 1
+    started_s = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # As a Ctrl-C would: what was started is stopped.
         signal.signal(number, signal.default_int_handler)
@@ -43,7 +45,8 @@ def demo(output: Path) -> int:
                 server.send_signal(signal.SIGINT)
             server.wait()
     if code == 0:
-        _say(f"the picture is {output}; 'leyden serve' runs a server that stays")
+        took_s = time.monotonic() - started_s
+        _say(f"{output} is there after {took_s:.0f} s; 'leyden serve' runs a server that stays")
     return code
 
 

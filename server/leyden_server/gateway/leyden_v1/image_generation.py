@@ -11,6 +11,7 @@ from leyden_server.errors import FieldViolation, InvalidRequestError, ReaderTooS
 from leyden_server.gateway.answering import caller_of, departure_code, end_stream, refuse
 from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_request
 from leyden_server.gateway.leyden_v1.encoding import response
+from leyden_server.gateway.method_handlers import unary_stream, unary_unary
 from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.peers import Peers
 from leyden_server.gateway.writing import Writer
@@ -36,9 +37,9 @@ class ImageGeneration:
     def handler(self) -> "grpc.GenericRpcHandler[bytes, Any]":
         """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
         methods = {
-            "GenerateImage": grpc.unary_stream_rpc_method_handler(self.generate_image),
-            "WatchGeneration": grpc.unary_stream_rpc_method_handler(self.watch_generation),
-            "CancelGeneration": grpc.unary_unary_rpc_method_handler(self.cancel_generation),
+            "GenerateImage": unary_stream(self.generate_image),
+            "WatchGeneration": unary_stream(self.watch_generation),
+            "CancelGeneration": unary_unary(self.cancel_generation),
         }
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
@@ -93,13 +94,19 @@ class ImageGeneration:
             await self._send_events(watching, context, caller)
 
     async def _send_events(self, watching: Watching, context: Context, caller: Caller) -> None:
-        request_id = watching.request_id
+        request_id, has_begun = watching.request_id, False
         try:
             with Writer(context, self._config.write_timeout_s) as writer:
                 async for index, event in watching:
+                    if not has_begun:
+                        # Only now, since a refusal is to have none: by them gRPC's own retries
+                        # know what ran. And by themselves, since a first write that brings them
+                        # along cannot be broken off: gRPC takes no status afterwards (1.85).
+                        await context.send_initial_metadata(())
+                        has_begun = True
                     await writer.write(response(request_id, index, event).SerializeToString())
-        except ReaderTooSlowError:
-            watching.leave("RESOURCE_EXHAUSTED")
+        except ReaderTooSlowError as error:
+            watching.leave(error=error)
             raise
         except asyncio.CancelledError:
             watching.leave(departure_code(context.time_remaining(), caller.timeout_s))

@@ -10,6 +10,7 @@ from leyden.v1 import model_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.gateway.answering import refuse
 from leyden_server.gateway.leyden_v1.encoding import model_message
+from leyden_server.gateway.method_handlers import unary_unary
 from leyden_server.gateway.parsing import parse
 from leyden_server.generations.registry import Generations
 
@@ -31,12 +32,8 @@ class ModelListing:
     def handler(self) -> "grpc.GenericRpcHandler[bytes, Message]":
         """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
         methods = {
-            "ListModels": grpc.unary_unary_rpc_method_handler(
-                self.list_models, response_serializer=pb.ListModelsResponse.SerializeToString
-            ),
-            "GetModel": grpc.unary_unary_rpc_method_handler(
-                self.get_model, response_serializer=pb.GetModelResponse.SerializeToString
-            ),
+            "ListModels": unary_unary(self.list_models, pb.ListModelsResponse.SerializeToString),
+            "GetModel": unary_unary(self.get_model, pb.GetModelResponse.SerializeToString),
         }
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 

@@ -113,8 +113,8 @@ class LiveDisplay(_Display):
     """A bar on stderr with the figures so far."""
 
     def __init__(self, limit: Limit, samples: Sequence[Sample]) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only where it is used
-        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
 
         super().__init__(limit, samples)
         self._progress = Progress(
@@ -156,8 +156,8 @@ class LiveDisplay(_Display):
 
 def print_report(report: Report) -> None:
     """Print the figures on stdout."""
-    from rich.console import Console  # noqa: PLC0415 - only where it is used
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     counts = Table("requests", "succeeded", "rejected", "errors", "images", "seconds", "images/s")
     counts.add_row(

@@ -1,0 +1,56 @@
+"""Methods with one request, whose handlers also see a call that carries none.
+
+grpc.aio's own (`unary_unary_rpc_method_handler` and `unary_stream_…`) wait for the request
+themselves. A call that ends its half before a whole message has come, as a broken client or
+proxy does, gets no answer at all then, and waits for its deadline. On the wire a method with
+one request is a stream of one, so that is what these are towards gRPC.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from leyden_server.gateway.status import WireError
+
+__all__ = ["unary_stream", "unary_unary"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Serializer = Callable[[Any], bytes]
+
+NO_REQUEST = WireError(
+    grpc.StatusCode.INVALID_ARGUMENT,
+    "NO_REQUEST_MESSAGE",
+    "the call ended without a whole request message; the method takes exactly one",
+)
+
+
+def unary_stream(
+    handle: Callable[[bytes, Context], Awaitable[None]], serializer: Serializer | None = None
+) -> "grpc.RpcMethodHandler[bytes, Any]":
+    """Return the method whose handler takes the request's bytes and writes to the context."""
+
+    async def handle_stream(_: object, context: Context) -> None:
+        await handle(await _request(context), context)
+
+    return grpc.stream_stream_rpc_method_handler(handle_stream, response_serializer=serializer)
+
+
+def unary_unary(
+    handle: Callable[[bytes, Context], Awaitable[Any]], serializer: Serializer | None = None
+) -> "grpc.RpcMethodHandler[bytes, Any]":
+    """Return the method whose handler takes the request's bytes and returns the answer."""
+
+    async def handle_unary(_: object, context: Context) -> Any:
+        return await handle(await _request(context), context)
+
+    return grpc.stream_unary_rpc_method_handler(handle_unary, response_serializer=serializer)
+
+
+async def _request(context: Context) -> bytes:
+    """Receive the one request; without one, end the call as INVALID_ARGUMENT."""
+    request = await context.read()
+    if not isinstance(request, bytes):  # grpc.aio.EOF
+        trailing = NO_REQUEST.trailing_metadata()
+        await context.abort(NO_REQUEST.code, NO_REQUEST.message, trailing)
+    return request
