@@ -1,6 +1,6 @@
 """What decides an image beside its prompt: the one list of these fields, carried whole."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["Sampling", "SolverName"]
@@ -36,4 +36,4 @@ class Sampling:
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by their names, as files and logs carry them."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}

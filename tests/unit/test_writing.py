@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
+import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from leyden_server.errors import ReaderTooSlowError
 from leyden_server.gateway.status import to_wire
-from leyden_server.gateway.writing import DepartedError, end, write
+from leyden_server.gateway.writing import DepartedError, Writer, end
 
 METHOD = "/test.Service/Stream"
 MESSAGE_BYTES = 200_000
@@ -51,7 +52,7 @@ async def calling(
         await server.stop(None)
 
 
-class Writer:
+class BusyHandler:
     """Writes until it may not, as the Gateway's handlers do."""
 
     def __init__(self, timeout_s: float) -> None:
@@ -65,8 +66,9 @@ class Writer:
     async def handle(self, _: bytes, context: Context) -> None:
         await context.send_initial_metadata(())
         try:
-            while True:
-                await self._write(context)
+            with Writer(context, self.timeout_s) as writer:
+                while True:
+                    await self._write(writer)
         except ReaderTooSlowError as error:
             self.ended_by = type(error)
             wire = to_wire(error)
@@ -78,39 +80,39 @@ class Writer:
             await asyncio.sleep(0.05)  # what comes last, a log say, is not cancelled any more
             self.ended.set()
 
-    async def _write(self, context: Context) -> None:
+    async def _write(self, writer: Writer) -> None:
         message = Message()
         self.held = weakref.ref(message)
         # Blocked is who has not come back in a tenth of the time: no loopback takes as long.
         alarm = asyncio.get_running_loop().call_later(0.2, self.blocked.set)
         try:
-            await write(context, message, self.timeout_s)
+            await writer.write(message)
         finally:
             alarm.cancel()
         self.written += 1
 
 
 async def test_the_handler_of_a_client_that_reads_no_more_ends() -> None:
-    writer = Writer(TIMEOUT_S)
-    async with calling(writer.handle) as (_, call):
+    handler = BusyHandler(TIMEOUT_S)
+    async with calling(handler.handle) as (_, call):
         await call.read()
-        await asyncio.wait_for(writer.ended.wait(), 10)
-        assert writer.ended_by is ReaderTooSlowError
+        await asyncio.wait_for(handler.ended.wait(), 10)
+        assert handler.ended_by is ReaderTooSlowError
         gc.collect()
-        assert writer.held is not None
-        assert writer.held() is None
+        assert handler.held is not None
+        assert handler.held() is None
 
 
 async def test_a_client_that_reads_on_gets_what_was_written_and_the_status() -> None:
-    writer = Writer(TIMEOUT_S)
-    async with calling(writer.handle) as (_, call):
-        await asyncio.wait_for(writer.ended.wait(), 10)
+    handler = BusyHandler(TIMEOUT_S)
+    async with calling(handler.handle) as (_, call):
+        await asyncio.wait_for(handler.ended.wait(), 10)
         lengths = []
         with suppress(grpc.aio.AioRpcError):
             async for message in call:
                 lengths.append(len(message))
         # The message that was broken off arrives as well: gRPC had it already.
-        assert lengths == [MESSAGE_BYTES] * (writer.written + 1)
+        assert lengths == [MESSAGE_BYTES] * (handler.written + 1)
         assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "took nothing for 0.5 s" in str(await call.details())
         trailing = dict(await call.trailing_metadata())
@@ -119,17 +121,17 @@ async def test_a_client_that_reads_on_gets_what_was_written_and_the_status() -> 
 
 @pytest.mark.parametrize("how", ["cancels", "closes its channel", "passes its deadline"])
 async def test_a_client_that_leaves_a_blocked_write_has_departed(how: str) -> None:
-    writer = Writer(NEVER_S)
+    handler = BusyHandler(NEVER_S)
     deadline_s = 1.0 if how == "passes its deadline" else None
-    async with calling(writer.handle, deadline_s) as (channel, call):
-        await asyncio.wait_for(writer.blocked.wait(), 10)
+    async with calling(handler.handle, deadline_s) as (channel, call):
+        await asyncio.wait_for(handler.blocked.wait(), 10)
         if how == "cancels":
             call.cancel()
         elif how == "closes its channel":
             await channel.close(None)
-        await asyncio.wait_for(writer.ended.wait(), 10)
-    assert writer.ended_by is not None
-    assert issubclass(writer.ended_by, asyncio.CancelledError)
+        await asyncio.wait_for(handler.ended.wait(), 10)
+    assert handler.ended_by is not None
+    assert issubclass(handler.ended_by, asyncio.CancelledError)
 
 
 async def test_a_departure_is_a_cancellation_and_no_defect() -> None:
@@ -138,12 +140,16 @@ async def test_a_departure_is_a_cancellation_and_no_defect() -> None:
 
 
 async def test_a_second_write_at_once_stays_a_defect() -> None:
-    outcomes: asyncio.Future[list[BaseException | None]] = asyncio.Future()
+    outcomes: asyncio.Future[Sequence[BaseException | None]] = asyncio.Future()
 
     async def twice(_: bytes, context: Context) -> None:
         await context.send_initial_metadata(())
-        writes = [write(context, Message(), TIMEOUT_S) for _ in range(2)]
-        outcomes.set_result(await asyncio.gather(*writes, return_exceptions=True))
+
+        async def once() -> None:
+            with Writer(context, TIMEOUT_S) as writer:
+                await writer.write(Message())
+
+        outcomes.set_result(await asyncio.gather(once(), once(), return_exceptions=True))
 
     async with calling(twice):
         first, second = await asyncio.wait_for(outcomes, 10)
@@ -154,9 +160,65 @@ async def test_a_second_write_at_once_stays_a_defect() -> None:
 async def test_a_reader_that_keeps_up_gets_everything() -> None:
     async def many(_: bytes, context: Context) -> None:
         await context.send_initial_metadata(())
-        for _number in range(20):
-            await write(context, Message(), NEVER_S)
+        with Writer(context, NEVER_S) as writer:
+            for _number in range(20):
+                await writer.write(Message())
 
     async with calling(many) as (_, call):
         received = [len(message) async for message in call]
     assert received == [MESSAGE_BYTES] * 20
+
+
+async def test_a_reader_that_is_slow_but_reads_is_not_timed_out() -> None:
+    async def several(_: bytes, context: Context) -> None:
+        await context.send_initial_metadata(())
+        with Writer(context, 4 * TIMEOUT_S) as writer:
+            for _number in range(6):
+                await writer.write(Message())
+
+    async with calling(several) as (_, call):
+        for _number in range(6):
+            await asyncio.sleep(TIMEOUT_S)  # its pace: each is in time, and all of them are not
+            assert await call.read() == bytes(MESSAGE_BYTES)
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_only_the_write_under_way_is_timed() -> None:
+    waited_s: asyncio.Future[float] = asyncio.Future()
+
+    async def pausing(_: bytes, context: Context) -> None:
+        await context.send_initial_metadata(())
+        with Writer(context, TIMEOUT_S) as writer:
+            await writer.write(Message())
+            await asyncio.sleep(1.4 * TIMEOUT_S)  # the timer has come once, and had nothing to end
+            try:
+                while True:
+                    began_s = time.monotonic()
+                    await writer.write(Message())
+            except ReaderTooSlowError:
+                waited_s.set_result(time.monotonic() - began_s)
+
+    async with calling(pausing) as (_, call):
+        await call.read()
+        assert await asyncio.wait_for(waited_s, 10) >= TIMEOUT_S
+
+
+async def test_who_is_cancelled_while_it_is_late_stays_cancelled() -> None:
+    ended_by: asyncio.Future[type[BaseException]] = asyncio.Future()
+
+    async def cancelled(_: bytes, context: Context) -> None:
+        await context.send_initial_metadata(())
+        task = asyncio.current_task()
+        assert task is not None
+        with Writer(context, TIMEOUT_S) as writer:
+            try:
+                while True:
+                    # A moment before the writer's own timer, so that both are there at once.
+                    asyncio.get_running_loop().call_later(TIMEOUT_S, task.cancel)
+                    await writer.write(Message())
+            except BaseException as error:
+                ended_by.set_result(type(error))
+                raise
+
+    async with calling(cancelled):
+        assert await asyncio.wait_for(ended_by, 10) is asyncio.CancelledError

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from leyden_server.gateway.status import DETAILS_KEY
-from leyden_server.gateway.writing import end, write
+from leyden_server.gateway.writing import Writer, end
 
 __all__ = ["PeerGoneError", "relay_stream", "relay_unary"]
 
@@ -47,7 +47,7 @@ async def relay_stream(
 
     The handler must return right after: the status is set. The call there has the deadline of
     the call here, and ends with it: when the client leaves (CancelledError) and when it reads
-    no more (`ReaderTooSlowError`, see `writing.write`). Raises `PeerGoneError`.
+    no more (`ReaderTooSlowError`, see `writing.Writer`). Raises `PeerGoneError`.
     """
     send = channel.unary_stream(method, None, None)
     call = send(request, timeout=context.time_remaining(), metadata=tuple(metadata))
@@ -56,9 +56,10 @@ async def relay_stream(
         initial = await call.initial_metadata()
         if not call.done():  # A refusal has none of its own, which clients that retry look at.
             await context.send_initial_metadata(_pairs(initial))
-        async for message in call:
-            await write(context, message, write_timeout_s)
-            relayed += 1
+        with Writer(context, write_timeout_s) as writer:
+            async for message in call:
+                await writer.write(message)
+                relayed += 1
     except grpc.aio.AioRpcError as error:
         _raise_if_gone(error, relayed)
     finally:

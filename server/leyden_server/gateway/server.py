@@ -66,7 +66,7 @@ class GatewayServer:
         directory: Directory = OnlyHere()
         if join is not None:
             peer_port = self.server.add_insecure_port(f"{peer_host}:0")
-            directory = join(f"{peer_host}:{peer_port}", lambda: self.generations.names)
+            directory = join(f"{peer_host}:{peer_port}", self._names)
         self._directory = directory
         self.generations = Generations(
             self._catalog,
@@ -85,6 +85,10 @@ class GatewayServer:
         port = self.server.add_insecure_port(address)
         await self.server.start()
         return port
+
+    def _names(self) -> Iterable[str]:
+        """Return the names that this Gateway has; joining asks before it can have any."""
+        return self.generations.names if hasattr(self, "generations") else ()
 
     async def load(self) -> None:
         """Return once every model's stages are warmed up, and say so."""

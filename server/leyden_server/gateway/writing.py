@@ -17,14 +17,16 @@ What grpc.aio does (1.85), which none of its documents say:
 """
 
 import asyncio
+import time
 from contextlib import suppress
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import grpc
 
 from leyden_server.errors import ReaderTooSlowError
 
-__all__ = ["DepartedError", "end", "write"]
+__all__ = ["DepartedError", "Writer", "end"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,24 +45,77 @@ class DepartedError(asyncio.CancelledError):
     """
 
 
-async def write(context: Context, message: Any, timeout_s: float) -> None:
-    """Write one message; wait `timeout_s` seconds at most for the client to make room for it.
+class Writer:
+    """Writes to one call, from one task; a context manager, so that its timer ends with it.
 
-    One write at a time, and none before the initial metadata. Raises `ReaderTooSlowError` when
-    the time is up: the message may still arrive, so write no other and `end` the call. Raises
-    `DepartedError`, or the CancelledError of gRPC itself, when the client has left.
+    One timer for all writes: it looks at the one that is under way, where there is one, and comes
+    back when that would be late. A timer for each write costs as much as encoding the message.
     """
-    try:
-        async with asyncio.timeout(timeout_s):  # without a task for each write, as wait_for has
-            await context.write(message)
-    except TimeoutError:
-        text = f"the client took nothing for {timeout_s:g} s, though more was there for it"
-        raise ReaderTooSlowError(text, {"write_timeout_s": f"{timeout_s:g}"}) from None
-    except grpc.aio.InternalError as error:
-        if BROKEN_OFF not in str(error):
-            raise  # two writes at once, say
-        await _cancellation()
-        raise DepartedError(str(error)) from error
+
+    def __init__(self, context: Context, timeout_s: float) -> None:
+        """`timeout_s`: how many seconds a write waits for the client to make room for it."""
+        self._context = context
+        self._timeout_s = timeout_s
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._began_s: float | None = None
+        """When the write under way began; None: there is none."""
+        self._is_late = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def write(self, message: Any) -> None:
+        """Write one message, and none before the initial metadata.
+
+        Raises:
+            ReaderTooSlowError: the time is up. The message may still arrive, so write no other
+                and `end` the call.
+            DepartedError: the client has left; or the CancelledError of gRPC itself.
+
+        """
+        self._began_s = time.monotonic()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s, self._look)
+        try:
+            await self._context.write(message)
+        except asyncio.CancelledError:
+            # As asyncio.timeout has it: who is cancelled from elsewhere as well stays so.
+            if self._is_late and self._task is not None and self._task.uncancel() == 0:
+                raise self._too_slow() from None
+            raise
+        except grpc.aio.InternalError as error:
+            if BROKEN_OFF not in str(error):
+                raise  # two writes at once, say
+            await _cancellation()
+            raise DepartedError(str(error)) from error
+        finally:
+            self._began_s = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._began_s is None:
+            return  # the next write starts it again
+        left_s = self._began_s + self._timeout_s - time.monotonic()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        elif self._task is not None:
+            self._is_late = True
+            self._task.cancel()
+
+    def _too_slow(self) -> ReaderTooSlowError:
+        text = f"the client took nothing for {self._timeout_s:g} s, though more was there for it"
+        return ReaderTooSlowError(text, {"write_timeout_s": f"{self._timeout_s:g}"})
 
 
 def end(

@@ -63,8 +63,9 @@ class Reading:
                     event = event.without_preview()
                 yield self.position, event
                 self.position += 1
-                self.images_read += completes_image(event)
-                log.was_read()
+                if log.payload_bytes:
+                    self.images_read += completes_image(event)
+                    log.was_read()
             elif log.closed:
                 if log.error is not None:
                     raise log.error

@@ -155,10 +155,13 @@ class Summary:
 
 Event = Queued | TextEncoded | DenoiseProgress | Image | ImageChunk | Summary
 
+_OF_IMAGES = (Image, ImageChunk)
+"""Written out where it is asked for, the union would be made anew for each event."""
+
 
 def payload_bytes(event: Event) -> int:
     """Return the bytes of an event that are worth counting: those of images."""
-    return len(event.data) if isinstance(event, Image | ImageChunk) else 0
+    return len(event.data) if isinstance(event, _OF_IMAGES) else 0
 
 
 def completes_image(event: Event) -> bool:

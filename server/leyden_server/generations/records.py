@@ -4,7 +4,7 @@ import json
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -44,13 +44,15 @@ class RequestRecord:
 
     def line(self) -> dict[str, object]:
         """Return the record as it is logged, the sampling's fields among its own."""
-        fields = asdict(self)
-        started = fields.pop("started")
-        sampling = fields.pop("sampling") or dict.fromkeys(Sampling.__dataclass_fields__)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        started, sampling = fields.pop("started"), fields.pop("sampling")
+        of_sampling = dict.fromkeys(Sampling.__dataclass_fields__)
+        if sampling is not None:
+            of_sampling = sampling.as_dict()
         return {
             "time": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
             **fields,
-            **sampling,
+            **of_sampling,
             "duration_s": round(time.time() - started, 4),
         }
 

@@ -14,7 +14,7 @@ from leyden_server.gateway.leyden_v1.encoding import response
 from leyden_server.gateway.method_handlers import unary_stream, unary_unary
 from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.peers import Peers
-from leyden_server.gateway.writing import write
+from leyden_server.gateway.writing import Writer
 from leyden_server.generations.home import Caller
 from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.registry import Generations, OwnedElsewhereError, Watching
@@ -94,17 +94,17 @@ class ImageGeneration:
             await self._send_events(watching, context, caller)
 
     async def _send_events(self, watching: Watching, context: Context, caller: Caller) -> None:
-        timeout_s, has_begun = self._config.write_timeout_s, False
+        request_id, has_begun = watching.request_id, False
         try:
-            async for index, event in watching:
-                if not has_begun:
-                    # Only now, since a refusal is to have none: by them gRPC's own retries know
-                    # what ran. And by themselves, since a first write that brings them along
-                    # cannot be broken off: gRPC takes no status afterwards (grpcio 1.85).
-                    await context.send_initial_metadata(())
-                    has_begun = True
-                message = response(watching.request_id, index, event)
-                await write(context, message.SerializeToString(), timeout_s)
+            with Writer(context, self._config.write_timeout_s) as writer:
+                async for index, event in watching:
+                    if not has_begun:
+                        # Only now, since a refusal is to have none: by them gRPC's own retries
+                        # know what ran. And by themselves, since a first write that brings them
+                        # along cannot be broken off: gRPC takes no status afterwards (1.85).
+                        await context.send_initial_metadata(())
+                        has_begun = True
+                    await writer.write(response(request_id, index, event).SerializeToString())
         except ReaderTooSlowError as error:
             watching.leave(error=error)
             raise
