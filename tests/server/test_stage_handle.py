@@ -10,7 +10,7 @@ from ray import serve
 from support.running_server import RunningServer, eventually
 
 from leyden_server.errors import UnavailableError
-from leyden_server.stages.over_ray import MAX_BY_VALUE_BYTES, Patience, StageHandle
+from leyden_server.stages.ray_handle import MAX_BY_VALUE_BYTES, Patience, StageHandle
 from leyden_server.stages.replica_counts import ReplicaCounts
 
 APPLICATION = "held-up"
