@@ -67,9 +67,13 @@ def let_it_start(ray_server: RunningServer, tmp_path: Path) -> Iterator[Callable
 
 
 def stage(
-    start_timeout_s: float, *, gone_after_s: float = math.inf, may_rest: bool = True
+    start_timeout_s: float,
+    *,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+    gone_after_s: float = math.inf,
+    may_rest: bool = True,
 ) -> StageHandle:
-    patience = Patience(STALL_TIMEOUT_S, start_timeout_s, gone_after_s)
+    patience = Patience(stall_timeout_s, start_timeout_s, gone_after_s)
     rest_after_s = 0.0 if may_rest else None
     return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rest_after_s)
 
@@ -130,7 +134,7 @@ async def test_an_answer_that_the_replica_cancels_is_a_death(
 async def test_a_stage_without_a_replica_is_gone_after_a_while_unless_it_rests(
     let_it_start: Callable[[], None], may_rest: bool
 ) -> None:
-    held_up = stage(start_timeout_s=120, gone_after_s=1.0, may_rest=may_rest)
+    held_up = stage(start_timeout_s=120, stall_timeout_s=60, gone_after_s=1.0, may_rest=may_rest)
     watching = asyncio.create_task(held_up._replicas.watch())
     try:
         await asyncio.to_thread(

@@ -131,6 +131,7 @@ class StageHandle:
         if took_s >= SHORTEST_START_S:  # else a replica was there before
             self._start_took_s = took_s
         self._last_use_s = time.monotonic()
+        self._replicas.answered(self.application)
         return info
 
     async def wake(self) -> None:
@@ -208,6 +209,7 @@ class StageHandle:
             answer.add_done_callback(_forget)
             answer.cancel()
         self._last_use_s = self._last_answer_s = time.monotonic()
+        self._replicas.answered(self.application)
         return result
 
     def _died(self) -> UnavailableError:
