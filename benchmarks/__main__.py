@@ -24,11 +24,26 @@ SECTIONS = {
     "overhead": "one client against the in-process pipeline",
     "efficiency": "eight clients against the in-process pipeline's best batch",
     "mixed": "mixed arrivals under three batching policies",
-    "split": "split stages against the same stages in one process",
+    "split": "leyden serve against leyden serve --in-process",
     "peers": "peers on the same weights (benchmarks/peers)",
+    "house_client": "one client over diffusers, request by request in turns",
+    "house_shapes": "--in-process against split: memory, rate of 16 clients",
+    "house_events": "events a second of one Gateway before stages that compute nothing",
+    "house_start": "start to ready, in turns with another commit (--before)",
+    "house_gateways": "what a request costs more with two Gateways than with one",
 }
 
-EPILOG = "sections:\n" + "\n".join(f"  {name:<11} {about}" for name, about in SECTIONS.items())
+HOUSE = [name for name in SECTIONS if name.startswith("house_")]
+MAIN = [name for name in SECTIONS if name not in HOUSE]
+PAIRS, QUICK_PAIRS = 200, 2
+
+EPILOG = "\n".join(
+    [
+        "sections:",
+        *(f"  {name:<15} {about}" for name, about in SECTIONS.items()),
+        "house stands for all house_ sections, which are not run unless they are asked for.",
+    ]
+)
 
 
 def main() -> int:
@@ -39,7 +54,8 @@ def main() -> int:
     def say(what: str) -> None:
         print(f"[{time.monotonic() - started_s:6.1f} s] {what}", file=sys.stderr, flush=True)
 
-    settings = Settings(quick=arguments.quick, say=say)
+    pairs = arguments.pairs or (QUICK_PAIRS if arguments.quick else PAIRS)
+    settings = Settings(quick=arguments.quick, say=say, pairs=pairs, before=arguments.before)
     measured: dict[str, Section] = {}
     # Either ends it as Ctrl-C does, in the background too: what was started is stopped.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,9 +103,10 @@ def _failure(name: str, error: Exception) -> Section:
 
 def _default_file(arguments: argparse.Namespace) -> Path | None:
     """Return where results are kept; None where this run is not worth keeping."""
-    if arguments.quick or arguments.only != list(SECTIONS):
+    if arguments.quick or arguments.only not in (MAIN, HOUSE):
         return None
-    return REPOSITORY / "benchmarks" / "results" / f"{time.strftime('%Y-%m-%d')}.json"
+    suffix = "-house" if arguments.only == HOUSE else ""
+    return REPOSITORY / "benchmarks" / "results" / f"{time.strftime('%Y-%m-%d')}{suffix}.json"
 
 
 def _arguments() -> Any:
@@ -104,8 +121,8 @@ def _arguments() -> Any:
         "--only",
         metavar="NAME[,NAME...]",
         type=_names,
-        default=list(SECTIONS),
-        help="the sections to run (default: all)",
+        default=MAIN,
+        help="the sections to run (default: all but house)",
     )
     parser.add_argument(
         "--quick",
@@ -113,23 +130,50 @@ def _arguments() -> Any:
         help="a tiny pass that shows that everything runs; its figures mean nothing",
     )
     parser.add_argument(
+        "--before",
+        metavar="DIR",
+        type=_checkout,
+        help="a checkout of another commit, for the sections of house: its server is measured in "
+        "turns with this one's, by the packages of this Python",
+    )
+    parser.add_argument(
+        "--pairs",
+        metavar="N",
+        type=_positive,
+        help=f"rounds of what house compares in turns (default: {PAIRS})",
+    )
+    parser.add_argument(
         "--json",
         metavar="FILE",
         type=Path,
-        help="file for the figures and all else that was measured (default, where all sections "
-        "run and --quick is not given: benchmarks/results/DATE.json)",
+        help="file for the figures and all else that was measured (default, without --only and "
+        "--quick: benchmarks/results/DATE.json; with --only house: …/DATE-house.json)",
     )
     return parser.parse_args()
 
 
 def _names(text: str) -> list[str]:
-    names = text.split(",")
+    names = HOUSE if text == "house" else text.split(",")
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}"
+            f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}, and "
+            "house for all of its own"
         )
     return names
+
+
+def _checkout(text: str) -> Path:
+    folder = Path(text).resolve()
+    if not (folder / "server" / "leyden_server").is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no checkout: it has no server/leyden_server")
+    return folder
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"1 or more; got {text}")
+    return int(text)
 
 
 if __name__ == "__main__":

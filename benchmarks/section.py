@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Figure", "Say", "Section", "Settings", "TextTable"]
@@ -17,6 +18,10 @@ class Settings:
     quick: bool
     """A tiny pass that shows that everything runs; its figures mean nothing."""
     say: Say
+    pairs: int
+    """How often what is compared in turns has its turn, where time allows."""
+    before: Path | None = None
+    """A checkout of another commit, whose server is measured in turns with this one's."""
 
     def pick(self, full: int, quick: int) -> int:
         """Return the number that suits."""

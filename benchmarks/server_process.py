@@ -1,4 +1,4 @@
-"""A server in processes of its own: `leyden serve`, or the monolith that it is compared with."""
+"""A server in processes of its own: `leyden serve`, of this checkout or of another one."""
 
 import os
 import signal
@@ -28,11 +28,12 @@ STOP_TIMEOUT_S = 60.0
 class ServerProcess:
     """Runs a command that prints `ready: grpc ADDRESS`; a context manager for as long."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """`command` is run by this Python, as `python -m …`."""
+    def __init__(self, command: Sequence[str], *, checkout: Path = REPOSITORY) -> None:
+        """`command` is run by this Python, as `python …`, on the packages of `checkout`."""
         self.address = ""
         self.start_to_ready_s = 0.0
-        self._command = [sys.executable, "-m", *command]
+        self._command = [sys.executable, *command]
+        self._checkout = checkout
         self._mark = str(uuid.uuid4())
         self._folder = tempfile.TemporaryDirectory(prefix="leyden-benchmark-")
         self._log = Path(self._folder.name) / "stderr.txt"
@@ -43,14 +44,20 @@ class ServerProcess:
         *models: str,
         repository: Path | None = None,
         config: Mapping[str, Any] | None = None,
+        in_process: bool = False,
+        checkout: Path = REPOSITORY,
     ) -> Self:
         """Return `leyden serve` with these models and, where given, settings of its config."""
-        command = ["leyden_cli", "serve", "--port", "0"]
+        # Before there was leyden_cli, leyden_client had the command.
+        has_cli = (checkout / "client" / "python" / "leyden_cli").exists()
+        command = ["-m", "leyden_cli" if has_cli else "leyden_client", "serve", "--port", "0"]
+        if in_process:
+            command.append("--in-process")
         for model in models:
             command += ["--model", model]
         if repository is not None:
             command += ["--model-repository", str(repository)]
-        process = cls(command)
+        process = cls(command, checkout=checkout)
         if config:
             file = Path(process._folder.name) / "leyden.yaml"
             file.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
@@ -71,8 +78,8 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                cwd=REPOSITORY,
-                env={**os.environ, MARK: self._mark},
+                cwd=self._checkout,
+                env={**os.environ, MARK: self._mark, "PYTHONPATH": _python_path(self._checkout)},
                 # Ctrl-C in the terminal is for the benchmark, which then stops the server.
                 start_new_session=True,
             )
@@ -136,6 +143,12 @@ class ServerProcess:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._folder.cleanup()
+
+
+def _python_path(checkout: Path) -> str:
+    """Return what makes Python import a checkout's packages, whatever is installed."""
+    folders = (checkout / "client" / "python", checkout / "server", checkout)
+    return os.pathsep.join(map(str, folders))
 
 
 def _pss_bytes(process: psutil.Process) -> int:

@@ -1,14 +1,12 @@
-"""Split against monolith: the same stages behind Ray Serve, and fused in one process.
+"""Split against one process: `leyden serve`, and `leyden serve --in-process`.
 
-Both have the whole machine, one torch thread for each stage, and a gRPC server; one runs
-while the other does not. Split is Leyden as it is served: Gateway, TextEncoder, Denoiser and
-Vae are processes. The monolith has one, and a gRPC handler that checks nothing.
+Both have the whole machine and one torch thread for each stage; one runs while the other does
+not. Split, the Gateway, TextEncoder, Denoiser and Vae are processes, and Ray Serve carries what
+goes from one to another; in one process they are threads, and a function call does.
 """
 
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,7 @@ def measure(settings: Settings) -> Section:
     return Section(
         conditions={
             "split": "`leyden serve`, default config",
-            "monolith": "benchmarks/monolith.py: the same model code and batching, one process",
+            "in process": "`leyden serve --in-process`, default config",
             "both": "all cores, one torch thread each stage, float32, PNG; the clients in a "
             "process of their own on the same machine; one server at a time",
             "requests": f"{STEPS} steps, guidance off, native size, a new prompt each",
@@ -57,22 +55,8 @@ def measure(settings: Settings) -> Section:
     )
 
 
-@contextmanager
-def _split(model: ResolvedModel, folder: Path | None) -> Iterator[ServerProcess]:
-    with ServerProcess.leyden(model.name, repository=folder) as server:
-        yield server
-
-
-@contextmanager
-def _monolith(model: ResolvedModel, folder: Path | None) -> Iterator[ServerProcess]:
-    command = ["benchmarks.monolith", "--model", model.name]
-    if folder is not None:
-        command += ["--model-repository", str(folder)]
-    with ServerProcess(command) as server:
-        yield server
-
-
-SERVERS = {"split": _split, "monolith": _monolith}
+SERVERS = {"split": False, "in process": True}
+"""By their names: whether they run in one process."""
 
 
 def _contest(
@@ -84,8 +68,11 @@ def _contest(
 ) -> dict[str, Any]:
     loads: dict[str, dict[str, Any]] = {name: {} for name in SERVERS}
     memory_gb: dict[str, float] = {}
-    for name, start in SERVERS.items():
-        with start(model, folder) as server, _loader(server, model) as loader:
+    for name, in_process in SERVERS.items():
+        with (
+            ServerProcess.leyden(model.name, repository=folder, in_process=in_process) as server,
+            _loader(server, model) as loader,
+        ):
             loader.closed(4, 8)
             for clients, requests in closed.items():
                 settings.say(f"split, {model.name}: {name}, {clients} clients")
@@ -99,8 +86,13 @@ def _contest(
         )
         count = settings.pick(*open_loop)
         arrivals = list(itertools.islice(poisson_arrivals(rate, seed=1), count))
-        for name, start in SERVERS.items():
-            with start(model, folder) as server, _loader(server, model) as loader:
+        for name, in_process in SERVERS.items():
+            with (
+                ServerProcess.leyden(
+                    model.name, repository=folder, in_process=in_process
+                ) as server,
+                _loader(server, model) as loader,
+            ):
                 loader.closed(4, 8)
                 settings.say(f"split, {model.name}: {name}, open loop, {rate:.2f} requests/s")
                 samples = loader.open(arrivals)
@@ -134,21 +126,21 @@ def _figures(samples: list[Sample], images_per_s: float, cores: float) -> dict[s
 
 
 def _figure(contest: dict[str, Any]) -> Figure:
-    split, monolith = (contest["loads"][name] for name in SERVERS)
+    split, single = (contest["loads"][name] for name in SERVERS)
     parts = []
     for load in split:
         if "clients" in load:
-            ratio = split[load]["images_per_s"] / monolith[load]["images_per_s"]
+            ratio = split[load]["images_per_s"] / single[load]["images_per_s"]
             parts.append(f"{load}: {ratio:.2f} x the rate")
         else:
-            p95 = [of["report"]["latency"]["p95"] for of in (split[load], monolith[load])]
+            p95 = [of["report"]["latency"]["p95"] for of in (split[load], single[load])]
             ratio = p95[1] / p95[0]
             parts.append(f"{load}: p95 {1000 * p95[0]:.0f} against {1000 * p95[1]:.0f} ms")
         parts[-1] += f" ({_winner(ratio)})"
     gb = contest["pss_gb"]
-    parts.append(f"PSS {gb['split']:.2f} against {gb['monolith']:.2f} GB")
+    parts.append(f"PSS {gb['split']:.2f} against {gb['in process']:.2f} GB")
     return Figure(
-        name=f"Split against monolith, {contest['model']}",
+        name=f"Split against one process, {contest['model']}",
         asked="report which wins, when and why",
         measured="; ".join(parts),
     )
@@ -157,7 +149,7 @@ def _figure(contest: dict[str, Any]) -> Figure:
 def _winner(ratio: float) -> str:
     if abs(ratio - 1) <= EVEN:
         return "even"
-    return "split wins" if ratio > 1 else "monolith wins"
+    return "split wins" if ratio > 1 else "one process wins"
 
 
 def _loads(contest: dict[str, Any]) -> TextTable:
@@ -177,7 +169,7 @@ def _loads(contest: dict[str, Any]) -> TextTable:
                 )
             )
     return TextTable(
-        title=f"Split against monolith, {contest['model']}",
+        title=f"Split against one process, {contest['model']}",
         columns=("load", "server", "images/s", "p50 ms", "p95 ms", "p99 ms", "rows", "cores"),
         rows=tuple(rows),
     )

@@ -5,25 +5,24 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from benchmarks import __main__ as benchmarks_main
-from benchmarks.fused_stages import FusedStages
 from benchmarks.in_process import Pipeline
 from benchmarks.load import steady_images_per_s
-from benchmarks.monolith import serve
+from benchmarks.paired import difference_of, in_turns, ratio_of
 from benchmarks.random_model import RandomShape, write_random_model
 from benchmarks.section import Figure, Section, Settings
+from benchmarks.server_process import ServerProcess
 from numpy.typing import NDArray
 from PIL import Image
 
 from leyden_client import AsyncClient, Generation
 from leyden_client.bench import Sample
-from leyden_server.config import ServerConfig
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,13 +35,6 @@ TINY = RandomShape(
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
     folder = write_random_model(tmp_path_factory.mktemp("models") / "tiny", TINY)
     return ModelRepository([folder]).resolve("tiny")
-
-
-@pytest.fixture(scope="module")
-def stages(tiny: ResolvedModel) -> Iterator[FusedStages]:
-    stages = FusedStages(tiny, ServerConfig())
-    yield stages
-    stages.stop()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,6 +78,69 @@ def test_mixed_arrivals(tmp_path: Path) -> None:
         assert contest["policies"]["one at a time"]["mean_batch_rows"] == 1
 
 
+def test_one_gateway_against_that_of_a_checkout_and_against_two(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    sections = "house_events,house_gateways,house_start"
+    ended = run("--quick", "--only", sections, "--json", str(file))
+    assert ended.returncode == 0, ended.stderr
+    written = json.loads(file.read_text())["sections"]
+    events = written["house_events"]["data"]
+    assert len(events["events_per_s"]["now"]) == 2
+    assert min(events["events_per_s"]["now"]) > 0
+    assert events["cpu_us_per_step"]["now"] > 0
+    request_ms = written["house_gateways"]["data"]["request_ms"]
+    assert {name: len(ms) for name, ms in request_ms.items()} == {"1": 2, "2": 2}
+    assert "ms (" in written["house_gateways"]["figures"][0]["measured"]
+    assert "--before is missing" in written["house_start"]["figures"][0]["measured"]
+
+    # A checkout is measured by its own packages; here they are this one's.
+    ended = run(
+        *("--quick", "--only", "house_events", "--before", str(REPOSITORY)),
+        *("--json", str(file), "--pairs", "3"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    (figure,) = json.loads(file.read_text())["sections"]["house_events"]["figures"]
+    assert "3 pairs" in figure["measured"]
+    assert isinstance(figure["met"], bool)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--before", "nowhere"), "nowhere is no checkout"),
+        (("--pairs", "0"), "--pairs: 1 or more; got 0"),
+    ],
+)
+def test_what_is_wrong_with_the_command_is_said(arguments: tuple[str, ...], said: str) -> None:
+    ended = run("--only", "house", *arguments)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def test_the_contestants_take_turns_and_each_begins_as_often() -> None:
+    order: list[str] = []
+
+    def noting(name: str) -> Callable[[], int]:
+        return lambda: order.append(name) or len(order)  # type: ignore[func-returns-value]
+
+    measured = in_turns({"a": noting("a"), "b": noting("b")}, 4)
+    assert "".join(order) == "abbaabba"
+    assert measured == {"a": [1, 4, 5, 8], "b": [2, 3, 6, 7]}
+
+
+def test_the_middle_of_pairs_and_its_interval() -> None:
+    drifting = [1.0, 2.0, 4.0, 8.0, 16.0]
+    ratio = ratio_of([1.1 * one for one in drifting], drifting)
+    assert ratio.median == pytest.approx(1.1)
+    assert [ratio.low, ratio.high] == pytest.approx([1.1, 1.1])
+    assert ratio.shown() == "1.100 x (1.100 to 1.100, 5 pairs)"
+    rng = np.random.default_rng(0)
+    normal = difference_of(rng.normal(3, 1, 400).tolist(), [0.0] * 400)
+    # Of the median of 400 normal ones: 1.253 / 20 on either side, twice.
+    assert normal.high - normal.low == pytest.approx(4 * 1.253 / 20, rel=0.4)
+    assert normal.low < 3 < normal.high
+
+
 def test_a_section_that_does_not_exist() -> None:
     ended = run("--only", "mixed,speed")
     assert ended.returncode == 2
@@ -125,23 +180,20 @@ def test_weights_repeat_with_their_seed(tmp_path: Path, tiny: ResolvedModel) -> 
         assert weights != (other / name).read_bytes()
 
 
-async def test_the_monolith_and_the_pipeline_do_the_same_work(
-    tiny: ResolvedModel, stages: FusedStages
-) -> None:
+async def test_the_server_and_the_pipeline_do_the_same_work(tiny: ResolvedModel) -> None:
     requests = [("a lake", 1, 2), ("a hill", 2, 4), ("a lake", 3, 3)]
-    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server = asyncio.create_task(serve(stages, started))
-    try:
-        async with AsyncClient(await started) as client:
+    process = ServerProcess.leyden(tiny.name, repository=tiny.base_folder, in_process=True)
+    with process as server:
+        async with AsyncClient(server.address) as client:
             generations = await asyncio.gather(
                 *(
                     client.generate_image(prompt, seed=seed, num_inference_steps=steps)
                     for prompt, seed, steps in requests
                 )
             )
-    finally:
-        server.cancel()
-        await asyncio.gather(server, return_exceptions=True)
+        assert server.start_to_ready_s > 0
+        assert server.cpu_s() > 0
+        assert server.pss_bytes() > 2**20
     pipeline = await asyncio.to_thread(Pipeline, tiny)
     for (prompt, seed, steps), generation in zip(requests, generations, strict=True):
         (expected,) = pipeline.images([prompt], [seed], steps=steps)

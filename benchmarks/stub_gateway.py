@@ -1,0 +1,183 @@
+"""Gateways before stages that compute nothing: `python -m benchmarks.stub_gateway`.
+
+What is left of a request is the Gateway's own work: decoding, the line, the events, gRPC. Steps
+come one in a turn of the event loop, as fast as it turns. The event loop is uvloop's, as in Ray's
+workers, where the Gateway mostly runs.
+
+With `--gateways N` each is an actor of a Ray of their own; two and more share a directory.
+"""
+
+import argparse
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import ray
+import uvloop
+
+from leyden_server.config import GatewayConfig, RayConfig
+from leyden_server.controller.directory import RayDirectory
+from leyden_server.controller.ray_start import start_ray
+from leyden_server.gateway.server import GatewayServer
+from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
+from leyden_server.generations.records import RequestLog
+from leyden_server.model_repository import ModelRepository
+from leyden_server.stages.contract import (
+    DecodedImage,
+    DecodeRequest,
+    Denoised,
+    DenoiseEvent,
+    DenoiseRequest,
+    DenoiserInfo,
+    DenoiseStarted,
+    EncodedPrompt,
+    EngineLoad,
+    EngineStats,
+    ModelStages,
+    StageInfo,
+    StepDone,
+)
+
+__all__ = ["MODEL", "STREAMS", "StubGateway"]
+
+MODEL = "leyden-tiny-base"
+"""Its generations may have up to 100 steps."""
+
+STREAMS = 1024
+"""Images that may be in the denoiser's hands, and wait, at once."""
+
+IMAGE = bytes(1000)
+NOTHING_TO_DO = EngineLoad((0,) * 9, (0,) * 9, (0,) * 9, step_s=0.0, row_cap=8)
+WIDTH = 1
+"""Of the embeddings: nobody looks at them."""
+
+
+@dataclass
+class _Awake:
+    """A stage that is always there."""
+
+    replicas: int = 1
+    problem: str = ""
+    starts: bool = False
+
+    async def wake(self) -> None:
+        """Do nothing: it never rests."""
+
+    def expected_start_s(self) -> float | None:
+        """Return 0: it runs."""
+        return 0.0
+
+
+class _TextEncoder(_Awake):
+    async def ready(self) -> StageInfo:
+        """Describe the stage."""
+        return StageInfo("text")
+
+    async def encode(self, prompt: str) -> EncodedPrompt:
+        """Return zeros."""
+        del prompt
+        nothing = np.zeros((77, WIDTH), np.float32)
+        return EncodedPrompt(nothing, nothing[0], 3, truncated=False, replica="text")
+
+
+class _Denoiser(_Awake):
+    async def ready(self) -> DenoiserInfo:
+        """Describe the stage."""
+        return DenoiserInfo("denoiser", "sha256:0", {1024: 8})
+
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+        """Yield a step in each turn of the event loop."""
+        yield DenoiseStarted("denoiser", NOTHING_TO_DO)
+        for step in range(1, request.sampling.num_inference_steps + 1):
+            await asyncio.sleep(0)
+            yield StepDone(step, 999.0, 14.6, 0.001, 1, None, NOTHING_TO_DO)
+        yield Denoised(np.zeros((4, 32, 32), np.float32))
+
+    async def stats(self) -> EngineStats:
+        """Return nothing but zeros."""
+        return EngineStats(0, 0, 0, 0, 0, 0)
+
+
+class _Vae(_Awake):
+    async def ready(self) -> StageInfo:
+        """Describe the stage."""
+        return StageInfo("vae")
+
+    async def decode(self, request: DecodeRequest) -> DecodedImage:
+        """Return a file that is no image."""
+        del request
+        return DecodedImage(IMAGE, 256, 256, 0.0, 0.0, "vae")
+
+
+class StubGateway:
+    """A Gateway that serves from this process, with a request log as every one has."""
+
+    def __init__(self, folder: Path, gateways: int = 1) -> None:
+        """`gateways`: how many the server has; more than one share a directory over Ray."""
+        config = GatewayConfig(
+            max_waiting_images=STREAMS, max_open_images=STREAMS, replicas=gateways
+        )
+        model = ModelRepository().resolve(MODEL)
+        entry = CatalogEntry(model.name, model.description, "", model, True, "")
+        stages = ModelStages(_TextEncoder(), _Denoiser(), _Vae())
+        catalog = ModelCatalog([entry], config, lambda _: stages, share=STREAMS)
+        self._log = RequestLog(folder / "requests.jsonl")
+        self._server = GatewayServer(config, catalog, [self._log], replica="gateway")
+        self._shares_directory = gateways > 1
+
+    async def start(self) -> str:
+        """Return where it listens, once it is ready."""
+        join = partial(RayDirectory, "stub-directory") if self._shares_directory else None
+        port = await self._server.start("127.0.0.1:0", peer_host="127.0.0.1", join=join)
+        await self._server.load()
+        return f"127.0.0.1:{port}"
+
+    async def stop(self) -> None:
+        """Finish what runs, and close."""
+        await self._server.stop()
+        self._log.close()
+
+
+async def _serve(folder: Path) -> None:
+    gateway = StubGateway(folder)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
+    print(f"ready: grpc {await gateway.start()}", flush=True)
+    await ended.wait()
+    await gateway.stop()
+
+
+def _serve_over_ray(folder: Path, gateways: int) -> None:
+    start_ray(RayConfig(num_cpus=gateways), print)
+    actor = ray.remote(StubGateway).options(num_cpus=0)
+    actors = [actor.remote(folder, gateways) for _ in range(gateways)]
+    try:
+        addresses = ray.get([one.start.remote() for one in actors])
+        print(f"ready: grpc {addresses[-1]}", flush=True)
+        signal.sigwait({signal.SIGINT})
+        ray.get([one.stop.remote() for one in actors])
+    finally:
+        ray.shutdown()
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--gateways", type=int, help="so many, over Ray (default: one, without)")
+    gateways = parser.parse_args().gateways
+    with tempfile.TemporaryDirectory(prefix="leyden-benchmark-") as folder:
+        if gateways is None:
+            uvloop.run(_serve(Path(folder)))
+        else:
+            # Not when it is asked for it, but when it waits for it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            _serve_over_ray(Path(folder), gateways)
+
+
+if __name__ == "__main__":
+    main()
