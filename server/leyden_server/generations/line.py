@@ -24,6 +24,9 @@ UNKNOWN_WAIT_S = 1.0
 
 SHORTEST_WAIT_S = 0.1
 
+LOAD_LIFE_S = 30.0
+"""What a replica has said that it holds is old after so many seconds: it rests, or has died."""
+
 OVERCOMMIT = 2
 """So many times its share a Gateway hands a stage where the newest come first in the order."""
 
@@ -66,7 +69,8 @@ class Line:
         self._expected_start_s = expected_start_s
         self._alone = alone
         self._places: list[Place] = []
-        self._loads: dict[str, EngineLoad] = {}
+        self._loads: dict[str, tuple[float, EngineLoad]] = {}
+        """By the replica: when it was told, and what."""
         self._mean_step_s: float | None = None
         self._mean_open_s: float | None = None
         self._is_settling = False
@@ -139,7 +143,7 @@ class Line:
 
     def note_load(self, replica: str, load: EngineLoad) -> None:
         """Note what a replica of the denoiser has said that it holds, other Gateways' too."""
-        self._loads[replica] = load
+        self._loads[replica] = (time.monotonic(), load)
 
     def learn_step(self, duration_s: float) -> None:
         """Note how long a denoise step took."""
@@ -251,7 +255,9 @@ class Line:
         ]
         priority = own[0]
         waiting = rows = row_steps = 0
-        for load in self._loads.values():
+        for told_s, load in self._loads.values():
+            if now - told_s > LOAD_LIFE_S:
+                continue
             waiting += sum(load.waiting_images[:priority])
             rows += sum(load.rows[:priority])
             row_steps += sum(load.row_steps[:priority])

@@ -207,6 +207,7 @@ class Generations:
             # A name that we drew nobody else has. Of another one the answer is awaited beside
             # the first stage, before the first event.
             claim = asyncio.create_task(self._directory.claim(home.request_id))
+            claim.add_done_callback(_take_error)
             home.claim = claim if request.request_id else None
             # Before it can be refused: who has no time for a start has the next one find it done.
             await served.wake()
@@ -393,6 +394,12 @@ class Generations:
 
 def _draining() -> UnavailableError:
     return UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
+
+
+def _take_error(claim: "asyncio.Task[str | None]") -> None:
+    """Keep asyncio from reporting the error of a claim that nobody waits for."""
+    if not claim.cancelled():
+        claim.exception()
 
 
 def _first(error: Exception) -> Exception:
