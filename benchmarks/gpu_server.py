@@ -2,7 +2,7 @@
 
 First the same random weights in stock diffusers in this process, alone and in batches; then
 `leyden serve` on the same card, loaded by closed loops of clients over gRPC. Both give PNGs of
-4 steps without guidance. It needs `leyden[server]` and downloads nothing.
+4 steps without guidance. It needs all three distributions (`make install`) and downloads nothing.
 
     python benchmarks/gpu_server.py --json benchmarks/results/gpu-server-NAME-DATE.json
     python benchmarks/gpu_server.py --tiny            the same on a CPU, in a minute
