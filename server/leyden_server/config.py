@@ -4,8 +4,9 @@
 prints it with all defaults and these texts as comments.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -258,6 +259,8 @@ class RayConfig(StrictModel):
 
 class ServerConfig(StrictModel):
     """The whole server."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"image_decoder": "vae"}
 
     models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
     """Models to load, by their names in the repository; the first is the default."""

@@ -1,8 +1,9 @@
 """Frozen pydantic models for files that people write: config and `model.yaml`."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,9 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Keys that were called otherwise once: the old name, and the one of now."""
 
     @classmethod
     def from_yaml(cls, path: Path, error: type[StartupError]) -> Self:
@@ -49,19 +53,22 @@ def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in location) or "the file"
     if problem["type"] != "extra_forbidden":
         return f"{name}: {problem['msg']} (got {problem['input']!r})"
-    known = _keys_at(model, location[:-1])
-    near = get_close_matches(str(location[-1]), known, n=1, cutoff=0)
+    holder = _model_at(model, location[:-1])
+    new_name = getattr(holder, "renamed", {}).get(str(location[-1]))
+    if new_name is not None:
+        return f"{name}: is called {new_name!r} now"
+    near = get_close_matches(str(location[-1]), list(holder.model_fields), n=1, cutoff=0)
     return f"{name}: unknown key; the nearest known one is {near[0]!r}"
 
 
-def _keys_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel]:
     for part in location:
         field = model.model_fields.get(str(part))
         candidates = [] if field is None else [field.annotation, *_arguments(field.annotation)]
         for candidate in candidates:
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 model = candidate
-    return list(model.model_fields)
+    return model
 
 
 def _arguments(annotation: object) -> list[object]:

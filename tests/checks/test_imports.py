@@ -17,6 +17,7 @@ SERVER = Path(leyden_server.__file__).parent
 CLIENT = Path(leyden_client.__file__).parent
 COMMAND = Path(leyden_cli.__file__).parent
 DEPLOYED = ("gateway", "text_encoder", "denoiser", "vae")
+OVER_RAY = ("over_ray", "ray_handle", "replica", "replica_counts")
 HEAVY = ("torch", "ray", "diffusers", "transformers", "grpc")
 
 
@@ -131,12 +132,15 @@ def test_nothing_else_sorts_by_the_order_of_service() -> None:
     ("packages", "allowed"),
     [
         (("google.protobuf", "leyden"), ("gateway/",)),
-        (("grpc",), ("gateway/", "stages/over_ray.py")),
+        (("grpc",), ("gateway/", "stages/ray_handle.py")),
         (
             ("ray",),
             (
                 "controller/",
-                *(f"stages/{name}.py" for name in ("over_ray", "replica", "replica_counts")),
+                *(
+                    f"stages/{name}.py"
+                    for name in ("over_ray", "ray_handle", "replica", "replica_counts")
+                ),
                 *(f"{room}/deployment.py" for room in DEPLOYED),
             ),
         ),

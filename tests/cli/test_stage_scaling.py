@@ -5,6 +5,7 @@ and rests at zero; a drain that runs out says so. The tests go one after another
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from cli.conftest import running
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from support.random_sdxl import write_random_sdxl
 from support.running_server import details_of, eventually, request
-from support.scaling import ScalingServer
+from support.scaling import OWN_CONNECTION, ScalingServer
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_client import (
     Client,
     Event,
     Generation,
+    GenerationCancelledError,
+    GenerationNotFoundError,
     ModelState,
     OverloadedError,
     Queued,
+    Summary,
 )
 from leyden_client.options import GenerateOptions
 from leyden_server.model_repository.repository import SHIPPED_MODELS
@@ -162,6 +166,34 @@ def grows_and_shrinks(
     return load.done
 
 
+def test_a_generation_is_watched_and_ended_at_any_gateway(server: ScalingServer) -> None:
+    quick: GenerateOptions = {**MUCH_DENOISING, "num_inference_steps": 1}
+    with ExitStack() as stack:
+        by_gateway: dict[str, Client] = {}
+        for _ in range(64):  # the kernel gives each connection to one of the two, by chance
+            client = stack.enter_context(Client(server.address, channel_options=OWN_CONNECTION))
+            bill = client.generate_image("a lake", **quick).summary.bill
+            by_gateway.setdefault(bill.gateway_replica, client)
+            if len(by_gateway) == 2:
+                break
+        here, there = by_gateway.values()
+        request_id = here.start_image("a lake", **MUCH_DENOISING)
+        watched = [list(client.watch(request_id)) for client in (there, here)]
+        assert watched[0] == watched[1], "the same events, with the same indices"
+        summary = watched[0][-1]
+        assert isinstance(summary, Summary)
+        assert summary.request_id == request_id
+        assert by_gateway[summary.bill.gateway_replica] is here
+
+        unwanted = here.start_image("a lake", **MUCH_DENOISING)
+        there.cancel(unwanted)
+        with pytest.raises(GenerationCancelledError) as raised:
+            list(here.watch(unwanted))
+        assert raised.value.reason == "CANCELLED_BY_REQUEST"
+        with pytest.raises(GenerationNotFoundError):
+            there.cancel("nobody-knows-it")
+
+
 def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingServer) -> None:
     server.eventually(lambda: not server.replicas(), 120)
     states = {model.name: model.state for model in server.client.list_models()}
@@ -199,7 +231,14 @@ def test_a_drain_that_runs_out_says_so_and_when_to_come_again(server: ScalingSer
     with grpc.insecure_channel(server.address) as channel:
         images: Any = pb_grpc.ImageGenerationServiceStub(channel)
         call = images.GenerateImage(
-            request(model=ASKED, num_inference_steps=100, image_count=8, guidance_scale=0)
+            request(
+                model=ASKED,
+                width_px=384,
+                height_px=384,
+                num_inference_steps=100,
+                guidance_scale=0,
+                image_count=8,
+            )
         )
         next(event for event in call if event.HasField("denoise_progress"))
         server.command.interrupt()

@@ -100,7 +100,7 @@ def courier(ray_server: RunningServer) -> Iterator[Any]:
 
     class Courier:
         def __init__(self, sender: object) -> None:
-            from leyden_server.stages.over_ray import Patience, StageHandle
+            from leyden_server.stages.ray_handle import Patience, StageHandle
             from leyden_server.stages.replica_counts import ReplicaCounts
 
             del sender  # bound, so that it is deployed with this

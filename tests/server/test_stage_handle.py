@@ -1,6 +1,7 @@
 """What a stage's callers wait for, on deployments whose start and answers the tests hold up."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from ray import serve
 from support.running_server import RunningServer, eventually
 
 from leyden_server.errors import UnavailableError
-from leyden_server.stages.over_ray import MAX_BY_VALUE_BYTES, Patience, StageHandle
+from leyden_server.stages.ray_handle import MAX_BY_VALUE_BYTES, Patience, StageHandle
 from leyden_server.stages.replica_counts import ReplicaCounts
 
 APPLICATION = "held-up"
@@ -65,9 +66,16 @@ def let_it_start(ray_server: RunningServer, tmp_path: Path) -> Iterator[Callable
     serve.delete(APPLICATION)
 
 
-def stage(start_timeout_s: float) -> StageHandle:
-    patience = Patience(STALL_TIMEOUT_S, start_timeout_s)
-    return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rest_after_s=0.0)
+def stage(
+    start_timeout_s: float,
+    *,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+    gone_after_s: float = math.inf,
+    may_rest: bool = True,
+) -> StageHandle:
+    patience = Patience(stall_timeout_s, start_timeout_s, gone_after_s)
+    rest_after_s = 0.0 if may_rest else None
+    return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rest_after_s)
 
 
 async def test_a_start_is_no_stall_however_long_it_takes(
@@ -120,3 +128,32 @@ async def test_an_answer_that_the_replica_cancels_is_a_death(
         with pytest.raises(UnavailableError) as caught:
             await asyncio.wait_for(run(), 60)
         assert caught.value.reason == "STAGE_DIED"
+
+
+@pytest.mark.parametrize("may_rest", [True, False])
+async def test_a_stage_without_a_replica_is_gone_after_a_while_unless_it_rests(
+    let_it_start: Callable[[], None], may_rest: bool
+) -> None:
+    held_up = stage(start_timeout_s=120, stall_timeout_s=60, gone_after_s=1.0, may_rest=may_rest)
+    watching = asyncio.create_task(held_up._replicas.watch())
+    try:
+        await asyncio.to_thread(
+            eventually, lambda: held_up._replicas.known(APPLICATION) is not None, 60
+        )
+        if may_rest:
+            await asyncio.to_thread(
+                eventually, lambda: held_up._replicas.without_replica_s(APPLICATION) > 2, 60
+            )
+            assert (held_up.problem, held_up.starts) == ("", False)
+            return
+        await asyncio.to_thread(eventually, lambda: held_up.problem, 60)
+        assert "has had no running replica for" in held_up.problem
+        assert held_up.starts
+        call = asyncio.create_task(held_up.call("answer"))
+        let_it_start()
+        assert await asyncio.wait_for(call, 60) == "answer"
+        await asyncio.to_thread(eventually, lambda: not held_up.problem, 60)
+        assert held_up.replicas == 1
+        assert not held_up.starts
+    finally:
+        watching.cancel()

@@ -14,7 +14,7 @@ from support.running_server import eventually
 from leyden_client import Client, Generation
 from leyden_client.options import GenerateOptions
 
-__all__ = ["Load", "ScalingServer"]
+__all__ = ["OWN_CONNECTION", "Load", "ScalingServer"]
 
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 

@@ -2,18 +2,43 @@
 
 The tests of one file do, so that what its fixtures make is made once and in order. All that
 start Ray do too, one after another: two Rays at once would halve each other's cores, and their
-tests wait for starts and deaths. xdist's own groups (`--dist loadgroup`) are not used: 3.8 writes
-them into a field that pytest 9.2 no longer has, and then spreads single tests.
+tests wait for starts and deaths. So do files that share what is dear to make.
+
+xdist's own groups (`--dist loadgroup`) are not used: 3.8 writes them into a field that pytest 9.2
+no longer has, and then spreads single tests.
 """
 
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["RAY", "Spread", "turn"]
+__all__ = ["Spread", "turn"]
 
-RAY = ("tests/server/", "tests/cli/", "tests/benchmarks/test_gpu_server_benchmark.py")
-"""Where tests start Ray; paths from the repository's root."""
+RAY = (
+    "tests/cli/",
+    "tests/benchmarks/test_gpu_server_benchmark.py",
+    "tests/server/test_large_images.py",
+    "tests/server/test_leaving.py",
+    "tests/server/test_protocols.py",
+    "tests/server/test_several_models.py",
+    "tests/server/test_stage_",
+)
+"""Where tests start Ray; how their paths from the repository's root begin."""
 
-LONG = ("tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py")
+TOGETHER = {
+    "ray": RAY,
+    "the server in this process": ("tests/server/",),
+    "the tiny evaluation": (
+        "tests/training/test_classifier.py",
+        "tests/training/test_evaluation",
+        "tests/training/test_two_sample.py",
+    ),
+    "the tiny teacher": (
+        "tests/training/test_distillation_",
+        "tests/training/test_student_lora.py",
+    ),
+}
+"""Files that share what is dear to make; the first that fits counts."""
+
+LONG = ("tests/server/", "tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py")
 """What is begun before the many files that are done in no time."""
 
 
@@ -25,7 +50,10 @@ def turn(nodeid: str) -> int:
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc] # xdist is untyped
-    """Gives a process a file at a time, and all of RAY to the same one."""
+    """Gives a process a file at a time, or all files of one entry of TOGETHER."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith(RAY) else nodeid.partition("::")[0]
+        for shared, beginnings in TOGETHER.items():
+            if nodeid.startswith(beginnings):
+                return shared
+        return nodeid.partition("::")[0]

@@ -192,3 +192,10 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
         for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(kind, type) and issubclass(kind, StrictModel):
                 yield from keys(kind, f"{prefix}{name}.")
+
+
+def test_a_key_that_was_renamed_names_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "leyden.yaml"
+    file.write_text("image_decoder: {tile_px: 512}\n")
+    with pytest.raises(ConfigError, match="image_decoder: is called 'vae' now"):
+        ServerConfig.load(file)

@@ -9,7 +9,7 @@ import pytest
 
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
 from leyden_server.errors import OverloadedError
-from leyden_server.generations.line import Line, LineLimits, Place
+from leyden_server.generations.line import LOAD_LIFE_S, Line, LineLimits, Place
 from leyden_server.generations.pace import starts_s
 from leyden_server.service_order import PATIENCE_S, ServiceOrder
 from leyden_server.stages.contract import EngineLoad
@@ -381,3 +381,11 @@ def test_what_other_gateways_have_in_the_engine_counts(clock: Clock) -> None:
     own.started(0)
     line.note_load("denoiser#1", load(rows=1, steps=4, waiting=0, priority=1))
     assert admit(line, priority=1).now() == (0, 0.0), "what is our own is not counted twice"
+
+
+def test_what_a_dead_replica_had_is_forgotten(clock: Clock) -> None:
+    line = a_line(alone=False)
+    line.learn_step(0.5)
+    line.note_load("denoiser#1", load(rows=2, steps=10, waiting=3))
+    clock.now += LOAD_LIFE_S + 1
+    assert admit(line).now() == (0, 0.0)

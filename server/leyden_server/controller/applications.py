@@ -29,7 +29,8 @@ from leyden_server.errors import ConfigError, StartupError
 from leyden_server.gateway.deployment import Gateway, GatewaySetup
 from leyden_server.generations.catalog import CatalogEntry
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages.over_ray import SERVE_ENVIRONMENT, StageApplications
+from leyden_server.stages.over_ray import StageApplications
+from leyden_server.stages.ray_handle import SERVE_ENVIRONMENT
 from leyden_server.strict_model import StrictModel
 from leyden_server.text_encoder.deployment import TextEncoder
 from leyden_server.vae.deployment import Vae

@@ -15,7 +15,7 @@ from ray._private.node import Node
 from leyden_server.config import RayConfig
 from leyden_server.controller.ray_environment import set_ray_environment
 from leyden_server.errors import StartupError
-from leyden_server.stages.over_ray import SERVE_ENVIRONMENT
+from leyden_server.stages.ray_handle import SERVE_ENVIRONMENT
 
 __all__ = ["start_ray"]
 

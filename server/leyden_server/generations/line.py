@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from leyden_server.errors import OverloadedError
-from leyden_server.generations.pace import smoothed, starts_s
+from leyden_server.generations.pace import Stranger, smoothed, starts_s, work_of
+from leyden_server.generations.place import Place, PlacedImage
 from leyden_server.service_order import ServiceKey, ServiceOrder
 from leyden_server.stages.contract import EngineLoad
 
@@ -22,6 +23,9 @@ UNKNOWN_WAIT_S = 1.0
 """When to come back, where no generation has shown its pace yet."""
 
 SHORTEST_WAIT_S = 0.1
+
+LOAD_LIFE_S = 30.0
+"""What a replica has said that it holds is old after so many seconds: it rests, or has died."""
 
 OVERCOMMIT = 2
 """So many times its share a Gateway hands a stage where the newest come first in the order."""
@@ -33,86 +37,6 @@ class LineLimits:
 
     max_waiting_images: int
     max_open_images: int
-
-
-@dataclass(slots=True, eq=False)
-class _Image:
-    """One image of a request on its way through the denoiser."""
-
-    place: "Place"
-    steps_left: int
-    handed: bool = False
-    """Whether the denoiser has it."""
-    started: bool = False
-    """Whether its first denoise step has begun."""
-    done: bool = False
-    """Whether its last denoise step has ended."""
-    turn: "asyncio.Future[None] | None" = None
-    """Where it waits to be handed on."""
-
-
-class Place:
-    """An admitted request's place: its images, and what becomes of them."""
-
-    def __init__(
-        self, line: "Line", order: ServiceOrder, images: int, rows_per_image: int, steps: int
-    ) -> None:
-        self.order = order
-        self.rows_per_image = rows_per_image
-        self.images = [_Image(self, steps) for _ in range(images)]
-        self.on_move: Callable[[int, float | None], None] = lambda _position, _wait_s: None
-        """Called with `now()`'s answer when the position has changed."""
-        self._line = line
-        self._steps = steps
-        self._admitted_s = time.monotonic()
-        self.told_position: int | None = None
-        """What the client was last told; None: nothing yet."""
-
-    @property
-    def wants_to_know(self) -> bool:
-        """Whether its client is told of a position, and no step has begun."""
-        return self.told_position is not None and self.waiting == len(self.images)
-
-    @property
-    def waiting(self) -> int:
-        """Images that no denoise step has begun for."""
-        return sum(not image.started for image in self.images)
-
-    def now(self) -> tuple[int, float | None]:
-        """Return the waiting images ahead, and the expected wait in seconds where it is known."""
-        self.told_position, wait_s = self._line.place_of(self)
-        return self.told_position, wait_s
-
-    async def turn(self, index: int) -> None:
-        """Wait until an image may be handed to the denoiser."""
-        await self._line.turn(self.images[index])
-
-    def started(self, index: int) -> None:
-        """Note that an image's first denoise step begins."""
-        self.images[index].started = True
-        self._line.moved()
-
-    def stepped(self, index: int, steps_left: int, duration_s: float) -> None:
-        """Note that a denoise step of an image ended, and how long it took."""
-        self.images[index].steps_left = steps_left
-        self._line.learn_step(duration_s)
-
-    def restarted(self, index: int) -> None:
-        """Note that an image goes back to waiting, because its replica died."""
-        image = self.images[index]
-        image.handed = image.started = False
-        image.steps_left = self._steps
-        self._line.moved()
-
-    def finished(self, index: int) -> None:
-        """Note that an image's last denoise step ended."""
-        image = self.images[index]
-        image.done, image.steps_left = True, 0
-        self._line.moved()
-
-    def leave(self) -> None:
-        """Give back everything; harmless where it is called again."""
-        self._line.remove(self, time.monotonic() - self._admitted_s)
 
 
 class Line:
@@ -145,7 +69,8 @@ class Line:
         self._expected_start_s = expected_start_s
         self._alone = alone
         self._places: list[Place] = []
-        self._loads: dict[str, EngineLoad] = {}
+        self._loads: dict[str, tuple[float, EngineLoad]] = {}
+        """By the replica: when it was told, and what."""
         self._mean_step_s: float | None = None
         self._mean_open_s: float | None = None
         self._is_settling = False
@@ -207,7 +132,7 @@ class Line:
         wait_s = self._wait_s([*others, *before], place.rows_per_image)
         return position + others_waiting, wait_s
 
-    async def turn(self, image: _Image) -> None:
+    async def turn(self, image: PlacedImage) -> None:
         """Wait until an image is to be handed on; it counts as handed from then on."""
         image.turn = asyncio.get_running_loop().create_future()
         self._hand_on()
@@ -218,7 +143,7 @@ class Line:
 
     def note_load(self, replica: str, load: EngineLoad) -> None:
         """Note what a replica of the denoiser has said that it holds, other Gateways' too."""
-        self._loads[replica] = load
+        self._loads[replica] = (time.monotonic(), load)
 
     def learn_step(self, duration_s: float) -> None:
         """Note how long a denoise step took."""
@@ -283,10 +208,10 @@ class Line:
             image.turn.set_result(None)
             handed.append(own)
 
-    def _images(self) -> Iterable[_Image]:
+    def _images(self) -> Iterable[PlacedImage]:
         return (image for place in self._places for image in place.images)
 
-    def _unfinished_before(self, place: Place, now: float) -> list[_Image]:
+    def _unfinished_before(self, place: Place, now: float) -> list[PlacedImage]:
         """Return what is not denoised yet and comes before a place, in order."""
         places = self._places if place in self._places else [*self._places, place]
         # Stable: of equal keys the one that was admitted earlier comes first.
@@ -304,7 +229,7 @@ class Line:
             priority, *_ = key = place.order.key(now)
             if priority not in by_strangers:
                 _, others = self._of_other_gateways(key)
-                work = [*(_work(one) for one in others), *(_work(one) for one in images)]
+                work = [*(work_of(one) for one in others), *(work_of(one) for one in images)]
                 by_strangers[priority] = starts_s(work, self._capacity)[len(others) :]
         first = 0
         for place in in_order:
@@ -314,7 +239,7 @@ class Line:
             first += left
         return {place: self._seconds(steps, start_s) for place, steps in steps_of.items()}
 
-    def _of_other_gateways(self, own: ServiceKey) -> tuple[int, list["_Stranger"]]:
+    def _of_other_gateways(self, own: ServiceKey) -> tuple[int, list["Stranger"]]:
         """Return how many images of other Gateways wait before a key, and their work.
 
         Of what the engines hold only sums by priority are known: those of the same priority
@@ -330,7 +255,9 @@ class Line:
         ]
         priority = own[0]
         waiting = rows = row_steps = 0
-        for load in self._loads.values():
+        for told_s, load in self._loads.values():
+            if now - told_s > LOAD_LIFE_S:
+                continue
             waiting += sum(load.waiting_images[:priority])
             rows += sum(load.rows[:priority])
             row_steps += sum(load.row_steps[:priority])
@@ -341,10 +268,10 @@ class Line:
                 row_steps -= image.place.rows_per_image * image.steps_left
         if rows <= 0 or row_steps <= 0:
             return max(0, waiting), []
-        return max(0, waiting), [_Stranger(rows, max(1, round(row_steps / rows)))]
+        return max(0, waiting), [Stranger(rows, max(1, round(row_steps / rows)))]
 
-    def _wait_s(self, before: Sequence["_Image | _Stranger"], rows: int) -> float | None:
-        work = [*(_work(one) for one in before), (rows, 1, False)]
+    def _wait_s(self, before: Sequence[PlacedImage | Stranger], rows: int) -> float | None:
+        work = [*(work_of(one) for one in before), (rows, 1, False)]
         return self._seconds(starts_s(work, self._capacity)[-1], self._expected_start_s())
 
     def _seconds(self, steps: int, start_s: float | None) -> float | None:
@@ -389,26 +316,12 @@ class Line:
         starts = [
             start
             for image, start in zip(
-                images, starts_s([_work(i) for i in images], self._capacity), strict=True
+                images, starts_s([work_of(i) for i in images], self._capacity), strict=True
             )
             if not image.started
         ]
         start_s = self._expected_start_s() or 0.0
         return start_s + sorted(starts)[min(places, len(starts)) - 1] * self._mean_step_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Stranger:
-    """The images of other Gateways in the engines, as one."""
-
-    rows: int
-    steps_left: int
-    started: bool = True
-
-
-def _work(one: "_Image | _Stranger") -> tuple[int, int, bool]:
-    rows = one.rows if isinstance(one, _Stranger) else one.place.rows_per_image
-    return rows, one.steps_left, one.started
 
 
 def _overloaded(

@@ -2,11 +2,43 @@
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["smoothed", "starts_s"]
+__all__ = ["Stranger", "Working", "smoothed", "starts_s", "work_of"]
 
 SMOOTHING = 0.2
 """Weight of the newest step, or request, in the running means of their durations."""
+
+
+class Working(Protocol):
+    """What is to be denoised."""
+
+    @property
+    def rows(self) -> int:
+        """UNet rows of each step."""
+
+    @property
+    def steps_left(self) -> int:
+        """Steps that have not run."""
+
+    @property
+    def started(self) -> bool:
+        """Whether its first step has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """The images of other Gateways in the engines, as one."""
+
+    rows: int
+    steps_left: int
+    started: bool = True
+
+
+def work_of(one: Working) -> tuple[int, int, bool]:
+    """Return it as `starts_s` takes it."""
+    return one.rows, one.steps_left, one.started
 
 
 def starts_s(work: Sequence[tuple[int, int, bool]], capacity: int) -> list[int]:

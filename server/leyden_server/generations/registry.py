@@ -3,33 +3,32 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import (
     CancelledByRequestError,
     GenerationNotFoundError,
-    ReaderTooSlowError,
     RequestError,
     RequestIdInUseError,
     StageFailedError,
     UnavailableError,
 )
+from leyden_server.generations.bounds import drop_oldest_images, too_much_unread
 from leyden_server.generations.catalog import ModelCatalog, ServedModel
 from leyden_server.generations.directory import Directory
 from leyden_server.generations.event_log import Reading
-from leyden_server.generations.events import Event
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.home import Caller, Home, with_name
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationRequest
 from leyden_server.generations.records import Observer, RequestRecord
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
+from leyden_server.generations.watching import OwnedElsewhereError, Watching
 from leyden_server.service_order import ServiceOrder
 
-__all__ = ["Caller", "Generations", "OwnedElsewhereError", "Watching"]
+__all__ = ["Generations"]
 
 RETRY_AFTER_S = 5.0
 """When to come back to a server that is shutting down: another one may be there then."""
@@ -39,67 +38,6 @@ DEPARTURE_GRACE_S = 0.25
 
 MAX_LOGGED_CHARS = 128
 """Of names that have not been checked yet."""
-
-
-class OwnedElsewhereError(Exception):
-    """Another Gateway has the generation: whoever asked is to be answered by that one."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(address)
-        self.address = address
-        """Where that Gateway listens for its peers."""
-
-
-class Watching:
-    """One watcher of a generation: enter it, iterate it once, leave it.
-
-    Leaving is what ends a generation that does not linger, so it must be left whatever happens.
-    """
-
-    def __init__(self, generations: "Generations", home: Home, reading: Reading) -> None:
-        self._generations = generations
-        self._home = home
-        self._reading = reading
-        self._left_as = "CANCELLED"
-
-    @property
-    def request_id(self) -> str:
-        """The generation's name."""
-        return self._home.request_id
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.leave()
-
-    async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
-        """Yield every event with its index; raises what the generation failed of.
-
-        Raises:
-            OwnedElsewhereError: before any event: another Gateway has the generation.
-
-        """
-        if self._home.claim is not None:
-            owner = await asyncio.shield(self._home.claim)
-            if owner is not None:
-                self._generations._disown(self._home)
-                raise OwnedElsewhereError(owner)
-        async for item in self._reading:
-            yield item
-        self._left_as = "OK"
-
-    def leave(self, code: str = "", error: Exception | None = None) -> None:
-        """Stop watching. Harmless when repeated.
-
-        `code` says how the client left, where it did, and `error` why it was sent away.
-        """
-        self._generations._leave(self._home, self._reading, code or self._left_as, error)
 
 
 class Generations:
@@ -269,6 +207,7 @@ class Generations:
             # A name that we drew nobody else has. Of another one the answer is awaited beside
             # the first stage, before the first event.
             claim = asyncio.create_task(self._directory.claim(home.request_id))
+            claim.add_done_callback(_take_error)
             home.claim = claim if request.request_id else None
             # Before it can be refused: who has no time for a start has the next one find it done.
             await served.wake()
@@ -329,7 +268,12 @@ class Generations:
         if home.timer is not None:
             home.timer.cancel()
             home.timer = None
-        return Watching(self, home, reading)
+        return Watching(
+            home,
+            reading,
+            leave=partial(self._leave, home, reading),
+            disown=partial(self._disown, home),
+        )
 
     def _leave(
         self, home: Home, reading: Reading, code: str, error: Exception | None = None
@@ -357,7 +301,7 @@ class Generations:
             else:
                 self._give_up(home)
         if home.has_ended:
-            self._bound_kept()
+            drop_oldest_images(self._homes.values(), self._config.max_kept_bytes)
         self._note_idle()
 
     def _give_up(self, home: Home) -> None:
@@ -428,37 +372,11 @@ class Generations:
         return True
 
     def _bound_unread(self) -> None:
-        """Cut off who has read least, where more is unread than may be."""
-        most = self._config.max_unsent_bytes
-        readings = {
-            reading: reading.unread_bytes
-            for home in self._homes.values()
-            for reading in home.callers
-        }
-        while sum(readings.values()) > most:
-            slowest = max(readings, key=readings.__getitem__)
-            unread = readings.pop(slowest)
-            home = next(h for h in self._homes.values() if slowest in h.callers)
-            error = ReaderTooSlowError(
-                f"{unread} bytes of images were not read, of {most} that all readers may leave "
-                "unread together",
-                {"max_unsent_bytes": str(most)},
-            )
-            slowest.cut_off(error)
-            self._leave(home, slowest, "", error)
-
-    def _bound_kept(self) -> None:
-        """Drop the images of the oldest ended generations, where more is kept than may be."""
-        kept = sorted(
-            (home for home in self._homes.values() if home.log.closed and not home.callers),
-            key=lambda home: home.ended_s,
-        )
-        total = sum(home.log.payload_bytes for home in kept)
-        for home in kept:
-            if total <= self._config.max_kept_bytes:
-                return
-            total -= home.log.payload_bytes
-            home.log.drop_payload()
+        for home, reading, error in too_much_unread(
+            self._homes.values(), self._config.max_unsent_bytes
+        ):
+            reading.cut_off(error)
+            self._leave(home, reading, "", error)
 
     def _tell_end(self, home: Home) -> None:
         home.is_told = True
@@ -476,6 +394,12 @@ class Generations:
 
 def _draining() -> UnavailableError:
     return UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
+
+
+def _take_error(claim: "asyncio.Task[str | None]") -> None:
+    """Keep asyncio from reporting the error of a claim that nobody waits for."""
+    if not claim.cancelled():
+        claim.exception()
 
 
 def _first(error: Exception) -> Exception:

@@ -62,6 +62,13 @@ class ReplicaCounts:
         """Return the newest answer on an application; None before there is any."""
         return self._known.get(application)
 
+    def answered(self, application: str) -> None:
+        """Note that a replica of an application has answered, so that one runs now."""
+        known = self._known.get(application)
+        if known is not None and known.running == 0:
+            self._known = {**self._known, application: Replicas(running=1)}
+            self._running_s[application] = time.monotonic()
+
     def without_replica_s(self, application: str) -> float:
         """Return for how many seconds no answer had a running replica of an application."""
         seen_s = self._running_s.get(application)

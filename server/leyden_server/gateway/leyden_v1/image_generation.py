@@ -17,7 +17,8 @@ from leyden_server.gateway.peers import Peers
 from leyden_server.gateway.writing import Writer
 from leyden_server.generations.home import Caller
 from leyden_server.generations.records import RequestRecord
-from leyden_server.generations.registry import Generations, OwnedElsewhereError, Watching
+from leyden_server.generations.registry import Generations
+from leyden_server.generations.watching import OwnedElsewhereError, Watching
 
 __all__ = ["SERVICE_NAME", "ImageGeneration"]
 

@@ -1,0 +1,90 @@
+"""One watcher of a generation, as a protocol's handler holds it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Self
+
+from leyden_server.generations.event_log import Reading
+from leyden_server.generations.events import Event
+from leyden_server.generations.home import Home
+
+__all__ = ["OwnedElsewhereError", "Watching"]
+
+
+class OwnedElsewhereError(Exception):
+    """Another Gateway has the generation: whoever asked is to be answered by that one."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+        """Where that Gateway listens for its peers."""
+
+
+class Watching:
+    """One watcher of a generation: enter it, iterate it once, leave it.
+
+    Leaving is what ends a generation that does not linger, so it must be left whatever happens.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        reading: Reading,
+        *,
+        leave: Callable[[str, Exception | None], None],
+        disown: Callable[[], None],
+    ) -> None:
+        """Take a place in the log.
+
+        Args:
+            home: the generation.
+            reading: its events from some index on.
+            leave: called with how and why the watcher left; harmless when repeated.
+            disown: called where another Gateway turns out to have the generation.
+
+        """
+        self._home = home
+        self._reading = reading
+        self._leave = leave
+        self._disown = disown
+        self._left_as = "CANCELLED"
+
+    @property
+    def request_id(self) -> str:
+        """The generation's name."""
+        return self._home.request_id
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
+        """Yield every event with its index; raises what the generation failed of.
+
+        Raises:
+            OwnedElsewhereError: before any event: another Gateway has the generation.
+
+        """
+        if self._home.claim is not None:
+            owner = await asyncio.shield(self._home.claim)
+            if owner is not None:
+                self._disown()
+                raise OwnedElsewhereError(owner)
+        async for item in self._reading:
+            yield item
+        self._left_as = "OK"
+
+    def leave(self, code: str = "", error: Exception | None = None) -> None:
+        """Stop watching. Harmless when repeated.
+
+        `code` says how the client left, where it did, and `error` why it was sent away.
+        """
+        self._leave(code or self._left_as, error)
