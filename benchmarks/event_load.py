@@ -46,10 +46,11 @@ class EventLoad:
         events = self._runner.run(self._all(streams))
         return events / (time.perf_counter() - started_s)
 
-    def request_s(self) -> float:
-        """Run one generation under a name of its own; return the seconds until its end."""
+    def request_s(self, *, named: bool) -> float:
+        """Run one generation, `named` by this client or not; return the seconds until its end."""
+        request_id = str(uuid.uuid4()) if named else ""
         started_s = time.perf_counter()
-        self._runner.run(self._one(0, str(uuid.uuid4())))
+        self._runner.run(self._one(0, request_id))
         return time.perf_counter() - started_s
 
     async def _all(self, streams: int) -> int:
