@@ -33,6 +33,8 @@ class Reading:
         """Index of the first event that was not read; one that is being sent is not read yet."""
         self.images_read = 0
         """Images that were read to their last byte."""
+        self.is_complete = False
+        """Whether everything up to the summary was read."""
         self._log = log
         self._replayed_below = len(log)
         self._cut_off: Exception | None = None
@@ -69,6 +71,7 @@ class Reading:
             elif log.closed:
                 if log.error is not None:
                     raise log.error
+                self.is_complete = True
                 return
             else:
                 self._changed.clear()

@@ -169,6 +169,8 @@ class Line:
         """Hand on what may be, and tell those whose position has changed."""
         self._is_settling = False
         self._hand_on()
+        if not any(place.wants_to_know for place in self._places):
+            return
         now = time.monotonic()
         in_order = sorted(self._places, key=lambda place: place.order.key(now))
         moved: list[tuple[Place, int]] = []
@@ -185,6 +187,11 @@ class Line:
                 place.on_move(position, waits_s[place])
 
     def _hand_on(self) -> None:
+        waiting = [
+            image for image in self._images() if image.turn is not None and not image.turn.done()
+        ]
+        if not waiting:
+            return
         now = time.monotonic()
         share = max(1, self._share())
         handed = sorted(
@@ -192,11 +199,7 @@ class Line:
             for image in self._images()
             if image.handed and not image.done
         )
-        waiting = sorted(
-            (image for image in self._images() if image.turn is not None and not image.turn.done()),
-            key=lambda image: image.place.order.key(now),
-        )
-        for image in waiting:
+        for image in sorted(waiting, key=lambda image: image.place.order.key(now)):
             own = image.place.order.key(now)
             before = sum(key <= own for key in handed)
             # More urgent than what was handed on: it goes beside, or it would wait for a whole

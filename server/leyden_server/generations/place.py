@@ -55,7 +55,7 @@ class Place:
     @property
     def wants_to_know(self) -> bool:
         """Whether its client is told of a position, and no step has begun."""
-        return self.told_position is not None and self.waiting == len(self.images)
+        return self.told_position is not None and not any(image.started for image in self.images)
 
     @property
     def waiting(self) -> int:

@@ -1,12 +1,11 @@
 """One watcher of a generation, as a protocol's handler holds it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from leyden_server.generations.event_log import Reading
-from leyden_server.generations.events import Event
 from leyden_server.generations.home import Home
 
 __all__ = ["OwnedElsewhereError", "Watching"]
@@ -22,7 +21,7 @@ class OwnedElsewhereError(Exception):
 
 
 class Watching:
-    """One watcher of a generation: enter it, iterate it once, leave it.
+    """One watcher of a generation: enter it, read its events, leave it.
 
     Leaving is what ends a generation that does not linger, so it must be left whatever happens.
     """
@@ -48,7 +47,6 @@ class Watching:
         self._reading = reading
         self._leave = leave
         self._disown = disown
-        self._left_as = "CANCELLED"
 
     @property
     def request_id(self) -> str:
@@ -66,11 +64,11 @@ class Watching:
     ) -> None:
         self.leave()
 
-    async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
-        """Yield every event with its index; raises what the generation failed of.
+    async def events(self) -> Reading:
+        """Return every event with its index, to iterate once; it raises what all failed of.
 
         Raises:
-            OwnedElsewhereError: before any event: another Gateway has the generation.
+            OwnedElsewhereError: another Gateway has the generation.
 
         """
         if self._home.claim is not None:
@@ -78,13 +76,11 @@ class Watching:
             if owner is not None:
                 self._disown()
                 raise OwnedElsewhereError(owner)
-        async for item in self._reading:
-            yield item
-        self._left_as = "OK"
+        return self._reading
 
     def leave(self, code: str = "", error: Exception | None = None) -> None:
         """Stop watching. Harmless when repeated.
 
         `code` says how the client left, where it did, and `error` why it was sent away.
         """
-        self._leave(code or self._left_as, error)
+        self._leave(code or ("OK" if self._reading.is_complete else "CANCELLED"), error)

@@ -98,7 +98,7 @@ class ImageGeneration:
         request_id, has_begun = watching.request_id, False
         try:
             with Writer(context, self._config.write_timeout_s) as writer:
-                async for index, event in watching:
+                async for index, event in await watching.events():
                     if not has_begun:
                         # Only now, since a refusal is to have none: by them gRPC's own retries
                         # know what ran. And by themselves, since a first write that brings them
