@@ -32,6 +32,7 @@ async def joined(name: str, address: str, names: list[str]) -> AsyncIterator[Ray
     """One Gateway's directory, by an address and the list that it keeps of its names."""
     one = RayDirectory(name, address, lambda: names)
     try:
+        await one.ready()
         yield one
     finally:
         await one.close()

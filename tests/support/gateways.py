@@ -99,8 +99,7 @@ class Owners:
     claims: int = 0
 
     def join(self, address: str, names: Callable[[], Iterable[str]]) -> "View":
-        # Asked at once, as by the directory over Ray, and never again: these do not restart.
-        self.owners.update(dict.fromkeys(names(), address))
+        del names  # a directory that has died would ask; this one does not
         return View(self, address)
 
 
@@ -110,6 +109,9 @@ class View:
 
     shared: Owners
     address: str
+
+    async def ready(self) -> None:
+        """Nothing has to start."""
 
     async def claim(self, request_id: str) -> str | None:
         self.shared.claims += 1

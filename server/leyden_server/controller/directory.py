@@ -137,9 +137,10 @@ class RayDirectory:
     """
 
     def __init__(self, actor_name: str, address: str, names: Callable[[], Iterable[str]]) -> None:
-        """Join; needs a running event loop and Ray.
+        """Join with no name yet; needs a running event loop and Ray.
 
-        `address` is where the other Gateways reach this one, and `names` lists what it owns now.
+        `address` is where the other Gateways reach this one. `names` lists what it owns: another
+        directory, where this one has died, is told.
         """
         self._actor_name = actor_name
         self._address = address
@@ -147,6 +148,16 @@ class RayDirectory:
         self._actor = self._get_actor(replaces_another=False)
         self._register(is_new=True)
         self._beats = asyncio.create_task(self._beat())
+
+    async def ready(self) -> None:
+        """Return once the actor has started, which on a busy machine takes many seconds."""
+        while True:
+            try:
+                await self._actor.beat.remote(self._address)
+            except RayActorError as error:
+                await self._replace(error)
+            else:
+                return
 
     async def claim(self, request_id: str) -> str | None:
         """Take a name; return None where it is ours now, else the owner's peer address.

@@ -66,7 +66,7 @@ class GatewayServer:
         directory: Directory = OnlyHere()
         if join is not None:
             peer_port = self.server.add_insecure_port(f"{peer_host}:0")
-            directory = join(f"{peer_host}:{peer_port}", self._names)
+            directory = join(f"{peer_host}:{peer_port}", lambda: self.generations.names)
         self._directory = directory
         self.generations = Generations(
             self._catalog,
@@ -86,13 +86,9 @@ class GatewayServer:
         await self.server.start()
         return port
 
-    def _names(self) -> Iterable[str]:
-        """Return the names that this Gateway has; joining asks before it can have any."""
-        return self.generations.names if hasattr(self, "generations") else ()
-
     async def load(self) -> None:
-        """Return once every model's stages are warmed up, and say so."""
-        await self._catalog.load()
+        """Return once every model's stages are warmed up and the directory answers, and say so."""
+        await asyncio.gather(self._catalog.load(), self._directory.ready())
         await self._health.refresh()
         self._tasks.append(asyncio.create_task(self._health.keep_fresh()))
 

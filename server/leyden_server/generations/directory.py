@@ -8,6 +8,9 @@ __all__ = ["Directory", "OnlyHere"]
 class Directory(Protocol):
     """Names of generations and who owns them, over all Gateways of a server."""
 
+    async def ready(self) -> None:
+        """Return once it answers, however long it takes to start."""
+
     async def claim(self, request_id: str) -> str | None:
         """Take a name; return None where it is ours now, else the owner's peer address."""
 
@@ -23,6 +26,9 @@ class Directory(Protocol):
 
 class OnlyHere:
     """The directory of a server with one Gateway: nobody else owns anything."""
+
+    async def ready(self) -> None:
+        """Nothing has to start."""
 
     async def claim(self, request_id: str) -> str | None:
         """Take a name: nobody else can have it."""

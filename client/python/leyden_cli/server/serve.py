@@ -3,16 +3,15 @@
 import argparse
 import io
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, redirect_stdout
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Self
 
+from leyden_cli.server.interrupts import interrupt_on_signals
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.errors import StartupError
@@ -41,7 +40,7 @@ def serve(args: argparse.Namespace) -> int:
 
     config = ServerConfig()
     try:
-        _interrupt_on_signals()
+        interrupt_on_signals()
         with ExitStack() as stack:
             config = _config(args)
             # What the options can be wrong in is said before Ray is imported, which takes seconds.
@@ -136,20 +135,6 @@ def _wait(server: "LeydenServer | InProcessServer") -> None:
         server.wait()
     except KeyboardInterrupt:
         return
-
-
-def _interrupt_on_signals() -> None:
-    """Let SIGINT and SIGTERM raise KeyboardInterrupt, twice; a third changes nothing more."""
-    remaining = 2
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal remaining
-        remaining -= 1
-        if remaining >= 0:
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 class _Echo:
