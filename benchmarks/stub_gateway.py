@@ -10,6 +10,7 @@ With `--gateways N` each is an actor of a Ray of their own; two and more share a
 import argparse
 import asyncio
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ async def _serve(folder: Path) -> None:
 
 
 def _serve_over_ray(folder: Path, gateways: int) -> None:
-    start_ray(RayConfig(num_cpus=gateways), print)
+    start_ray(RayConfig(num_cpus=gateways), partial(print, file=sys.stderr, flush=True))
     actor = ray.remote(StubGateway).options(num_cpus=0)
     actors = [actor.remote(folder, gateways) for _ in range(gateways)]
     try:
