@@ -24,8 +24,8 @@ NAMESPACE = "leyden"
 
 BEAT_PERIOD_S = 1.0
 GONE_AFTER_S = 4.0
-HOLD_S = 2.5
-"""How long a restarted actor waits for the Gateways' names: two beats, and one half."""
+HOLD_S = GONE_AFTER_S
+"""How long a restarted actor waits for the Gateways' names: whoever is not heard then is gone."""
 
 PATIENCE_S = 10.0
 """How long a request waits for the actor, which takes some 2 s to be restarted."""
@@ -150,10 +150,11 @@ class RayDirectory:
         self._beats = asyncio.create_task(self._beat())
 
     async def ready(self) -> None:
-        """Return once the actor has started, which on a busy machine takes many seconds."""
+        """Return once the actor runs, which on a busy machine takes many seconds to start."""
         while True:
             try:
-                await self._actor.beat.remote(self._address)
+                if not await self._actor.beat.remote(self._address):
+                    self._register()
             except RayActorError as error:
                 await self._replace(error)
             else:
@@ -213,11 +214,7 @@ class RayDirectory:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_PERIOD_S)
-            try:
-                if not await self._actor.beat.remote(self._address):
-                    self._register()
-            except RayActorError as error:
-                await self._replace(error)
+            await self.ready()
 
     def _register(self, *, is_new: bool = False) -> None:
         # A new one owns nothing, and cannot be asked yet. A claim that is given while this is on
