@@ -145,7 +145,7 @@ class RayDirectory:
         self._actor_name = actor_name
         self._address = address
         self._names = names
-        self._actor = self._get_actor(replaces_another=False)
+        self._connect(replaces_another=False)
         self._register(is_new=True)
         self._beats = asyncio.create_task(self._beat())
 
@@ -181,7 +181,7 @@ class RayDirectory:
 
     def forget(self, request_id: str) -> None:
         """Give a name back; returns at once."""
-        self._actor.forget.options(num_returns=0).remote(self._address, request_id)
+        self._forget.remote(self._address, request_id)
 
     async def close(self) -> None:
         """Leave the directory with all that is ours."""
@@ -225,13 +225,13 @@ class RayDirectory:
     async def _replace(self, error: RayActorError) -> None:
         """Have another actor where ours has ended for good; else wait a moment for its restart."""
         if isinstance(error, ActorDiedError):
-            self._actor = self._get_actor(replaces_another=True)
+            self._connect(replaces_another=True)
             self._register()
         await asyncio.sleep(BEAT_PERIOD_S / 10)
 
-    def _get_actor(self, *, replaces_another: bool) -> ActorHandle:
+    def _connect(self, *, replaces_another: bool) -> None:
         # Detached: it must outlive the Gateway that happened to come first.
-        actor: ActorHandle = (
+        self._actor: ActorHandle = (
             ray.remote(_DirectoryActor)
             .options(
                 name=self._actor_name,
@@ -243,4 +243,5 @@ class RayDirectory:
             )
             .remote(replaces_another)
         )
-        return actor
+        # Once: to make it anew takes longer than to call it.
+        self._forget = self._actor.forget.options(num_returns=0)
