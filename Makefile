@@ -49,7 +49,7 @@ test: install ## all checks and all tests side by side, and how much of the code
 	@printf '\n%s%% of the Python was run by the tests (make coverage: by file).\n' "$$($(BIN)/coverage report --format=total)"
 	@printf 'All checks and tests passed.\n'
 
-check: install ## the checks, and the tests of parts and of the client: under two minutes
+check: install ## the checks, and the tests of parts and of the client, in a few minutes
 	$(call beside_lint,$(PYTEST) tests/unit tests/client)
 
 coverage: ## which lines the last `make test` ran, by file, in build/coverage/index.html
