@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.M
     [
         ("/srv/models/my/unet/config.json: is missing", "my/unet/config.json: is missing"),
         ("/srv/models/my: is a Flux", "my: is a Flux"),
-        ("/root/.cache/hub/x/model.yaml: a/b is wrong", "model.yaml: a/b is wrong"),
+        ("/models/cache/hub/x/model.yaml: a/b is wrong", "model.yaml: a/b is wrong"),
         ("pull m --model-repository /srv/models/m'", "pull m --model-repository m'"),
         ("owner/name at main, https://hub.test/a/b", "owner/name at main, https://hub.test/a/b"),
         ("(/a b/c/d.safetensors; /x/y/z)", "(d.safetensors; z)"),
