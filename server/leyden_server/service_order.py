@@ -4,6 +4,7 @@ It stands in the ground because the Gateway's line and the engine's batches both
 neither knows the other. Nothing else sorts images.
 """
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -65,8 +66,16 @@ class ServiceOrder:
 
     def priority_at(self, now_s: float) -> int:
         """Return the priority that it has risen to at `now_s`."""
-        raised = int((now_s - self.arrival_s) // PATIENCE_S)
-        return max(PRIORITIES[0], self.priority - max(0, raised))
+        return max(PRIORITIES[0], self.priority - self._raised_by(now_s))
+
+    def rises_at_s(self, now_s: float) -> float:
+        """Return when its key changes after `now_s`; infinity where it cannot rise further."""
+        if self.priority_at(now_s) == PRIORITIES[0]:
+            return math.inf
+        return self.arrival_s + PATIENCE_S * (self._raised_by(now_s) + 1)
+
+    def _raised_by(self, now_s: float) -> int:
+        return max(0, int((now_s - self.arrival_s) // PATIENCE_S))
 
     def travelling(self) -> TravellingOrder:
         """Return it as another process can read it."""

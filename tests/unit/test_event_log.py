@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from leyden_server.errors import EventsExpiredError, UnavailableError
-from leyden_server.generations.event_log import MAX_UNREAD_PREVIEWS, EventLog, Reading
+from leyden_server.generations.event_log import MAX_UNREAD_PREVIEWS, EventLog, Reading, Unread
 from leyden_server.generations.events import (
     CHUNK_BYTES,
     DenoiseProgress,
@@ -233,3 +233,34 @@ def test_large_images_go_in_chunks(size: int, chunk_sizes: list[int]) -> None:
             CHUNK_BYTES * i for i in range(len(chunks))
         ]
         assert {chunk.image_index for chunk in chunks} == {2}
+
+
+async def test_what_is_unread_is_counted_over_all_logs() -> None:
+    unread = Unread()
+    logs = [EventLog("r-1", keeps_payload=keeps, unread=unread) for keeps in (True, False)]
+
+    def counted() -> int:
+        readings = [reading for log in logs for reading in log.readings]
+        assert unread.bytes == sum(reading.unread_bytes for reading in readings)
+        return unread.bytes
+
+    early = [log.read() for log in logs]
+    for log in logs:
+        log.put(*image(5), *image(3, image_index=1))
+    assert counted() == 16
+    late = logs[0].read()
+    assert counted() == 24
+    items = [aiter(reading) for reading in (*early, late)]
+    for item in items:
+        await anext(item)
+        await anext(item)  # only now the first one is read
+    assert counted() == 9
+    logs[0].drop_payload()
+    assert counted() == 3
+    logs[1].leave(early[1])
+    logs[1].leave(early[1])
+    assert counted() == 0
+    for log in logs:
+        log.close()
+    assert [item async for item in items[0]] == []
+    assert counted() == 0

@@ -369,7 +369,7 @@ def load(rows: int, steps: int, waiting: int, priority: int = 5) -> EngineLoad:
     return EngineLoad(at(rows * steps), at(rows), at(waiting), step_s=0.5, row_cap=2)
 
 
-def test_what_other_gateways_have_in_the_engine_counts(clock: Clock) -> None:
+async def test_what_other_gateways_have_in_the_engine_counts(clock: Clock) -> None:
     line = a_line(alone=False)
     line.row_cap = 2
     line.learn_step(0.5)
@@ -377,10 +377,12 @@ def test_what_other_gateways_have_in_the_engine_counts(clock: Clock) -> None:
     assert admit(line).now() == (3, 5.0)
     assert admit(line, priority=4).now() == (0, 0.0), "they are of priority 5"
     own = admit(line, priority=1)
-    own.images[0].handed = True
+    turn = asyncio.ensure_future(own.turn(0))
+    await asyncio.sleep(0)
     own.started(0)
     line.note_load("denoiser#1", load(rows=1, steps=4, waiting=0, priority=1))
     assert admit(line, priority=1).now() == (0, 0.0), "what is our own is not counted twice"
+    await turn
 
 
 def test_what_a_dead_replica_had_is_forgotten(clock: Clock) -> None:

@@ -15,10 +15,17 @@ from leyden_server.generations.events import (
     payload_bytes,
 )
 
-__all__ = ["EventLog", "Reading"]
+__all__ = ["EventLog", "Reading", "Unread"]
 
 MAX_UNREAD_PREVIEWS = 2
 """Previews of an image that are kept for slow readers; one more takes the oldest one's place."""
+
+
+class Unread:
+    """How much image data the readers of all logs together have not taken yet."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class Reading:
@@ -67,7 +74,7 @@ class Reading:
                 self.position += 1
                 if log.payload_bytes:
                     self.images_read += completes_image(event)
-                    log.was_read()
+                    log.was_read(self, self.position - 1)
             elif log.closed:
                 if log.error is not None:
                     raise log.error
@@ -85,8 +92,17 @@ class EventLog:
     little memory; images are kept until every present reader has them, or for longer.
     """
 
-    def __init__(self, request_id: str, *, keeps_payload: bool) -> None:
-        """`keeps_payload`: whether images outlive their being read, until `drop_payload`."""
+    def __init__(
+        self, request_id: str, *, keeps_payload: bool, unread: Unread | None = None
+    ) -> None:
+        """Make an empty log.
+
+        Args:
+            request_id: the generation's, for errors.
+            keeps_payload: whether images outlive their being read, until `drop_payload`.
+            unread: where all logs count what is unread; None: this one for itself.
+
+        """
         self.error: Exception | None = None
         """How the generation failed, once the log is closed; None: it did not."""
         self.closed = False
@@ -95,6 +111,7 @@ class EventLog:
         self.on_payload: Callable[[], None] = lambda: None
         """Called when there is more of it."""
         self._request_id = request_id
+        self._unread = Unread() if unread is None else unread
         self._keeps_payload = keeps_payload
         self._events: list[Event] = []
         self._held: deque[tuple[int, int]] = deque()
@@ -126,6 +143,7 @@ class EventLog:
                 self._keep_newest_previews(event.image_index, index)
         self._wake()
         if self.payload_bytes > held_before:
+            self._unread.bytes += (self.payload_bytes - held_before) * len(self._readings)
             self.on_payload()
 
     def close(self, error: Exception | None = None) -> None:
@@ -146,18 +164,22 @@ class EventLog:
             raise EventsExpiredError(self._request_id)
         reading = Reading(self, start)
         self._readings.add(reading)
+        self._unread.bytes += reading.unread_bytes
         return reading
 
     def leave(self, reading: Reading) -> None:
         """Forget a reader; harmless where that is done."""
-        self._readings.discard(reading)
+        if reading not in self._readings:
+            return
+        self._readings.remove(reading)
+        self._unread.bytes -= reading.unread_bytes
         if self.closed and not self._readings:
             # Replays come without previews, so nobody will want them.
             for indices in self._with_preview.values():
                 for index in indices:
                     self._drop_preview(index)
             self._with_preview.clear()
-        self.was_read()
+        self._let_go()
 
     def event(self, index: int) -> Event:
         """Return an event as it is held."""
@@ -167,8 +189,14 @@ class EventLog:
         """Return the bytes of image data that are held from an index on."""
         return sum(size for held, size in self._held if held >= index)
 
-    def was_read(self) -> None:
-        """Let go of image data that every present reader has, where nothing is to be kept."""
+    def was_read(self, reading: Reading, index: int) -> None:
+        """Note that a reader has taken an event."""
+        if reading in self._readings:
+            self._unread.bytes -= payload_bytes(self._events[index])
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop image data that every present reader has, where nothing is to be kept."""
         if self._held and not self._keeps_payload and self._readings:
             self._drop_below(min(reading.position for reading in self._readings))
 
@@ -183,6 +211,7 @@ class EventLog:
             assert isinstance(event, Image | ImageChunk)
             self._events[held] = replace(event, data=b"")
             self.payload_bytes -= size
+            self._unread.bytes -= size * sum(r.position <= held for r in self._readings)
             self._expired_below = held + 1
 
     def _keep_newest_previews(self, image_index: int, index: int) -> None:

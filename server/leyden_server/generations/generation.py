@@ -109,7 +109,7 @@ class Generation:
 
         """
         self._place.on_move = self._tell_place
-        self._tell_place(*self._place.now())
+        self._tell_place(*self._place.told)
         self._watch_silence()
         try:
             prompt, negative_prompt = await self._encode_text()

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from leyden_server.generations.event_log import EventLog, Reading
+from leyden_server.generations.event_log import EventLog, Reading, Unread
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
@@ -25,12 +25,18 @@ class Home:
     """A generation's request, events, watchers, place in the line, task and record."""
 
     def __init__(
-        self, request: GenerationRequest, parameters: GenerationParameters, record: RequestRecord
+        self,
+        request: GenerationRequest,
+        parameters: GenerationParameters,
+        record: RequestRecord,
+        unread: Unread,
     ) -> None:
         self.request = request
         self.parameters = parameters
         self.record = record
-        self.log = EventLog(parameters.request_id, keeps_payload=parameters.linger_s > 0)
+        self.log = EventLog(
+            parameters.request_id, keeps_payload=parameters.linger_s > 0, unread=unread
+        )
         self.callers: dict[Reading, Caller] = {}
         """Those who watch now."""
         self.left = asyncio.Event()

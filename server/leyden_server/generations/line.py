@@ -7,11 +7,12 @@ denoiser gets next. The engine steps its images by the same key, so the four agr
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from leyden_server.errors import OverloadedError
+from leyden_server.generations.in_order import InOrder
 from leyden_server.generations.pace import Stranger, smoothed, starts_s, work_of
 from leyden_server.generations.place import Place, PlacedImage
 from leyden_server.service_order import ServiceKey, ServiceOrder
@@ -68,22 +69,22 @@ class Line:
         self._replicas = replicas
         self._expected_start_s = expected_start_s
         self._alone = alone
-        self._places: list[Place] = []
+        self.waiting_images = 0
+        """Admitted images that no denoise step has begun for."""
+        self.open_images = 0
+        """Images of admitted requests, wherever they are."""
+        self._places = InOrder()
+        self._turns: dict[PlacedImage, None] = {}
+        """What waits to be handed on, in the order in which it came."""
+        self._in_hand: set[PlacedImage] = set()
+        """What was handed on and has not taken its last step."""
+        self._curious: set[Place] = set()
+        """Whose clients are told of a position."""
         self._loads: dict[str, tuple[float, EngineLoad]] = {}
         """By the replica: when it was told, and what."""
         self._mean_step_s: float | None = None
         self._mean_open_s: float | None = None
         self._is_settling = False
-
-    @property
-    def waiting_images(self) -> int:
-        """Admitted images that no denoise step has begun for."""
-        return sum(place.waiting for place in self._places)
-
-    @property
-    def open_images(self) -> int:
-        """Images of admitted requests, wherever they are."""
-        return sum(len(place.images) for place in self._places)
 
     def admit(
         self,
@@ -109,7 +110,7 @@ class Line:
         """
         place = Place(self, order, images, rows_per_image, steps)
         self._check_room(place)
-        _, wait_s = self.place_of(place)
+        place.told = _, wait_s = self.place_of(place)
         if timeout_s is not None and wait_s is not None and wait_s > timeout_s:
             raise _overloaded(
                 "DEADLINE_CANNOT_BE_MET",
@@ -118,28 +119,58 @@ class Line:
                 round(timeout_s, 3),
                 retry_after_s=wait_s,
             )
-        self._places.append(place)
+        self._places.add(place, time.monotonic())
+        self.waiting_images += images
+        self.open_images += images
+        self._curious.add(place)
         self.moved()
         return place
 
     def place_of(self, place: Place) -> tuple[int, float | None]:
         """Return the waiting images before a place in the order, and its expected wait."""
         now = time.monotonic()
-        own = place.order.key(now)
         before = self._unfinished_before(place, now)
         position = sum(not image.started for image in before)
-        others_waiting, others = self._of_other_gateways(own)
+        others_waiting, others = self._of_other_gateways(place.order.key(now))
         wait_s = self._wait_s([*others, *before], place.rows_per_image)
         return position + others_waiting, wait_s
 
     async def turn(self, image: PlacedImage) -> None:
         """Wait until an image is to be handed on; it counts as handed from then on."""
         image.turn = asyncio.get_running_loop().create_future()
+        self._turns[image] = None
         self._hand_on()
         try:
             await image.turn
         finally:
+            self._turns.pop(image, None)
             image.turn = None
+
+    def started(self, image: PlacedImage) -> None:
+        """Note that an image's first denoise step begins."""
+        if image.place.is_open and not image.started:
+            image.started = True
+            image.place.waiting -= 1
+            self.waiting_images -= 1
+            self._curious.discard(image.place)
+        self.moved()
+
+    def restarted(self, image: PlacedImage) -> None:
+        """Note that an image goes back to waiting."""
+        self._in_hand.discard(image)
+        if image.place.is_open and image.started:
+            image.started = False
+            image.place.waiting += 1
+            self.waiting_images += 1
+            if image.place.wants_to_know:
+                self._curious.add(image.place)
+        self.moved()
+
+    def finished(self, image: PlacedImage) -> None:
+        """Note that an image's last denoise step ended."""
+        image.done, image.steps_left = True, 0
+        self._in_hand.discard(image)
+        self.moved()
 
     def note_load(self, replica: str, load: EngineLoad) -> None:
         """Note what a replica of the denoiser has said that it holds, other Gateways' too."""
@@ -150,15 +181,21 @@ class Line:
         self._mean_step_s = smoothed(self._mean_step_s, duration_s)
 
     def remove(self, place: Place, open_s: float) -> None:
-        """Forget a place, which was open for so many seconds."""
-        if place in self._places:
-            self._places.remove(place)
-            self._mean_open_s = smoothed(self._mean_open_s, open_s)
-            self.moved()
+        """Forget a place, which was open for so many seconds. Harmless where that is done."""
+        if not place.is_open:
+            return
+        place.is_open = False
+        self._places.remove(place)
+        self.waiting_images -= place.waiting
+        self.open_images -= len(place.images)
+        self._curious.discard(place)
+        self._in_hand.difference_update(place.images)
+        self._mean_open_s = smoothed(self._mean_open_s, open_s)
+        self.moved()
 
     def moved(self) -> None:
         """Hand on what may be, and tell those who wait, once this turn of the loop is over."""
-        if not self._is_settling and self._places:
+        if not self._is_settling and (self._turns or self._curious):
             self._is_settling = True
             try:
                 asyncio.get_running_loop().call_soon(self.settle)
@@ -169,36 +206,35 @@ class Line:
         """Hand on what may be, and tell those whose position has changed."""
         self._is_settling = False
         self._hand_on()
-        if not any(place.wants_to_know for place in self._places):
+        if not self._curious:
             return
         now = time.monotonic()
-        in_order = sorted(self._places, key=lambda place: place.order.key(now))
+        in_order = self._places.at(now)
         moved: list[tuple[Place, int]] = []
         ahead = 0
         for place in in_order:
-            others_waiting, _ = self._of_other_gateways(place.order.key(now))
-            if place.wants_to_know and place.told_position != ahead + others_waiting:
-                moved.append((place, ahead + others_waiting))
+            if place in self._curious:
+                others_waiting, _ = self._of_other_gateways(place.order.key(now))
+                if place.told[0] != ahead + others_waiting:
+                    moved.append((place, ahead + others_waiting))
             ahead += place.waiting
         if moved:
             waits_s = self._waits_s(in_order, now)
             for place, position in moved:
-                place.told_position = position
-                place.on_move(position, waits_s[place])
+                place.told = position, waits_s[place]
+                place.on_move(*place.told)
 
     def _hand_on(self) -> None:
-        waiting = [
-            image for image in self._images() if image.turn is not None and not image.turn.done()
-        ]
+        waiting = [image for image in self._turns if image.turn and not image.turn.done()]
         if not waiting:
             return
-        now = time.monotonic()
         share = max(1, self._share())
-        handed = sorted(
-            image.place.order.key(now)
-            for image in self._images()
-            if image.handed and not image.done
-        )
+        if len(self._in_hand) + len(waiting) <= share:
+            for image in waiting:
+                self._hand(image)
+            return
+        now = time.monotonic()
+        handed = [image.place.order.key(now) for image in self._in_hand]
         for image in sorted(waiting, key=lambda image: image.place.order.key(now)):
             own = image.place.order.key(now)
             before = sum(key <= own for key in handed)
@@ -206,20 +242,18 @@ class Line:
             # image to end although the engine would step it next.
             if before >= share or len(handed) >= OVERCOMMIT * share:
                 return
-            image.handed = True
-            assert image.turn is not None
-            image.turn.set_result(None)
+            self._hand(image)
             handed.append(own)
 
-    def _images(self) -> Iterable[PlacedImage]:
-        return (image for place in self._places for image in place.images)
+    def _hand(self, image: PlacedImage) -> None:
+        del self._turns[image]
+        self._in_hand.add(image)
+        assert image.turn is not None
+        image.turn.set_result(None)
 
     def _unfinished_before(self, place: Place, now: float) -> list[PlacedImage]:
         """Return what is not denoised yet and comes before a place, in order."""
-        places = self._places if place in self._places else [*self._places, place]
-        # Stable: of equal keys the one that was admitted earlier comes first.
-        in_order = sorted(places, key=lambda one: one.order.key(now))
-        before = in_order[: in_order.index(place)]
+        before = self._places.before(place, now)
         return [image for one in before for image in one.images if not image.done]
 
     def _waits_s(self, in_order: Sequence[Place], now: float) -> dict[Place, float | None]:
@@ -251,11 +285,7 @@ class Line:
         if self._alone:
             return 0, []
         now = time.monotonic()
-        ours = [
-            (image, image.place.order.key(now)[0])
-            for image in self._images()
-            if image.handed and not image.done
-        ]
+        ours = [(image, image.place.order.key(now)[0]) for image in self._in_hand]
         priority = own[0]
         waiting = rows = row_steps = 0
         for told_s, load in self._loads.values():
@@ -314,8 +344,7 @@ class Line:
         if self._mean_step_s is None:
             return UNKNOWN_WAIT_S
         now = time.monotonic()
-        in_order = sorted(self._places, key=lambda place: place.order.key(now))
-        images = [i for place in in_order for i in place.images if not i.done]
+        images = [i for place in self._places.at(now) for i in place.images if not i.done]
         starts = [
             start
             for image, start in zip(

@@ -19,20 +19,15 @@ class PlacedImage:
     """One image of a request on its way through the denoiser."""
 
     place: "Place"
+    rows: int
+    """UNet rows of each of its steps."""
     steps_left: int
-    handed: bool = False
-    """Whether the denoiser has it."""
     started: bool = False
     """Whether its first denoise step has begun."""
     done: bool = False
     """Whether its last denoise step has ended."""
     turn: "asyncio.Future[None] | None" = None
     """Where it waits to be handed on."""
-
-    @property
-    def rows(self) -> int:
-        """UNet rows of each of its steps."""
-        return self.place.rows_per_image
 
 
 class Place:
@@ -43,29 +38,28 @@ class Place:
     ) -> None:
         self.order = order
         self.rows_per_image = rows_per_image
-        self.images = [PlacedImage(self, steps) for _ in range(images)]
+        self.images = [PlacedImage(self, rows_per_image, steps) for _ in range(images)]
+        self.waiting = images
+        """Images that no denoise step has begun for."""
+        self.told: tuple[int, float | None] = (0, None)
+        """The position and the expected wait that its client was last told, or is to be told."""
+        self.is_open = True
+        """Whether it has not left."""
         self.on_move: Callable[[int, float | None], None] = lambda _position, _wait_s: None
         """Called with `now()`'s answer when the position has changed."""
         self._line = line
         self._steps = steps
         self._admitted_s = time.monotonic()
-        self.told_position: int | None = None
-        """What the client was last told; None: nothing yet."""
 
     @property
     def wants_to_know(self) -> bool:
-        """Whether its client is told of a position, and no step has begun."""
-        return self.told_position is not None and not any(image.started for image in self.images)
-
-    @property
-    def waiting(self) -> int:
-        """Images that no denoise step has begun for."""
-        return sum(not image.started for image in self.images)
+        """Whether its client is told where it stands: until the first step has begun."""
+        return self.waiting == len(self.images)
 
     def now(self) -> tuple[int, float | None]:
         """Return the waiting images ahead, and the expected wait in seconds where it is known."""
-        self.told_position, wait_s = self._line.place_of(self)
-        return self.told_position, wait_s
+        self.told = self._line.place_of(self)
+        return self.told
 
     async def turn(self, index: int) -> None:
         """Wait until an image may be handed to the denoiser."""
@@ -73,8 +67,7 @@ class Place:
 
     def started(self, index: int) -> None:
         """Note that an image's first denoise step begins."""
-        self.images[index].started = True
-        self._line.moved()
+        self._line.started(self.images[index])
 
     def stepped(self, index: int, steps_left: int, duration_s: float) -> None:
         """Note that a denoise step of an image ended, and how long it took."""
@@ -84,15 +77,12 @@ class Place:
     def restarted(self, index: int) -> None:
         """Note that an image goes back to waiting, because its replica died."""
         image = self.images[index]
-        image.handed = image.started = False
         image.steps_left = self._steps
-        self._line.moved()
+        self._line.restarted(image)
 
     def finished(self, index: int) -> None:
         """Note that an image's last denoise step ended."""
-        image = self.images[index]
-        image.done, image.steps_left = True, 0
-        self._line.moved()
+        self._line.finished(self.images[index])
 
     def leave(self) -> None:
         """Give back everything; harmless where it is called again."""

@@ -18,7 +18,7 @@ from leyden_server.errors import (
 from leyden_server.generations.bounds import drop_oldest_images, too_much_unread
 from leyden_server.generations.catalog import ModelCatalog, ServedModel
 from leyden_server.generations.directory import Directory
-from leyden_server.generations.event_log import Reading
+from leyden_server.generations.event_log import Reading, Unread
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.home import Caller, Home, with_name
 from leyden_server.generations.line import Place
@@ -74,6 +74,7 @@ class Generations:
         """By their names; one that runs still may have lost its name."""
         self._running: set[Home] = set()
         """Whose task has not come to its end."""
+        self._unread = Unread()
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -196,7 +197,7 @@ class Generations:
         record.model = served.model.name
         named = request if request.request_id else with_name(request, record.request_id)
         parameters = validate(named, served.model, self._config, vocabulary)
-        home = Home(request, parameters, record)
+        home = Home(request, parameters, record, self._unread)
         if request.request_id in self._homes:  # one that failed and is kept gives up its name
             self._forget(self._homes[request.request_id])
         self._homes[home.request_id] = home
@@ -300,7 +301,7 @@ class Generations:
                 home.timer = loop.call_later(home.parameters.linger_s, self._give_up, home)
             else:
                 self._give_up(home)
-        if home.has_ended:
+        if home.log.payload_bytes and home.is_idle and home.request_id in self._homes:
             drop_oldest_images(self._homes.values(), self._config.max_kept_bytes)
         self._note_idle()
 
@@ -342,8 +343,7 @@ class Generations:
             home.task.cancel()
 
     def _note_idle(self) -> None:
-        homes = (*self._homes.values(), *self._running)
-        if all(home.is_idle for home in homes) and not self._running:
+        if not self._running and all(home.is_idle for home in self._homes.values()):
             self._idle.set()
         else:
             self._idle.clear()
@@ -372,6 +372,8 @@ class Generations:
         return True
 
     def _bound_unread(self) -> None:
+        if self._unread.bytes <= self._config.max_unsent_bytes:
+            return
         for home, reading, error in too_much_unread(
             self._homes.values(), self._config.max_unsent_bytes
         ):
