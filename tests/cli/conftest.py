@@ -76,9 +76,15 @@ def running(arguments: Sequence[str], directory: Path) -> Iterator[Command]:
         command.close()
 
 
-@pytest.fixture
+def leyden(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a `leyden` command to its end."""
+    command = [sys.executable, "-m", "leyden_cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
-    """A Ray of two CPUs that belongs to somebody else."""
+    """A Ray of two CPUs that belongs to somebody else; whoever uses it leaves it as it was."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_it_lives_in_one_process_from_loading_to_drained(tmp_path: Path) -> None:
-    arguments = ["serve", "--in-process", "--port", "0", "--model", BASE]
+    # What runs when it is stopped may take long where the machine is busy.
+    (tmp_path / "leyden.yaml").write_text("gateway: {port: 0, drain_timeout_s: 300}\n")
+    arguments = ["serve", "--in-process", "--config", "leyden.yaml", "--model", BASE]
     with running(arguments, tmp_path) as server:
         address = server.stdout_line().removeprefix("ready: grpc ")
         assert address, server.stderr
@@ -72,6 +75,26 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert server.process.wait(60) == 130
         assert "Traceback" not in server.stderr
+
+
+def test_what_does_not_end_in_time_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    (tmp_path / "leyden.yaml").write_text("gateway: {port: 0, drain_timeout_s: 1}\n")
+    arguments = ["serve", "--in-process", "--config", "leyden.yaml", "--model", BASE]
+    with running(arguments, tmp_path) as server:
+        address = server.stdout_line().removeprefix("ready: grpc ")
+        images: Any = pb_grpc.ImageGenerationServiceStub(grpc.insecure_channel(address))
+        call = images.GenerateImage(
+            request(num_inference_steps=100, image_count=8, width_px=512, height_px=512)
+        )
+        next(event for event in call if event.HasField("denoise_progress"))
+        started_s = time.monotonic()
+        server.interrupt()
+        with pytest.raises(grpc.RpcError) as raised:
+            list(call)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - started_s < 1 + 10
+        eventually(lambda: not server.descendants())
 
 
 BROKEN_DEVICE = """

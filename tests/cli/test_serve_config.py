@@ -39,9 +39,18 @@ while True:
     if states == {ApplicationStatus.RUNNING} or ApplicationStatus.DEPLOY_FAILED in states:
         break
     time.sleep(0.2)
-for name, application in found.items():
-    for deployment in application.deployments.values():
+for name in names:
+    for deployment in found[name].deployments.values():
         print(name, deployment.status.value, dict(deployment.replica_states), deployment.message)
+"""
+
+DELETE = """
+import sys, ray
+from ray import serve
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+for name in sys.argv[2:]:
+    serve.delete(name)
 """
 
 
@@ -53,6 +62,7 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
         denoiser={"measure_batch_rows": False},
     )
     written = json.dumps(serve_config(config))
+    names = [application["name"] for application in serve_config(config)["applications"]]
     done = subprocess.run(
         [sys.executable, "-c", DEPLOY, ray_address, written],
         capture_output=True,
@@ -60,16 +70,20 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(" HEALTHY ") == 4, done.stdout
-    address = f"127.0.0.1:{port}"
-    with Client(address) as client:
-        assert client.generate_image("a lake", seed=1).images
-    # Its two Gateways hold the address together, and against everybody else.
-    with pytest.raises(AddressInUseError, match="a Leyden server has it"):
-        ReservedAddress("127.0.0.1", port)
-    with grpc.insecure_channel(address) as channel:
-        grpc.channel_ready_future(channel).result(timeout=30)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(" HEALTHY ") == 4, done.stdout
+        address = f"127.0.0.1:{port}"
+        with Client(address) as client:
+            assert client.generate_image("a lake", seed=1).images
+        # Its two Gateways hold the address together, and against everybody else.
+        with pytest.raises(AddressInUseError, match="a Leyden server has it"):
+            ReservedAddress("127.0.0.1", port)
+        with grpc.insecure_channel(address) as channel:
+            grpc.channel_ready_future(channel).result(timeout=30)
+    finally:
+        delete = [sys.executable, "-c", DELETE, ray_address, *names]
+        subprocess.run(delete, timeout=120, check=True)
 
 
 def test_every_key_is_one_that_serve_knows(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ and rests at zero; a drain that runs out says so. The tests go one after another
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -216,7 +217,8 @@ def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingSer
     assert isinstance(queued, Queued)
     assert queued.position == 0
     assert queued.expected_wait_s is not None
-    assert 1 <= queued.expected_wait_s <= refused.value.retry_after_s
+    # One start has ended meanwhile, by which the others are expected to be slower or faster.
+    assert 0 < queued.expected_wait_s < 3 * refused.value.retry_after_s
     assert generation.images[0].data.startswith(b"\x89PNG")
     assert generation.summary.retries == 0
     assert server.replicas() == {TEXT_ENCODER: 1, DENOISER: 1, IMAGE_DECODER: 1}
@@ -242,10 +244,12 @@ def test_a_drain_that_runs_out_says_so_and_when_to_come_again(server: ScalingSer
         )
         next(event for event in call if event.HasField("denoise_progress"))
         server.command.interrupt()
+        stopped_s = time.monotonic()
         with pytest.raises(grpc.RpcError) as raised:
             list(call)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert details_of(raised.value)[ErrorInfo].reason == "DRAINING"
     assert RetryInfo in details_of(raised.value)
     assert server.command.process.wait() == 0
+    assert time.monotonic() - stopped_s < 25, "what Kubernetes' 30 s leave for a whole stop"
     eventually(lambda: not server.command.descendants())

@@ -10,10 +10,14 @@ no longer has, and then spreads single tests.
 
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["Spread", "turn"]
+__all__ = ["Spread", "is_measured", "turn"]
 
 RAY = (
-    "tests/cli/",
+    "tests/cli/test_directory.py",
+    "tests/cli/test_joined_ray.py",
+    "tests/cli/test_serve.py",
+    "tests/cli/test_serve_config.py",
+    "tests/cli/test_stage_scaling.py",
     "tests/benchmarks/test_gpu_server_benchmark.py",
     "tests/server/test_large_images.py",
     "tests/server/test_leaving.py",
@@ -38,8 +42,26 @@ TOGETHER = {
 }
 """Files that share what is dear to make; the first that fits counts."""
 
-LONG = ("tests/server/", "tests/training/", "tests/benchmarks/", "tests/unit/test_unet_runner.py")
+MEASURED = ("tests/cli/test_serve.py",)
+"""Of RAY, where the processes that the tests start count for the coverage.
+
+To measure one costs its start a fifth more, and Ray starts dozens, which all run the same.
+"""
+
+LONG = (
+    "tests/benchmarks/",
+    "tests/cli/",
+    "tests/server/",
+    "tests/training/",
+    "tests/unit/test_channel_options.py",
+    "tests/unit/test_unet_runner.py",
+)
 """What is begun before the many files that are done in no time."""
+
+
+def is_measured(nodeid: str) -> bool:
+    """Tell whether the processes that a test starts count for the coverage."""
+    return nodeid.startswith(MEASURED) or not nodeid.startswith(RAY)
 
 
 def turn(nodeid: str) -> int:

@@ -15,7 +15,8 @@ def place(priority: int, arrival_s: float, deadline_s: float | None = None) -> P
 
 def test_it_is_sorted_at_any_time_whatever_comes_and_leaves() -> None:
     chance = random.Random(3)
-    in_order, held, now = InOrder(), [], 1000.0
+    in_order, now = InOrder(), 1000.0
+    held: list[Place] = []
     for _ in range(2000):
         now += chance.choice([0.0, 0.1, PATIENCE_S / 3, 2.5 * PATIENCE_S])
         deadline_s = now + chance.uniform(0, 90) if chance.random() < 0.5 else None

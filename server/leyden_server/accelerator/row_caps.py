@@ -9,7 +9,7 @@ __all__ = ["RowCaps", "measure_row_cap", "smallest_good_row_count"]
 # leaves sooner.
 TOLERANCE = 0.05
 MAX_REPEATS = 5
-ENOUGH_S = 0.5
+ENOUGH_S = 0.2
 
 
 def smallest_good_row_count(seconds: Mapping[int, float]) -> int:

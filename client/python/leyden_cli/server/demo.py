@@ -26,7 +26,8 @@ def demo(output: Path) -> int:
         # As a Ctrl-C would: what was started is stopped.
         signal.signal(number, signal.default_int_handler)
     _say("starting a server on a free port with the model that Leyden ships; Ctrl-C stops it")
-    command = [sys.executable, "-m", "leyden_cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "leyden_cli", "serve", "--in-process", "--port", "0"]
+    # In one process, since it is there in half the time, and shows the same picture.
     # A session of its own, so that a Ctrl-C reaches the server once, through us.
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, start_new_session=True

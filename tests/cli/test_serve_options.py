@@ -1,0 +1,67 @@
+"""`leyden serve` with options that are wrong, and the signals that it hears: no server starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.conftest import leyden
+
+WRONG = [
+    (["--model", "leyden-tiny-bsae"], "did you mean 'leyden-tiny-base'"),
+    (["--model-repository", "missing"], "missing: is not a folder"),
+    (["--config", "missing.yaml"], "missing.yaml: cannot be read"),
+    (["--model", "broken", "--model-repository", "models"], "models/broken/model.yaml: bse: unkn"),
+    (["--model-repository", "models", "--model-repository", "models"], "has the same name"),
+    (["--port", "70000"], "gateway.port"),
+    (["--host", "192.0.2.77", "--port", "0"], "192.0.2.77 is not an address of this machine"),
+    (["--host", "127.0.0.1:80", "--port", "0"], "'127.0.0.1:80' is neither an IP address"),
+    (["--host", "", "--port", "0"], "gateway.host"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_a_wrong_option_is_named_before_ray_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models/broken").mkdir(parents=True)
+    Path("models/broken/model.yaml").write_text("bse: ../other\n")
+    result = leyden("serve", *arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "importing Ray" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_config_key_names_the_nearest(tmp_path: Path) -> None:
+    config = tmp_path / "leyden.yaml"
+    config.write_text("denoiser: {max_batch_row: 4}\n")
+    result = leyden("serve", "--config", str(config))
+    assert result.returncode == 1
+    assert "max_batch_row: unknown key; the nearest known one is 'max_batch_rows'" in result.stderr
+
+
+DROPPED = """
+import os, signal, threading
+from leyden_cli.server.interrupts import interrupt_on_signals
+
+os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.{name}))
+interrupt_on_signals()
+try:
+    if os.fork() == 0:
+        os._exit(0)
+    print("went on", flush=True)
+    threading.Event().wait()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_that_comes_amid_a_fork_is_not_lost(name: str) -> None:
+    """Python drops what is raised there."""
+    command = [sys.executable, "-c", DROPPED.format(name=name)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout == "went on\ninterrupted\n"
+    assert result.stderr == ""
