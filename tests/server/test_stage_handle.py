@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,11 @@ def stage(
     stall_timeout_s: float = STALL_TIMEOUT_S,
     gone_after_s: float = math.inf,
     may_rest: bool = True,
+    rest_after_s: float = 0.0,
 ) -> StageHandle:
     patience = Patience(stall_timeout_s, start_timeout_s, gone_after_s)
-    rest_after_s = 0.0 if may_rest else None
-    return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rest_after_s)
+    rests = rest_after_s if may_rest else None
+    return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rests)
 
 
 async def test_a_start_is_no_stall_however_long_it_takes(
@@ -98,6 +100,20 @@ async def test_a_start_is_no_stall_however_long_it_takes(
     with pytest.raises(UnavailableError) as caught:
         await asyncio.wait_for(held_up.call("never"), 60)
     assert caught.value.reason == "STAGE_STALLED"
+
+
+async def test_a_stage_that_was_sent_to_rest_while_in_use_is_started(
+    let_it_start: Callable[[], None],
+) -> None:
+    """Serve does so where all calls were too short for its samples."""
+    let_it_start()
+    held_up = stage(start_timeout_s=120, rest_after_s=3600)
+    await held_up._replicas.running(APPLICATION)
+    held_up._last_use_s = time.monotonic()
+    while held_up.expected_start_s() == 0:
+        await asyncio.sleep(0.1)
+        await held_up.wake()
+    assert await asyncio.wait_for(held_up.call("answer"), 60) == "answer"
 
 
 @pytest.mark.usefixtures("let_it_start")

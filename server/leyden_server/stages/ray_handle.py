@@ -140,7 +140,10 @@ class StageHandle:
             return
         # What the controller says may be as old as a look: older than a first answer.
         quiet_s = max(self._rest_after_s, LOOK_PERIOD_S)
-        if time.monotonic() - self._last_use_s < quiet_s:
+        used_s = time.monotonic() - self._last_use_s
+        # Calls so short that Serve's samples miss them count for nothing there: it may send a
+        # stage to rest that was used a moment ago.
+        if used_s < LOOK_PERIOD_S or (used_s < quiet_s and self.replicas > 0):
             return
         if await self._replicas.running(self.application) == 0 and not self._is_starting:
             self._start_asked_s = time.monotonic()
