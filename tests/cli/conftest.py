@@ -87,11 +87,13 @@ def ray_address() -> Iterator[str]:
     """A Ray of two CPUs that belongs to somebody else; whoever uses it leaves it as it was."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True,
-        connect=False,
-        head_node_args={"num_cpus": 2, "include_dashboard": False},
-    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_worker_niceness", "0")  # as all other processes of the tests
+        cluster = Cluster(
+            initialize_head=True,
+            connect=False,
+            head_node_args={"num_cpus": 2, "include_dashboard": False},
+        )
     yield cluster.address
     cluster.shutdown()
 

@@ -42,6 +42,13 @@ TOGETHER = {
 }
 """Files that share what is dear to make; the first that fits counts."""
 
+WITHOUT_RAY = (
+    "tests/cli/test_demo.py",
+    "tests/cli/test_in_process.py",
+    "tests/cli/test_serve_options.py",
+)
+"""Where tests run the `leyden` command with what starts no Ray."""
+
 MEASURED = ("tests/cli/test_serve.py",)
 """Of RAY, where the processes that the tests start count for the coverage.
 
