@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -51,9 +52,14 @@ async def test_two_gateways_share_one_directory() -> None:
         assert (await first.owner("x"), await second.owner("x")) == (None, A)
         assert await second.owner("y") is None
         first.forget("x")
-        # What one Gateway says arrives in its order: after this the name is free.
-        assert await first.owner("x") is None
+        # It travels with the next call, after which the name is free.
+        assert await first.claim("y") is None
         assert await second.claim("x") is None
+        second.forget("x")
+        await _until(lambda: first.owner("x"), None)  # or with the next beat
+        drawn = first.draw_name()
+        assert str(uuid.UUID(drawn)) == drawn != first.draw_name()
+        assert (await first.owner(drawn), await second.owner(drawn)) == (None, A)
         assert named_actors().count("share") == 1
     # It ends by itself, which the last to leave does not await.
     eventually(lambda: "share" not in named_actors())
@@ -114,6 +120,12 @@ async def _seconds(call: Awaitable[object]) -> float:
     started_s = time.perf_counter()
     await call
     return time.perf_counter() - started_s
+
+
+async def _until(ask: Callable[[], Awaitable[object]], answer: object) -> None:
+    async with asyncio.timeout(30):
+        while await ask() != answer:
+            pass
 
 
 async def _until_it_fails(actor: "ray.actor.ActorHandle") -> None:

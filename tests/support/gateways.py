@@ -1,6 +1,7 @@
 """What a test reads of generations over gRPC, and a directory for several Gateways in one loop."""
 
 import asyncio
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,13 +114,17 @@ class View:
     async def ready(self) -> None:
         """Nothing has to start."""
 
+    def draw_name(self) -> str:
+        return f"{uuid.uuid4()}.of.{self.address}"
+
     async def claim(self, request_id: str) -> str | None:
         self.shared.claims += 1
         owner = self.shared.owners.setdefault(request_id, self.address)
         return None if owner == self.address else owner
 
     async def owner(self, request_id: str) -> str | None:
-        owner = self.shared.owners.get(request_id)
+        drawn_at = request_id.partition(".of.")[2] or None
+        owner = self.shared.owners.get(request_id, drawn_at)
         return None if owner == self.address else owner
 
     def forget(self, request_id: str) -> None:

@@ -5,6 +5,8 @@ import pytest
 from leyden_server.controller.directory import GONE_AFTER_S, HOLD_S, _Owners
 
 A, B = "10.0.0.1:1", "10.0.0.2:1"
+TAGS = {A: "aaaaaaaaaaaa", B: "bbbbbbbbbbbb"}
+DRAWN_BY_A = f"01234567-89ab-4def-8123-{TAGS[A]}"
 
 
 class Clock:
@@ -34,8 +36,8 @@ def clock() -> Clock:
 def owners(clock: Clock) -> _Owners:
     """Two Gateways, and a name of the first."""
     owners = _Owners(0.0, clock)
-    owners.register(A, [], is_new=True)
-    owners.register(B, [], is_new=True)
+    owners.register(A, TAGS[A], [], is_new=True)
+    owners.register(B, TAGS[B], [], is_new=True)
     assert owners.claim(A, "x") is None
     return owners
 
@@ -43,11 +45,23 @@ def owners(clock: Clock) -> _Owners:
 def test_a_name_has_one_owner_until_that_forgets_it(owners: _Owners) -> None:
     assert owners.claim(A, "x") is None
     assert owners.claim(B, "x") == A == owners.owner("x")
-    owners.forget(B, "x")
+    owners.beat(B, ["x"])
     assert owners.owner("x") == A
-    owners.forget(A, "x")
+    owners.beat(A, ["x", "y"])
     assert owners.owner("x") is None
     assert owners.claim(B, "x") is None
+    assert owners.claim(B, "x", ["x"]) is None, "what is given back and taken again is taken"
+    assert owners.owner("x") == B
+
+
+def test_a_name_that_a_gateway_drew_is_known_by_its_tag(owners: _Owners, clock: Clock) -> None:
+    assert owners.owner(DRAWN_BY_A) == A == owners.claim(B, DRAWN_BY_A)
+    assert owners.claim(A, DRAWN_BY_A) is None
+    owners.register(A, "another-tag", [], is_new=True)
+    assert owners.owner(DRAWN_BY_A) is None, "it was another Gateway's at that address"
+    owners.register(A, TAGS[A], [], is_new=True)
+    clock.pass_s(GONE_AFTER_S, owners, B)
+    assert owners.owner(DRAWN_BY_A) is None
 
 
 def test_a_silent_gateway_is_gone_with_its_names(owners: _Owners, clock: Clock) -> None:
@@ -58,7 +72,7 @@ def test_a_silent_gateway_is_gone_with_its_names(owners: _Owners, clock: Clock) 
     assert owners.claim(B, "x") is None
     # It was only late: it learns so, and keeps what nobody took.
     assert not owners.beat(A)
-    owners.register(A, ["x", "y"], is_new=False)
+    owners.register(A, TAGS[A], ["x", "y"], is_new=False)
     assert (owners.owner("x"), owners.owner("y")) == (B, A)
 
 
@@ -66,18 +80,18 @@ def test_who_is_not_registered_is_given_nothing(owners: _Owners, clock: Clock) -
     clock.pass_s(GONE_AFTER_S, owners, B)
     assert owners.claim(A, "y") == 0.0
     assert owners.owner("y") is None
-    owners.register(A, [], is_new=False)
+    owners.register(A, TAGS[A], [], is_new=False)
     assert owners.claim(A, "y") is None
 
 
 def test_a_new_gateway_at_an_old_address_has_none_of_its_names(owners: _Owners) -> None:
-    owners.register(A, ["z"], is_new=True)
+    owners.register(A, TAGS[A], ["z"], is_new=True)
     assert (owners.owner("x"), owners.owner("z")) == (None, A)
 
 
 def test_registering_again_takes_nothing_away(owners: _Owners) -> None:
     """A claim that was given after the names were listed is not among them."""
-    owners.register(A, ["w"], is_new=False)
+    owners.register(A, TAGS[A], ["w"], is_new=False)
     assert (owners.owner("x"), owners.owner("w")) == (A, A)
 
 
@@ -93,8 +107,8 @@ def test_a_restarted_directory_waits_for_the_names(clock: Clock) -> None:
     owners = _Owners(HOLD_S, clock)
     assert owners.claim(B, "x") == pytest.approx(HOLD_S)
     assert not owners.beat(A)
-    owners.register(B, [], is_new=False)
-    owners.register(A, ["x"], is_new=False)
+    owners.register(B, TAGS[B], [], is_new=False)
+    owners.register(A, TAGS[A], ["x"], is_new=False)
     clock.now_s += 1.0
     assert owners.owner("x") == pytest.approx(HOLD_S - 1.0)
     clock.now_s += HOLD_S - 1.0

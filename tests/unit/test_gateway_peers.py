@@ -127,3 +127,34 @@ async def test_a_request_asks_the_directory_once(here: House, owners: Owners) ->
     let(here)
     await read(generate(here))
     assert owners.claims == 1
+
+
+async def test_a_name_that_the_gateway_draws_is_found_without_a_claim(
+    here: House, there: House, owners: Owners
+) -> None:
+    call = generate(here, request_id="")
+    begun = await read_until(call, "text_encoded")
+    watching = watch(there, request_id=begun[0].request_id)
+    await read_until(watching, "text_encoded")
+    let(here)
+    assert (await read(watching))[-2:] == (await read(call))[-2:]
+    assert owners.claims == 0
+
+
+async def test_a_request_that_is_refused_leaves_its_name_to_nobody(owners: Owners) -> None:
+    async with house(
+        denoiser=held(),
+        join=owners.join,
+        replicas=2,
+        max_waiting_images=1,
+        max_open_images=1,
+        max_image_count=1,
+    ) as home:
+        call = generate(home, request_id="first")
+        await read_until(call, "text_encoded")
+        error = await refusal(generate(home, request_id="second"))
+        assert reason(error) == "QUEUE_FULL"
+        await until(lambda: list(owners.owners) == ["first"])
+        let(home)
+        await read(call)
+        await until(lambda: not owners.owners)

@@ -4,12 +4,17 @@ A Gateway's names live as long as it beats: it says every second that it is ther
 has been silent for 4 s is gone, with all of its names. The actor writes nothing down. Where it
 was restarted it knows no Gateway any more, says so to each that beats, and is told all of its
 names; until every Gateway had time for that, nobody is given a name or an answer.
+
+A name that a Gateway draws itself ends in its tag, so it is known for that Gateway's without a
+call. A name that is given back travels with the next call, or the next beat.
 """
 
 import asyncio
 import contextlib
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import ray
@@ -27,6 +32,9 @@ GONE_AFTER_S = 4.0
 HOLD_S = GONE_AFTER_S
 """How long a restarted actor waits for the Gateways' names: whoever is not heard then is gone."""
 
+TAG_CHARS = 12
+"""The last group of a UUID, which a Gateway draws once in place of each time."""
+
 PATIENCE_S = 10.0
 """How long a request waits for the actor, which takes some 2 s to be restarted."""
 
@@ -43,8 +51,10 @@ class _Owners:
         self._last_call_s = clock()
         self._beaten_s: dict[str, float] = {}
         self._owners: dict[str, str] = {}
+        self._tagged: dict[str, str] = {}
+        """Gateways by their tags."""
 
-    def register(self, address: str, names: list[str], is_new: bool) -> None:
+    def register(self, address: str, tag: str, names: Sequence[str], is_new: bool) -> None:
         """Take a Gateway in with its names; one that another has by now stays there.
 
         A new one has nothing of what a former one had at its address.
@@ -53,28 +63,34 @@ class _Owners:
         if is_new:
             self._drop_names_of(address)
         self._beaten_s[address] = self._clock()
+        self._tagged[tag] = address
         for name in names:
             self._owners.setdefault(name, address)
 
-    def beat(self, address: str) -> bool:
-        """Note that a Gateway is there; False: it has to register again."""
+    def beat(self, address: str, forgotten: Sequence[str] = ()) -> bool:
+        """Note that a Gateway is there; False: it has to register again.
+
+        `forgotten` are names that it gives back.
+        """
         self._look_around()
+        self._forget(address, forgotten)
         if address not in self._beaten_s:
             return False
         self._beaten_s[address] = self._clock()
         return True
 
-    def claim(self, address: str, name: str) -> str | float | None:
+    def claim(self, address: str, name: str, forgotten: Sequence[str] = ()) -> str | float | None:
         """Give a name to a Gateway. None: it has it; else its owner.
 
         Or a number: the Gateway has to register, and to ask again in so many seconds.
         """
         self._look_around()
+        self._forget(address, forgotten)
         if self._clock() < self._hold_until_s:
             return self._hold_until_s - self._clock()
         if address not in self._beaten_s:
             return 0.0
-        owner = self._owners.setdefault(name, address)
+        owner = self._owner(name) or self._owners.setdefault(name, address)
         return None if owner == address else owner
 
     def owner(self, name: str) -> str | float | None:
@@ -82,12 +98,7 @@ class _Owners:
         self._look_around()
         if self._clock() < self._hold_until_s:
             return self._hold_until_s - self._clock()
-        return self._owners.get(name)
-
-    def forget(self, address: str, name: str) -> None:
-        """Take a name back from the Gateway that has it."""
-        if self._owners.get(name) == address:
-            del self._owners[name]
+        return self._owner(name)
 
     def leave(self, address: str) -> None:
         """Drop a Gateway and all of its names."""
@@ -98,6 +109,14 @@ class _Owners:
     def is_empty(self) -> bool:
         """Whether no Gateway is there."""
         return not self._beaten_s
+
+    def _owner(self, name: str) -> str | None:
+        return self._owners.get(name) or self._tagged.get(name[-TAG_CHARS:])
+
+    def _forget(self, address: str, names: Sequence[str]) -> None:
+        for name in names:
+            if self._owners.get(name) == address:
+                del self._owners[name]
 
     def _look_around(self) -> None:
         now = self._clock()
@@ -113,6 +132,7 @@ class _Owners:
 
     def _drop_names_of(self, address: str) -> None:
         self._owners = {name: owner for name, owner in self._owners.items() if owner != address}
+        self._tagged = {tag: owner for tag, owner in self._tagged.items() if owner != address}
 
 
 class _DirectoryActor(_Owners):
@@ -145,6 +165,9 @@ class RayDirectory:
         self._actor_name = actor_name
         self._address = address
         self._names = names
+        self._tag = secrets.token_hex(TAG_CHARS // 2)
+        self._forgotten: list[str] = []
+        """Names to give back with the next call."""
         self._connect(replaces_another=False)
         self._register(is_new=True)
         self._beats = asyncio.create_task(self._beat())
@@ -153,12 +176,16 @@ class RayDirectory:
         """Return once the actor runs, which on a busy machine takes many seconds to start."""
         while True:
             try:
-                if not await self._actor.beat.remote(self._address):
+                if not await self._actor.beat.remote(self._address, self._take_forgotten()):
                     self._register()
             except RayActorError as error:
                 await self._replace(error)
             else:
                 return
+
+    def draw_name(self) -> str:
+        """Return a UUID that ends in our tag."""
+        return f"{str(uuid.uuid4())[:-TAG_CHARS]}{self._tag}"
 
     async def claim(self, request_id: str) -> str | None:
         """Take a name; return None where it is ours now, else the owner's peer address.
@@ -167,7 +194,10 @@ class RayDirectory:
             UnavailableError: the directory does not answer.
 
         """
-        return await self._ask(lambda: self._actor.claim.remote(self._address, request_id))
+        forgotten = self._take_forgotten()
+        return await self._ask(
+            lambda: self._actor.claim.remote(self._address, request_id, forgotten)
+        )
 
     async def owner(self, request_id: str) -> str | None:
         """Return the peer address of the other Gateway that owns a name; None: none does.
@@ -180,8 +210,8 @@ class RayDirectory:
         return None if owner == self._address else owner
 
     def forget(self, request_id: str) -> None:
-        """Give a name back; returns at once."""
-        self._forget.remote(self._address, request_id)
+        """Give a name back, with the next call; returns at once."""
+        self._forgotten.append(request_id)
 
     async def close(self) -> None:
         """Leave the directory with all that is ours."""
@@ -220,7 +250,12 @@ class RayDirectory:
         # A new one owns nothing, and cannot be asked yet. A claim that is given while this is on
         # its way is none of `names`, and stays.
         names = [] if is_new else list(self._names())
-        self._actor.register.options(num_returns=0).remote(self._address, names, is_new)
+        register = self._actor.register.options(num_returns=0)
+        register.remote(self._address, self._tag, names, is_new)
+
+    def _take_forgotten(self) -> list[str]:
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
 
     async def _replace(self, error: RayActorError) -> None:
         """Have another actor where ours has ended for good; else wait a moment for its restart."""
@@ -243,5 +278,3 @@ class RayDirectory:
             )
             .remote(replaces_another)
         )
-        # Once: to make it anew takes longer than to call it.
-        self._forget = self._actor.forget.options(num_returns=0)

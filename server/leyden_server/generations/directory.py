@@ -1,5 +1,6 @@
 """Which Gateway has a generation: needed where a server has several."""
 
+import uuid
 from typing import Protocol
 
 __all__ = ["Directory", "OnlyHere"]
@@ -11,6 +12,9 @@ class Directory(Protocol):
     async def ready(self) -> None:
         """Return once it answers, however long it takes to start."""
 
+    def draw_name(self) -> str:
+        """Return a new name, which is ours without a claim."""
+
     async def claim(self, request_id: str) -> str | None:
         """Take a name; return None where it is ours now, else the owner's peer address."""
 
@@ -18,7 +22,7 @@ class Directory(Protocol):
         """Return the peer address of the other Gateway that owns a name; None: none does."""
 
     def forget(self, request_id: str) -> None:
-        """Give a name back; returns at once."""
+        """Give a name back that was claimed; returns at once, and may take a second."""
 
     async def close(self) -> None:
         """Leave the directory with all that is ours."""
@@ -29,6 +33,10 @@ class OnlyHere:
 
     async def ready(self) -> None:
         """Nothing has to start."""
+
+    def draw_name(self) -> str:
+        """Return a new name."""
+        return str(uuid.uuid4())
 
     async def claim(self, request_id: str) -> str | None:
         """Take a name: nobody else can have it."""

@@ -46,7 +46,7 @@ class Home:
         self.generation: Generation | None = None
         self.task: asyncio.Task[None] | None = None
         self.claim: asyncio.Task[str | None] | None = None
-        """Asks whether another Gateway has the name; None where nobody can have it."""
+        """Asks whether another Gateway has the name; None where we drew it."""
         self.timer: asyncio.TimerHandle | None = None
         """Ends the lingering."""
         self.end_with: Exception | None = None

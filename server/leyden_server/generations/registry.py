@@ -100,7 +100,7 @@ class Generations:
 
         """
         record = RequestRecord(caller.peer, caller.timeout_s)
-        record.request_id = request.request_id[:MAX_LOGGED_CHARS] or str(uuid.uuid4())
+        record.request_id = request.request_id[:MAX_LOGGED_CHARS] or self._directory.draw_name()
         record.model = request.model[:MAX_LOGGED_CHARS]
         try:
             if request.request_id:
@@ -205,11 +205,10 @@ class Generations:
         # Until there is a generation to end, a drain ends the call.
         home.task = asyncio.current_task()
         try:
-            # A name that we drew nobody else has. Of another one the answer is awaited beside
-            # the first stage, before the first event.
-            claim = asyncio.create_task(self._directory.claim(home.request_id))
-            claim.add_done_callback(_take_error)
-            home.claim = claim if request.request_id else None
+            if request.request_id:
+                # The answer is awaited beside the first stage, before the first event.
+                home.claim = asyncio.create_task(self._directory.claim(home.request_id))
+                home.claim.add_done_callback(_take_error)
             # Before it can be refused: who has no time for a start has the next one find it done.
             await served.wake()
             timeout_s = None if home.lingers else caller.timeout_s
@@ -332,7 +331,13 @@ class Generations:
             home.timer = None
         if self._homes.get(home.request_id) is home:
             del self._homes[home.request_id]
-            self._directory.forget(home.request_id)
+            if home.claim is not None:
+                # Not before it was claimed, which it may be only in the next turn of the loop.
+                home.claim.add_done_callback(partial(self._give_back, home.request_id))
+
+    def _give_back(self, request_id: str, _: object) -> None:
+        if request_id not in self._homes:  # or the next of that name would lose it
+            self._directory.forget(request_id)
 
     def _disown(self, home: Home) -> None:
         """Let go of a generation whose name is another Gateway's: that one answers for it."""
