@@ -21,8 +21,8 @@ __all__ = ["measure"]
 CLIENTS = 16
 REQUESTS = 40
 """Of a round; those between the first end of all clients and the last begin count."""
-SLOW_ROUNDS = 12
-"""With the model of a second: 25 s each."""
+SLOW_ROUNDS = 3
+"""With the model of a second, whose memory is what is asked: 25 s each."""
 STEPS = 4
 MEMORY = {"embedded": 0.4, "one second": 0.6}
 RATE = {"embedded": 1.10}

@@ -14,8 +14,9 @@ from support.running_server import eventually
 
 from leyden_server.config import ServerConfig
 from leyden_server.controller import directory
-from leyden_server.controller.directory import GONE_AFTER_S, HOLD_S, NAMESPACE, RayDirectory
+from leyden_server.controller.directory import NAMESPACE, RayDirectory
 from leyden_server.controller.launcher import LeydenServer
+from leyden_server.controller.owners import GONE_AFTER_S, HOLD_S
 from leyden_server.errors import StartupError, UnavailableError
 
 A, B = "10.0.0.1:1", "10.0.0.2:1"
@@ -71,8 +72,8 @@ async def test_a_claim_is_one_call() -> None:
         for number in range(200):
             claim_s = await _seconds(one.claim(f"name-{number}"))
             ratios.append(claim_s / await _seconds(one._actor.owner.remote("x")))
-    # A second call, or a look at the cluster, would be twice as much and more.
-    assert statistics.median(ratios) < 1.7
+    # A call of Ray, or a look at the cluster, would be as much and more.
+    assert statistics.median(ratios) < 0.7
 
 
 @pytest.mark.parametrize("for_good", [False, True])

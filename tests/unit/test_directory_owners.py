@@ -2,7 +2,7 @@
 
 import pytest
 
-from leyden_server.controller.directory import GONE_AFTER_S, HOLD_S, _Owners
+from leyden_server.controller.owners import GONE_AFTER_S, HOLD_S, Owners
 
 A, B = "10.0.0.1:1", "10.0.0.2:1"
 TAGS = {A: "aaaaaaaaaaaa", B: "bbbbbbbbbbbb"}
@@ -18,7 +18,7 @@ class Clock:
     def __call__(self) -> float:
         return self.now_s
 
-    def pass_s(self, duration_s: float, owners: _Owners, *beating: str) -> None:
+    def pass_s(self, duration_s: float, owners: Owners, *beating: str) -> None:
         """Let time pass, in which some Gateways beat every second."""
         end_s = self.now_s + duration_s
         while self.now_s < end_s:
@@ -33,16 +33,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def owners(clock: Clock) -> _Owners:
+def owners(clock: Clock) -> Owners:
     """Two Gateways, and a name of the first."""
-    owners = _Owners(0.0, clock)
+    owners = Owners(0.0, clock)
     owners.register(A, TAGS[A], [], is_new=True)
     owners.register(B, TAGS[B], [], is_new=True)
     assert owners.claim(A, "x") is None
     return owners
 
 
-def test_a_name_has_one_owner_until_that_forgets_it(owners: _Owners) -> None:
+def test_a_name_has_one_owner_until_that_forgets_it(owners: Owners) -> None:
     assert owners.claim(A, "x") is None
     assert owners.claim(B, "x") == A == owners.owner("x")
     owners.beat(B, ["x"])
@@ -54,7 +54,7 @@ def test_a_name_has_one_owner_until_that_forgets_it(owners: _Owners) -> None:
     assert owners.owner("x") == B
 
 
-def test_a_name_that_a_gateway_drew_is_known_by_its_tag(owners: _Owners, clock: Clock) -> None:
+def test_a_name_that_a_gateway_drew_is_known_by_its_tag(owners: Owners, clock: Clock) -> None:
     assert owners.owner(DRAWN_BY_A) == A == owners.claim(B, DRAWN_BY_A)
     assert owners.claim(A, DRAWN_BY_A) is None
     owners.register(A, "another-tag", [], is_new=True)
@@ -64,7 +64,7 @@ def test_a_name_that_a_gateway_drew_is_known_by_its_tag(owners: _Owners, clock: 
     assert owners.owner(DRAWN_BY_A) is None
 
 
-def test_a_silent_gateway_is_gone_with_its_names(owners: _Owners, clock: Clock) -> None:
+def test_a_silent_gateway_is_gone_with_its_names(owners: Owners, clock: Clock) -> None:
     clock.pass_s(GONE_AFTER_S - 1, owners, B)
     assert owners.claim(B, "x") == A
     clock.pass_s(1, owners, B)
@@ -76,7 +76,7 @@ def test_a_silent_gateway_is_gone_with_its_names(owners: _Owners, clock: Clock) 
     assert (owners.owner("x"), owners.owner("y")) == (B, A)
 
 
-def test_who_is_not_registered_is_given_nothing(owners: _Owners, clock: Clock) -> None:
+def test_who_is_not_registered_is_given_nothing(owners: Owners, clock: Clock) -> None:
     clock.pass_s(GONE_AFTER_S, owners, B)
     assert owners.claim(A, "y") == 0.0
     assert owners.owner("y") is None
@@ -84,18 +84,18 @@ def test_who_is_not_registered_is_given_nothing(owners: _Owners, clock: Clock) -
     assert owners.claim(A, "y") is None
 
 
-def test_a_new_gateway_at_an_old_address_has_none_of_its_names(owners: _Owners) -> None:
+def test_a_new_gateway_at_an_old_address_has_none_of_its_names(owners: Owners) -> None:
     owners.register(A, TAGS[A], ["z"], is_new=True)
     assert (owners.owner("x"), owners.owner("z")) == (None, A)
 
 
-def test_registering_again_takes_nothing_away(owners: _Owners) -> None:
+def test_registering_again_takes_nothing_away(owners: Owners) -> None:
     """A claim that was given after the names were listed is not among them."""
     owners.register(A, TAGS[A], ["w"], is_new=False)
     assert (owners.owner("x"), owners.owner("w")) == (A, A)
 
 
-def test_a_directory_that_stood_still_drops_nobody(owners: _Owners, clock: Clock) -> None:
+def test_a_directory_that_stood_still_drops_nobody(owners: Owners, clock: Clock) -> None:
     """Where it heard nobody, it was not they who were silent."""
     clock.now_s += 100.0
     assert owners.claim(B, "x") == A
@@ -104,7 +104,7 @@ def test_a_directory_that_stood_still_drops_nobody(owners: _Owners, clock: Clock
 
 
 def test_a_restarted_directory_waits_for_the_names(clock: Clock) -> None:
-    owners = _Owners(HOLD_S, clock)
+    owners = Owners(HOLD_S, clock)
     assert owners.claim(B, "x") == pytest.approx(HOLD_S)
     assert not owners.beat(A)
     owners.register(B, TAGS[B], [], is_new=False)
@@ -115,7 +115,7 @@ def test_a_restarted_directory_waits_for_the_names(clock: Clock) -> None:
     assert owners.claim(B, "x") == A
 
 
-def test_a_gateway_that_leaves_takes_its_names_along(owners: _Owners) -> None:
+def test_a_gateway_that_leaves_takes_its_names_along(owners: Owners) -> None:
     owners.leave(A)
     assert owners.claim(B, "x") is None
     assert not owners.is_empty

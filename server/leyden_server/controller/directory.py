@@ -12,135 +12,50 @@ call. A name that is given back travels with the next call, or the next beat.
 import asyncio
 import contextlib
 import secrets
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError
 
+from leyden_server.controller import json_lines
+from leyden_server.controller.owners import BEAT_PERIOD_S, HOLD_S, TAG_CHARS, Owners
 from leyden_server.errors import UnavailableError
 
 __all__ = ["NAMESPACE", "RayDirectory"]
 
 NAMESPACE = "leyden"
 
-BEAT_PERIOD_S = 1.0
-GONE_AFTER_S = 4.0
-HOLD_S = GONE_AFTER_S
-"""How long a restarted actor waits for the Gateways' names: whoever is not heard then is gone."""
-
-TAG_CHARS = 12
-"""The last group of a UUID, which a Gateway draws once in place of each time."""
+SHORTEST_WAIT_S = 0.01
+"""For a registration to arrive, which goes another way than the claim that needs it."""
 
 PATIENCE_S = 10.0
 """How long a request waits for the actor, which takes some 2 s to be restarted."""
 
 
-class _Owners:
-    """What the actor knows. One call at a time, in each Gateway's order.
+class _DirectoryActor(Owners):
+    """`Owners` as a Ray actor: it knows by itself whether it was restarted.
 
-    `hold_s`: for how long nothing is given out. Another clock is a test's.
+    What a request waits for is called by JSON lines, the rest by Ray; all of it runs in the
+    actor's event loop, which its one coroutine gives it.
     """
-
-    def __init__(self, hold_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._hold_until_s = clock() + hold_s
-        self._last_call_s = clock()
-        self._beaten_s: dict[str, float] = {}
-        self._owners: dict[str, str] = {}
-        self._tagged: dict[str, str] = {}
-        """Gateways by their tags."""
-
-    def register(self, address: str, tag: str, names: Sequence[str], is_new: bool) -> None:
-        """Take a Gateway in with its names; one that another has by now stays there.
-
-        A new one has nothing of what a former one had at its address.
-        """
-        self._look_around()
-        if is_new:
-            self._drop_names_of(address)
-        self._beaten_s[address] = self._clock()
-        self._tagged[tag] = address
-        for name in names:
-            self._owners.setdefault(name, address)
-
-    def beat(self, address: str, forgotten: Sequence[str] = ()) -> bool:
-        """Note that a Gateway is there; False: it has to register again.
-
-        `forgotten` are names that it gives back.
-        """
-        self._look_around()
-        self._forget(address, forgotten)
-        if address not in self._beaten_s:
-            return False
-        self._beaten_s[address] = self._clock()
-        return True
-
-    def claim(self, address: str, name: str, forgotten: Sequence[str] = ()) -> str | float | None:
-        """Give a name to a Gateway. None: it has it; else its owner.
-
-        Or a number: the Gateway has to register, and to ask again in so many seconds.
-        """
-        self._look_around()
-        self._forget(address, forgotten)
-        if self._clock() < self._hold_until_s:
-            return self._hold_until_s - self._clock()
-        if address not in self._beaten_s:
-            return 0.0
-        owner = self._owner(name) or self._owners.setdefault(name, address)
-        return None if owner == address else owner
-
-    def owner(self, name: str) -> str | float | None:
-        """Return a name's owner; None: nobody has it; a number: as of `claim`."""
-        self._look_around()
-        if self._clock() < self._hold_until_s:
-            return self._hold_until_s - self._clock()
-        return self._owner(name)
-
-    def leave(self, address: str) -> None:
-        """Drop a Gateway and all of its names."""
-        self._beaten_s.pop(address, None)
-        self._drop_names_of(address)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no Gateway is there."""
-        return not self._beaten_s
-
-    def _owner(self, name: str) -> str | None:
-        return self._owners.get(name) or self._tagged.get(name[-TAG_CHARS:])
-
-    def _forget(self, address: str, names: Sequence[str]) -> None:
-        for name in names:
-            if self._owners.get(name) == address:
-                del self._owners[name]
-
-    def _look_around(self) -> None:
-        now = self._clock()
-        # Where nobody at all was heard, it was this process that stood still, not they.
-        silence_s = now - self._last_call_s
-        if silence_s > 2 * BEAT_PERIOD_S:
-            self._beaten_s = {a: beaten_s + silence_s for a, beaten_s in self._beaten_s.items()}
-        self._last_call_s = now
-        for address, beaten_s in list(self._beaten_s.items()):
-            if now - beaten_s >= GONE_AFTER_S:
-                del self._beaten_s[address]
-                self._drop_names_of(address)
-
-    def _drop_names_of(self, address: str) -> None:
-        self._owners = {name: owner for name, owner in self._owners.items() if owner != address}
-        self._tagged = {tag: owner for tag, owner in self._tagged.items() if owner != address}
-
-
-class _DirectoryActor(_Owners):
-    """`_Owners` as a Ray actor: it knows by itself whether it was restarted."""
 
     def __init__(self, replaces_another: bool) -> None:
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         super().__init__(HOLD_S if restarted or replaces_another else 0.0)
+        self._server: asyncio.Server | None = None
+
+    async def listen(self) -> tuple[str, int]:
+        """Return the address at which `claim` and `owner` are called by JSON lines."""
+        if self._server is None:
+            self._server = await json_lines.serve(ray.util.get_node_ip_address(), self._answer)
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    def _answer(self, method: str, arguments: list[Any]) -> str | float | None:
+        return self.claim(*arguments) if method == "claim" else self.owner(*arguments)
 
     def leave(self, address: str) -> None:
         """Drop a Gateway and all of its names; with the last one the actor ends for good."""
@@ -152,8 +67,8 @@ class _DirectoryActor(_Owners):
 class RayDirectory:
     """The directory as one Gateway sees it; a `Directory` of `generations`.
 
-    A claim is one call of the actor and nothing more. While the actor is restarted claims and
-    questions wait for it.
+    A claim is one call of the actor and nothing more: a JSON line each way. While the actor is
+    restarted claims and questions wait for it.
     """
 
     def __init__(self, actor_name: str, address: str, names: Callable[[], Iterable[str]]) -> None:
@@ -166,6 +81,7 @@ class RayDirectory:
         self._address = address
         self._names = names
         self._tag = secrets.token_hex(TAG_CHARS // 2)
+        self._caller: json_lines.Caller | None = None
         self._forgotten: list[str] = []
         """Names to give back with the next call."""
         self._connect(replaces_another=False)
@@ -195,9 +111,7 @@ class RayDirectory:
 
         """
         forgotten = self._take_forgotten()
-        return await self._ask(
-            lambda: self._actor.claim.remote(self._address, request_id, forgotten)
-        )
+        return await self._ask("claim", self._address, request_id, forgotten)
 
     async def owner(self, request_id: str) -> str | None:
         """Return the peer address of the other Gateway that owns a name; None: none does.
@@ -206,7 +120,7 @@ class RayDirectory:
             UnavailableError: the directory does not answer.
 
         """
-        owner = await self._ask(lambda: self._actor.owner.remote(request_id))
+        owner = await self._ask("owner", request_id)
         return None if owner == self._address else owner
 
     def forget(self, request_id: str) -> None:
@@ -218,28 +132,43 @@ class RayDirectory:
         self._beats.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._beats
+        if self._caller is not None:
+            self._caller.close()
         with contextlib.suppress(RayActorError, TimeoutError):
             await asyncio.wait_for(self._actor.leave.remote(self._address), BEAT_PERIOD_S)
 
-    async def _ask(self, call: Callable[[], Awaitable[Any]]) -> str | None:
+    async def _ask(self, method: str, *arguments: object) -> str | None:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
                     try:
-                        answer: str | float | None = await call()
+                        answer: str | float | None = await self._call(method, *arguments)
                     except RayActorError as error:
                         await self._replace(error)
+                        continue
+                    except OSError:
+                        self._caller = None  # where it has gone to, Ray knows
+                        await asyncio.sleep(SHORTEST_WAIT_S)
                         continue
                     if not isinstance(answer, float):
                         return answer
                     self._register()
-                    await asyncio.sleep(answer)
+                    await asyncio.sleep(max(answer, SHORTEST_WAIT_S))
         except TimeoutError as error:
             raise UnavailableError(
                 "DIRECTORY_UNAVAILABLE",
                 "which Gateway has which generation is not known now",
                 HOLD_S,
             ) from error
+
+    async def _call(self, method: str, *arguments: object) -> Any:
+        if self._caller is None:
+            caller = await json_lines.Caller.connect(*await self._actor.listen.remote())
+            if self._caller is not None:  # another request was as quick
+                caller.close()
+            else:
+                self._caller = caller
+        return await self._caller.call(method, *arguments)
 
     async def _beat(self) -> None:
         while True:
