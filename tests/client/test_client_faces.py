@@ -420,3 +420,15 @@ def test_a_server_that_is_not_there() -> None:
         assert caught.value.reason == ""
         with pytest.raises(DeadlineExceededError):
             client.wait_until_ready(timeout_s=0.2)
+
+
+def test_a_client_that_closes_under_an_iteration_ends_it_without_an_error(
+    server: ScriptedServer,
+) -> None:
+    server.script = [*numbered(queued()), Hold()]
+    with Client(server.target) as client:
+        events = client.stream_image("a prompt")
+        next(events)
+        client.close()
+        events.close()
+        assert list(events) == []

@@ -157,6 +157,8 @@ async def test_a_stage_without_a_replica_is_gone_after_a_while_unless_it_rests(
             eventually, lambda: held_up._replicas.known(APPLICATION) is not None, 60
         )
         if may_rest:
+            # What an earlier test had there may still be stopping.
+            await asyncio.to_thread(eventually, lambda: held_up._rests, 60)
             await asyncio.to_thread(
                 eventually, lambda: held_up._replicas.without_replica_s(APPLICATION) > 2, 60
             )

@@ -4,11 +4,16 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from leyden_client._status import closed_while_running
 
 T = TypeVar("T")
+
+
+class _PortalClosedError(RuntimeError):
+    """Nothing is handed to a loop that has ended."""
 
 
 class Portal:
@@ -55,7 +60,7 @@ class Portal:
     def _hand_over(self, callback: Callable[[], None]) -> None:
         with self._lock:
             if self._closed:
-                raise RuntimeError("the client is closed")
+                raise _PortalClosedError("the client is closed")
             self._loop.call_soon_threadsafe(callback)
 
     def _abandon(self, work: "_Work[Any]") -> None:
@@ -78,11 +83,12 @@ class Portal:
             while (item := self.run(_next(source, end))) is not end:
                 yield item  # type: ignore[misc]  # what is not `end` is a T
         finally:
-            # A loop that has ended has closed its generators. On the loop's own
-            # thread, where the garbage collector may end an iteration, waiting
-            # would be for ever; there the loop closes what is dropped here.
-            if not self._closed and threading.current_thread() is not self._thread:
-                self.run(_aclose(source))
+            # A loop that has ended, perhaps only now, has closed its generators. On
+            # the loop's own thread, where the garbage collector may end an iteration,
+            # waiting would be for ever; there the loop closes what is dropped here.
+            if threading.current_thread() is not self._thread:
+                with suppress(_PortalClosedError):
+                    self.run(_aclose(source))
 
     def close(self) -> None:
         """End the loop; what still runs on it is cancelled. Closing twice is closing once."""
