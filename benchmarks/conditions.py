@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 
-from leyden_server.accelerator.device import torch_threads
 from leyden_server.config import ServerConfig
 
 __all__ = ["IDLE_LOAD", "REPOSITORY", "conditions"]
@@ -34,9 +33,9 @@ def conditions() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "torch_threads": {
-            "text_encoder": torch_threads(config.text_encoder),
-            "denoiser": torch_threads(config.denoiser),
-            "vae": torch_threads(config.vae),
+            "text_encoder": config.text_encoder.torch_threads,
+            "denoiser": config.denoiser.torch_threads,
+            "vae": config.vae.torch_threads,
         },
         "dtype": "float32",
         "commit": _commit(),

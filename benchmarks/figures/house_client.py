@@ -17,7 +17,6 @@ from benchmarks.paired import in_turns, ratio_of
 from benchmarks.section import Figure, Section, Settings
 from benchmarks.server_process import ServerProcess
 from leyden_client.bench import Workload
-from leyden_server.accelerator.device import torch_threads
 from leyden_server.config import DEFAULT_MODEL, ServerConfig
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 
@@ -30,7 +29,7 @@ WARM_UP = 3
 
 def measure(settings: Settings) -> Section:
     """Measure both models."""
-    torch.set_num_threads(torch_threads(ServerConfig().denoiser))
+    torch.set_num_threads(ServerConfig().denoiser.torch_threads)
     checkouts = {"served": REPOSITORY}
     if settings.before is not None:
         checkouts["before"] = settings.before

@@ -16,7 +16,6 @@ from benchmarks.one_second_model import one_second_model
 from benchmarks.section import Figure, Section, Settings, TextTable
 from benchmarks.server_process import ServerProcess
 from leyden_client.bench import Sample, Workload, summarize
-from leyden_server.accelerator.device import torch_threads
 from leyden_server.config import DEFAULT_MODEL, ServerConfig
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 
@@ -28,7 +27,7 @@ STEPS = 4
 
 def measure(settings: Settings) -> Section:
     """Measure the model of about a second, and the embedded one beside it."""
-    threads = torch_threads(ServerConfig().denoiser)
+    threads = ServerConfig().denoiser.torch_threads
     torch.set_num_threads(threads)
     with one_second_model(quick=settings.quick) as model:
         repository = ModelRepository([model.base_folder])

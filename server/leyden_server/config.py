@@ -158,11 +158,9 @@ class StageConfig(StrictModel):
     max_ongoing_requests: int = Field(default=32, ge=1)
     """Requests that a replica holds at once; twice its largest batch keeps it busy."""
 
-    torch_threads: int | None = Field(default=None, ge=0)
+    torch_threads: int = Field(default=1, ge=0)
     """Threads of a torch operator on a CPU; 0 is one for each core. The stages share the
-    cores: more than 1 helps a large model's latency where nothing else wants them. Not set
-    it is 1, but 0 for the denoiser of one model with in_process: there it waits for Python
-    while another stage has it, and the cores would wait with it."""
+    cores: more than 1 helps a large model's latency where nothing else wants them."""
 
     stall_timeout_s: float = Field(default=300.0, gt=0)
     """A run of the model that takes longer than this many seconds marks the replica as

@@ -27,8 +27,7 @@ def device_and_dtype(config: StageConfig) -> tuple[torch.device, torch.dtype]:
 
 def torch_threads(config: StageConfig) -> int:
     """Return how many threads a torch operator of the stage has."""
-    threads = 1 if config.torch_threads is None else config.torch_threads
-    return threads or os.cpu_count() or 1
+    return config.torch_threads or os.cpu_count() or 1
 
 
 def channels_last(module: ModuleT) -> ModuleT:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from leyden_server.address import ReservedAddress
-from leyden_server.config import DenoiserConfig, ServerConfig
+from leyden_server.config import ServerConfig
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.errors import StartupError
@@ -200,7 +200,7 @@ class InProcessStages:
             names.vae(model.base_key),
         )
         load_encoder = partial(TextEncodingService, model, config.text_encoder, f"{encoder}#1")
-        load_unet = partial(DenoiseService, model, _denoiser_alone(config), f"{unet}#1")
+        load_unet = partial(DenoiseService, model, config.denoiser, f"{unet}#1")
         load_vae = partial(VaeService, model, config.vae, f"{vae}#1")
         return ModelStages(
             self.text_encoders.setdefault(encoder, TextEncoderInProcess(encoder, load_encoder)),
@@ -295,10 +295,3 @@ async def _cancel_all_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _denoiser_alone(config: ServerConfig) -> DenoiserConfig:
-    """Return the denoiser's config; one that is alone has all cores, where it is not said."""
-    if config.denoiser.torch_threads is not None or len(config.models) > 1:
-        return config.denoiser
-    return config.denoiser.model_copy(update={"torch_threads": 0})
