@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +86,14 @@ def test_what_does_not_end_in_time_does_not_hold_up_the_stop(tmp_path: Path) -> 
             request(num_inference_steps=100, image_count=8, width_px=512, height_px=512)
         )
         next(event for event in call if event.HasField("denoise_progress"))
-        started_s = time.monotonic()
         server.interrupt()
+        seen: list[Any] = []
         with pytest.raises(grpc.RpcError) as raised:
-            list(call)
+            seen.extend(call)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        # Counted in steps, since a step takes as long as the machine is busy.
+        assert len(seen) < 50
         assert server.process.wait(60) == 0
-        assert time.monotonic() - started_s < 1 + 10
         eventually(lambda: not server.descendants())
 
 
