@@ -15,14 +15,24 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from leyden_server.model_repository.entry import ModelEntry
-from leyden_server.model_repository.sources import FileSource, FolderSource, LoraSource
+from leyden_server.model_repository.sources import (
+    EmbeddingSource,
+    FileSource,
+    FolderSource,
+    LoraSource,
+)
 from leyden_server.strict_model import StrictModel
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 BEGIN = "<!-- The table is written by tests/checks/model_keys.py. -->\n\n"
 END = "<!-- End of the table. -->"
-SOURCES = {FolderSource: "folder source", FileSource: "file source", LoraSource: "LoRA source"}
-NAMES = {str: "text", int: "integer", float: "number"}
+SOURCES = {
+    FolderSource: "folder source",
+    FileSource: "file source",
+    LoraSource: "LoRA source",
+    EmbeddingSource: "embedding source",
+}
+NAMES = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
 
 def keys_of(model: type[StrictModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

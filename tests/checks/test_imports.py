@@ -70,8 +70,19 @@ def who_imports(*packages: str, within: Path = SERVER) -> set[str]:
 
 def test_policy_config_and_the_ground_import_nothing_heavy() -> None:
     light = ("config", "errors", "strict_model", "sampling", "service_order", "address")
-    modules = modules_of(*light, "stages/contract", "accelerator/row_caps", "model_repository")
+    rooms = ("stages/contract", "accelerator/row_caps", "checkpoint", "model_repository")
+    modules = modules_of(*light, *rooms)
     assert imported_by(*modules, "leyden_server.denoiser.step_scheduler") == set()
+
+
+def test_what_files_are_is_known_without_the_models_they_are_for() -> None:
+    ours = {
+        name
+        for file in (SERVER / "checkpoint").rglob("*.py")
+        for name in written_imports(file)
+        if name.startswith("leyden_server.") and not name.startswith("leyden_server.checkpoint")
+    }
+    assert {name.split(".")[1] for name in ours} <= {"errors", "sampling"}
 
 
 def test_the_commands_import_nothing_heavy_of_the_server() -> None:

@@ -93,8 +93,8 @@ def test_the_four_need_one_encoder_and_one_decoder(home: Path) -> None:
     names = Names("leyden")
 
     assert len(models) == 4
-    assert len({names.text_encoder(model.base_key) for model in models}) == 1
-    assert len({names.vae(model.base_key) for model in models}) == 1
+    assert len({names.text_encoder(model.text_encoder_key) for model in models}) == 1
+    assert len({names.vae(model.vae_key) for model in models}) == 1
     assert len({names.denoiser(model.name) for model in models}) == 4
 
 

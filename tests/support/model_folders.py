@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 
 
@@ -15,6 +18,11 @@ def entry(folder: Path, text: str) -> Path:
 
 def resolve(folder: Path) -> ResolvedModel:
     return ModelRepository([folder]).resolve(folder.name)
+
+
+def revision(model: ResolvedModel) -> str:
+    """Return the digest that loading the UNet gives."""
+    return load_unet(model, torch.float32).revision
 
 
 def rewrite_json(path: Path, **changes: Any) -> None:

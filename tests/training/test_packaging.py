@@ -80,7 +80,7 @@ def test_the_server_sees_what_is_shared(repository: Path, monkeypatch: pytest.Mo
     base = models.resolve("leyden-tiny-base")
     for steps in (4, 1):
         student = models.resolve(f"leyden-tiny-lightning-{steps}step")
-        assert student.base_key == base.base_key
+        assert student.text_encoder_key == base.text_encoder_key
         assert (student.width_px, student.height_px) == (SIDE, SIDE)
         assert student.unet_file is not None
 

@@ -144,9 +144,9 @@ def test_the_rules_are_those_of_the_card(repository: ModelRepository, name: str)
 def test_the_lightning_models_share_the_bases_encoders_and_vae(
     repository: ModelRepository, checkpoints: Checkpoints
 ) -> None:
-    keys = {repository.resolve(name).base_key for name in ("sdxl-base", *LIGHTNING)}
+    keys = {repository.resolve(name).text_encoder_key for name in ("sdxl-base", *LIGHTNING)}
     assert len(keys) == 1
-    assert repository.resolve("sdxl-turbo").base_key not in keys
+    assert repository.resolve("sdxl-turbo").text_encoder_key not in keys
     for steps, file in checkpoints.unets.items():
         assert repository.resolve(f"sdxl-lightning-{steps}step").unet_file == file
 

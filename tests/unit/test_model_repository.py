@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from support.model_folders import entry, resolve, rewrite_json
+from support.checkpoint_files import write_sharded
+from support.model_folders import entry, resolve, revision, rewrite_json
 from support.random_sdxl import write_random_unet_file
 from support.stages import write_model
 
 from leyden_server.accelerator.row_caps import measure_row_cap
 from leyden_server.denoiser.unet_runner import UNetRunner
-from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.model_repository.repository import SHIPPED_MODELS
@@ -40,11 +40,12 @@ def test_the_embedded_models_are_small_enough_to_ship() -> None:
 
 
 def test_models_of_one_base_share_its_key(lightning: ResolvedModel, base: ResolvedModel) -> None:
-    assert lightning.base_key == base.base_key
+    assert lightning.text_encoder_key == base.text_encoder_key
+    assert lightning.vae_key == base.vae_key
     assert lightning.unet_file is not None
     assert base.unet_file is None
-    assert weights_digest(lightning) != weights_digest(base)
-    assert weights_digest(base).startswith("sha256:")
+    assert revision(lightning) != revision(base)
+    assert revision(base).startswith("sha256:")
     assert lightning.scheduler_config["timestep_spacing"] == "trailing"
 
 
@@ -139,29 +140,27 @@ def test_a_unet_file_takes_the_place_of_the_base_unet(folder: Path, tmp_path: Pa
 def test_the_digest_is_of_the_weights_that_are_loaded(folder: Path, tmp_path: Path) -> None:
     unet = folder / "unet"
     whole = unet / "diffusion_pytorch_model.safetensors"
-    plain = weights_digest(resolve(folder))
+    plain = revision(resolve(folder))
     assert plain == f"sha256:{hashlib.sha256(whole.read_bytes()).hexdigest()[:16]}"
-    shards = [f"diffusion_pytorch_model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    for shard in shards:
-        (unet / shard).write_bytes(shard.encode())
-    assert weights_digest(resolve(folder)) == plain
+    write_sharded(tmp_path / "sharded", folder, "fp16")
+    for part in (tmp_path / "sharded").iterdir():
+        for file in part.glob("*fp16*") if part.is_dir() else ():
+            shutil.copy(file, folder / part.name / file.name)
+    assert revision(resolve(folder)) == plain
 
-    for file in folder.glob("*/model.safetensors"):
-        shutil.copy(file, file.with_name("model.fp16.safetensors"))
-    vae = folder / "vae" / "diffusion_pytorch_model.safetensors"
-    shutil.copy(vae, vae.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    (unet / "diffusion_pytorch_model.safetensors.index.fp16.json").write_text("{}")
     half = resolve(entry(tmp_path / "half", "base: ../my-sdxl\nvariant: fp16\n"))
-    assert half.unet_weight_files == tuple(unet / shard for shard in shards)
-    digests = [hashlib.sha256(shard.encode()).hexdigest() for shard in shards]
+    shards = sorted(unet.glob("*.fp16-*.safetensors"))
+    assert len(shards) > 1
+    assert half.unet_weight_files == tuple(shards)
+    digests = [hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards]
     expected = hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
-    assert weights_digest(half) == f"sha256:{expected}"
+    assert revision(half) == f"sha256:{expected}"
 
 
 def test_the_digest_of_a_hub_file_is_what_the_cache_names_it_by(
     folder: Path, tmp_path: Path
 ) -> None:
-    """It was checked when it was fetched; 5 GB are not read for it at each start."""
+    """It was checked when it was fetched; the digest of 5 GB is not taken at each start."""
     blob = tmp_path / "blobs" / ("0123456789abcdef" * 4)
     blob.parent.mkdir()
     write_random_unet_file(tmp_path / "u.safetensors", model_dir=folder, seed=1).rename(blob)
@@ -169,7 +168,7 @@ def test_the_digest_of_a_hub_file_is_what_the_cache_names_it_by(
     student = entry(tmp_path / "student", "base: ../my-sdxl\nunet: ../u.safetensors\n")
 
     assert resolve(student).unet_file == blob
-    assert weights_digest(resolve(student)) == "sha256:0123456789abcdef"
+    assert revision(resolve(student)) == "sha256:0123456789abcdef"
 
 
 def test_sources_are_written_as_a_path_or_as_a_mapping(folder: Path, tmp_path: Path) -> None:

@@ -109,11 +109,11 @@ def test_what_a_model_needs_is_fetched_and_nothing_else(
     puller.done("sdxl-lightning-1step")
     assert hub.fetched() == [ONE_STEP]
     one_step = ModelRepository().resolve("sdxl-lightning-1step")
-    assert one_step.base_key == model.base_key
+    assert one_step.text_encoder_key == model.text_encoder_key
     hub.asked.clear()
     puller.done("sdxl-base")
     assert hub.fetched() == [UNET_OF_BASE]
-    assert ModelRepository().resolve("sdxl-base").base_key == model.base_key
+    assert ModelRepository().resolve("sdxl-base").text_encoder_key == model.text_encoder_key
 
 
 def test_a_dry_run_lists_files_and_sizes(hub: HubStandIn, puller: Puller) -> None:
@@ -246,9 +246,9 @@ def test_a_lora_an_all_in_one_file_and_shards_are_fetched_too(
     )
     assert "--model-repository" in puller.done(*arguments)
     model = ModelRepository([tmp_path / "with-lora"]).resolve("with-lora")
-    assert model.lora is not None
-    assert same_bytes(model.lora.file, published.lightning / lora)
-    assert len(model.base_unet_files) > 1
+    assert model.loras
+    assert same_bytes(model.loras[0].file, published.lightning / lora)
+    assert len(model.unet_weight_files) > 1
     assert lora in hub.fetched()
 
     hub.asked.clear()

@@ -238,9 +238,9 @@ def _served(catalog: tuple[CatalogEntry, ...]) -> list[ResolvedModel]:
 def _applications_of(config: ServerConfig, model: ResolvedModel) -> StageApplications:
     names = Names(config.ray.instance)
     stages = {
-        names.text_encoder(model.base_key): config.text_encoder,
+        names.text_encoder(model.text_encoder_key): config.text_encoder,
         names.denoiser(model.name): config.denoiser,
-        names.vae(model.base_key): config.vae,
+        names.vae(model.vae_key): config.vae,
     }
     text_encoder, denoiser, vae = stages
     return StageApplications(

@@ -195,9 +195,9 @@ class InProcessStages:
 
         config, names = self._config, Names(self._config.ray.instance)
         encoder, unet, vae = (
-            names.text_encoder(model.base_key),
+            names.text_encoder(model.text_encoder_key),
             names.denoiser(model.name),
-            names.vae(model.base_key),
+            names.vae(model.vae_key),
         )
         load_encoder = partial(TextEncodingService, model, config.text_encoder, f"{encoder}#1")
         load_unet = partial(DenoiseService, model, config.denoiser, f"{unet}#1")

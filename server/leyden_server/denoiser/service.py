@@ -21,7 +21,6 @@ from leyden_server.denoiser.request_state import (
 )
 from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.denoiser.unet_runner import UNetRunner
-from leyden_server.denoiser.unet_weights import weights_digest
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import (
     Denoised,
@@ -70,12 +69,11 @@ class DenoiseService:
             [(height // factor, width // factor) for width, height in sizes],
             measure=config.measure_batch_rows,
         )
-        self._revision = weights_digest(model)
         self._engine.start()
 
     async def ready(self) -> DenoiserInfo:
         """Describe the replica and its model."""
-        return DenoiserInfo(self._replica, self._revision, self._engine.row_caps.as_dict())
+        return DenoiserInfo(self._replica, self._runner.revision, self._engine.row_caps.as_dict())
 
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""

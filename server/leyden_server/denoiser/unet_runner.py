@@ -24,13 +24,20 @@ __all__ = ["UNetRunner"]
 class UNetRunner:
     """A UNet on a device. Not thread-safe: one run at a time."""
 
-    def __init__(self, unet: UNet2DConditionModel, *, execution: UNetExecution = "auto") -> None:
-        """Take a loaded UNet, in its dtype and on its device.
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        *,
+        execution: UNetExecution = "auto",
+        revision: str = "",
+    ) -> None:
+        """Take a loaded UNet, in its dtype and on its device, and what identifies its weights.
 
         Raises:
             ConfigError: the device cannot run it as `execution` says.
 
         """
+        self.revision = revision
         self.dtype: torch.dtype = unet.dtype
         self.device: torch.device = unet.device
         self.unet = channels_last(unet.eval())
@@ -54,7 +61,8 @@ class UNetRunner:
             ConfigError: the device cannot run it as `execution` says.
 
         """
-        return cls(load_unet(model, dtype).to(device), execution=execution)
+        loaded = load_unet(model, dtype)
+        return cls(loaded.unet.to(device), execution=execution, revision=loaded.revision)
 
     @property
     def conditioning(self) -> tuple[int, int]:

@@ -1,14 +1,38 @@
 """Reads the configs of a diffusers SDXL folder, and says what it lacks."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leyden_server.checkpoint.fields import Fields, one_of, read_json, used
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.needed_files import NeededFiles
 
 __all__ = ["DiffusersFolder", "files_in"]
+
+
+COMPONENTS = (
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "unet",
+    "vae",
+)
+INDEX = Fields(
+    "a StableDiffusionXLPipeline",
+    {
+        "_class_name": used(str),
+        **{name: used(list, [], what="a library and a class") for name in COMPONENTS},
+        "force_zeros_for_empty_prompt": used(bool, True),
+        "requires_aesthetics_score": one_of(False, None),
+        # For image prompts, which are not served; a pipeline has them by name alone.
+        "feature_extractor": one_of(None, [None, None]),
+        "image_encoder": one_of(None, [None, None]),
+    },
+    ("_diffusers_version", "_name_or_path", "add_watermarker"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +56,8 @@ class DiffusersFolder:
 
         """
         # First, or a folder of another kind would be told of files that it never has.
-        index = _read_json(path / "model_index.json")
-        pipeline = index.get("_class_name")
-        if pipeline not in {"StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"}:
-            raise ModelRepositoryError(f"{path}: is a {pipeline}, not a StableDiffusionXLPipeline")
+        index = read_json(path / "model_index.json")
+        _check_pipeline(index, path)
         names = files_in(path)
         _, missing = needed.select(names)
         if missing:
@@ -46,10 +68,10 @@ class DiffusersFolder:
         return cls(
             path=path,
             model_index=index,
-            scheduler=_read_json(path / "scheduler" / "scheduler_config.json"),
-            unet=_read_json(path / "unet" / "config.json"),
-            vae=_read_json(path / "vae" / "config.json"),
-            text_encoder=_read_json(path / "text_encoder" / "config.json"),
+            scheduler=_scheduler(path, index),
+            unet=read_json(path / "unet" / "config.json"),
+            vae=read_json(path / "vae" / "config.json"),
+            text_encoder=read_json(path / "text_encoder" / "config.json"),
         )
 
     @property
@@ -85,10 +107,34 @@ class DiffusersFolder:
         return _check_count(_require(self.text_encoder, key, path), key, path)
 
 
+def _check_pipeline(index: dict[str, Any], path: Path) -> None:
+    pipeline = index.get("_class_name")
+    if pipeline == "StableDiffusionXLInpaintPipeline":
+        raise ModelRepositoryError(
+            f"{path}: is a StableDiffusionXLInpaintPipeline, an inpainting model; Leyden serves "
+            "text to image"
+        )
+    if pipeline not in {"StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"}:
+        raise ModelRepositoryError(f"{path}: is a {pipeline}, not a StableDiffusionXLPipeline")
+    if index.get("requires_aesthetics_score") or index.get("text_encoder") == [None, None]:
+        raise ModelRepositoryError(
+            f"{path}: is SDXL's refiner, which has no first text encoder; Leyden serves the base "
+            "and what is made from it"
+        )
+    INDEX.check(index, path / "model_index.json")
+
+
 def files_in(folder: Path) -> set[str]:
     """Return the paths of all files in `folder` and in its folders, relative to it."""
     found = (*folder.glob("*"), *folder.glob("*/*"))
     return {file.relative_to(folder).as_posix() for file in found if file.is_file()}
+
+
+def _scheduler(path: Path, index: dict[str, Any]) -> dict[str, Any]:
+    config = read_json(path / "scheduler" / "scheduler_config.json")
+    # Where the two differ diffusers loads the class of the index, with the config's fields.
+    _, name = index.get("scheduler") or (None, None)
+    return {**config, **({"_class_name": name} if name else {})}
 
 
 def _require(config: dict[str, Any], key: str, path: Path) -> Any:
@@ -101,15 +147,3 @@ def _check_count(value: Any, key: str, path: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ModelRepositoryError(f"{path}: {key}: a whole number from 1; got {value!r}")
     return value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as exception:
-        raise ModelRepositoryError(f"{path}: {exception.strerror}") from exception
-    except ValueError as exception:
-        raise ModelRepositoryError(f"{path}: is not JSON: {exception}") from exception
-    if not isinstance(data, dict):
-        raise ModelRepositoryError(f"{path}: is not a JSON object")
-    return data

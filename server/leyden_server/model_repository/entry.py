@@ -4,12 +4,17 @@ The defaults are those of SDXL base 1.0, so that a plain diffusers SDXL folder n
 no `model.yaml` at all.
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from leyden_server.model_repository.known_words import words_in
-from leyden_server.model_repository.sources import FileSource, FolderSource, LoraSource
+from leyden_server.model_repository.sources import (
+    EmbeddingSource,
+    FileSource,
+    FolderSource,
+    LoraSource,
+)
 from leyden_server.sampling import SolverName
 from leyden_server.strict_model import StrictModel
 
@@ -39,7 +44,12 @@ class NoiseScheduleOverrides(StrictModel):
     """Which training timesteps the steps fall on."""
 
     prediction_type: PredictionType | None = None
-    """What the UNet predicts."""
+    """What the UNet predicts. Not set: what the weight file is marked with (`v_pred`), else
+    what the base's scheduler says."""
+
+    rescale_betas_zero_snr: bool | None = None
+    """Whether the last timestep is noise alone (zero terminal SNR). Not set: what the weight
+    file is marked with (`ztsnr`), else what the base's scheduler says."""
 
 
 class StepRange(StrictModel):
@@ -133,11 +143,18 @@ class ModelEntry(StrictModel):
     come from it in place of the base's."""
 
     unet: FileSource | None = None
-    """A UNet state dict in diffusers' layout, without a config of its own: it is laid over the
-    base's UNet config, in place of the base's or the single file's UNet."""
+    """A UNet's weights by diffusers' or the original names, without a config of their own: they
+    are laid over the base's UNet config, in place of the base's or the single file's UNet."""
 
-    lora: LoraSource | None = None
-    """A LoRA for the UNet, in kohya's or diffusers' layout, fused into its weights at load."""
+    vae: FileSource | None = None
+    """A VAE's weights by diffusers' or the original names, in place of the base's or the single
+    file's, over the base's VAE config."""
+
+    lora: tuple[LoraSource, ...] = ()
+    """A LoRA, or a list of them, that are added to the weights at load, in order."""
+
+    embeddings: tuple[EmbeddingSource, ...] = ()
+    """Textual inversions, each with its token; a model with some has text encoders of its own."""
 
     noise_schedule: NoiseScheduleOverrides = NoiseScheduleOverrides()
     """How the denoising loop samples."""
@@ -158,6 +175,22 @@ class ModelEntry(StrictModel):
     """The words that the model knows, in lower case, where it was trained on few: a prompt
     without any of them gets a warning. Not set: those of the `model.yaml` of a local base,
     whose text encoders read the prompt. Empty: no limit."""
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _one_or_a_list(cls, lora: Any) -> Any:
+        if lora is None:
+            return ()
+        return lora if isinstance(lora, list | tuple) else (lora,)
+
+    @field_validator("embeddings")
+    @classmethod
+    def _tokens_apart(cls, embeddings: tuple[EmbeddingSource, ...]) -> tuple[EmbeddingSource, ...]:
+        tokens = [embedding.token for embedding in embeddings]
+        for token in tokens:
+            if sum(token in other for other in tokens) > 1:
+                raise ValueError(f"the token {token!r} is part of another one")
+        return embeddings
 
     @field_validator("known_words")
     @classmethod

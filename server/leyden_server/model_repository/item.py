@@ -27,18 +27,17 @@ class RepositoryItem:
     def needed_of_base(self) -> NeededFiles:
         """What the model needs of its base."""
         entry = self.entry
-        if entry.single_file is not None:
-            parts: tuple[str, ...] = ()
-        elif entry.unet is not None:
-            parts = tuple(part for part in PARTS if part != "unet")
-        else:
-            parts = PARTS
+        replaced = {"unet": entry.unet, "vae": entry.vae}
+        parts = tuple(
+            part for part in PARTS if entry.single_file is None and replaced.get(part) is None
+        )
         return NeededFiles(entry.variant or None, parts)
 
     @property
     def files(self) -> tuple[FileSource, ...]:
         """The single files that the model needs."""
-        files = (self.entry.single_file, self.entry.unet, self.entry.lora)
+        entry = self.entry
+        files = (entry.single_file, entry.unet, entry.vae, *entry.lora, *entry.embeddings)
         return tuple(file for file in files if file is not None)
 
     @property

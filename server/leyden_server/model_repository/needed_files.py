@@ -55,14 +55,21 @@ class NeededFiles:
             weights = self.weights(part, names)
             needed += weights
             if not weights:
-                missing.append(self._weight_name(part))
+                missing += self._missing_weights(part, names)
         (needed if INDEX_FILE in names else missing).append(INDEX_FILE)
         return needed, missing
 
     def weights(self, part: str, names: Collection[str]) -> list[str]:
-        """Return the weight files of a part, in order; empty where they are not all there."""
-        stem, dotted = f"{part}/{STEMS[part]}", f".{self.variant}" if self.variant else ""
-        whole = self._weight_name(part)
+        """Return the weight files of a part, in order; empty where they are not all there.
+
+        Where a part has no files of the variant, those without one count, as in diffusers.
+        """
+        found = self._weights(part, names, self.variant)
+        return found or (self._weights(part, names, None) if self.variant else [])
+
+    def _weights(self, part: str, names: Collection[str], variant: str | None) -> list[str]:
+        stem, dotted = f"{part}/{STEMS[part]}", f".{variant}" if variant else ""
+        whole = f"{stem}{dotted}.safetensors"
         index = f"{stem}.safetensors.index{dotted}.json"
         shards = _shards(stem + dotted, names)
         sharded = [index, *shards] if index in names and shards else []
@@ -78,6 +85,21 @@ class NeededFiles:
         others = sorted(found - {self.variant})
         choice = f"; model.yaml may choose variant: {' or '.join(others)}" if others else ""
         return f"weights are loaded from safetensors only{choice}"
+
+    def _missing_weights(self, part: str, names: Collection[str]) -> list[str]:
+        """Return what lacks of a part: of shards those that lack, else the whole file."""
+        for variant in dict.fromkeys((self.variant, None)):
+            stem, dotted = f"{part}/{STEMS[part]}", f".{variant}" if variant else ""
+            index = f"{stem}.safetensors.index{dotted}.json"
+            pattern = re.compile(rf"{re.escape(stem + dotted)}{SHARD_NUMBERS}\.safetensors")
+            counts = [int(match[2]) for name in names if (match := pattern.fullmatch(name))]
+            wanted = [
+                f"{stem}{dotted}-{number:05}-of-{max(counts):05}.safetensors"
+                for number in range(1, max(counts, default=0) + 1)
+            ]
+            if wanted:
+                return [name for name in (index, *wanted) if name not in names]
+        return [self._weight_name(part)]
 
     def _weight_name(self, part: str) -> str:
         return f"{part}/{STEMS[part]}{f'.{self.variant}' if self.variant else ''}.safetensors"

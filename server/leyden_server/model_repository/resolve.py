@@ -1,15 +1,18 @@
 """From an entry to a model that can be loaded: finds its files and reads its configs."""
 
 from pathlib import Path
+from typing import Any
 
+from leyden_server.checkpoint.model_plan import ModelPlan, WeightFiles
+from leyden_server.checkpoint.scheduler_config import SOLVER_OF, check_scheduler
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.diffusers_folder import DiffusersFolder, files_in
-from leyden_server.model_repository.entry import ModelEntry, SolverName
+from leyden_server.model_repository.entry import ModelEntry, NoiseScheduleOverrides, SolverName
 from leyden_server.model_repository.hub_cache import cached_file, cached_folder
 from leyden_server.model_repository.item import MODEL_FILE, RepositoryItem
-from leyden_server.model_repository.resolved import FusedLora, ResolvedModel
-from leyden_server.model_repository.single_file import check_single_file
-from leyden_server.model_repository.sources import FileSource
+from leyden_server.model_repository.links import check_links
+from leyden_server.model_repository.resolved import FusedLora, LearnedToken, ResolvedModel
+from leyden_server.model_repository.sources import FileSource, LoraSource
 
 __all__ = ["missing_hub_files", "resolve"]
 
@@ -58,14 +61,20 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
             f"'{item.pull_command}'"
         )
     base = DiffusersFolder.read(_base_folder(item), item.needed_of_base)
-    single_file = _file(item, entry.single_file)
-    if single_file is not None:
-        check_single_file(single_file)
-    scheduler_config = _scheduler_config(base, entry)
-    solvers = entry.noise_schedule.solvers or (_solver_of(base),)
-    if "euler_ancestral" in solvers and scheduler_config.get("prediction_type") == "sample":
-        raise ModelRepositoryError("euler_ancestral has no step for prediction_type sample")
-    lora_file = _file(item, entry.lora)
+    if entry.base.path:
+        needed, _ = item.needed_of_base.select(files_in(base.path))
+        for name in needed:
+            check_links(base.path / name, [base.path, item.folder.parent])
+    weights = WeightFiles(
+        base_folder=base.path,
+        of_base=_base_files(item, base),
+        single_file=_file(item, entry.single_file),
+        unet_file=_file(item, entry.unet),
+        vae_file=_file(item, entry.vae),
+    )
+    plan = ModelPlan(weights)
+    plan.check()
+    scheduler_config, solvers = _schedule(base, entry.noise_schedule, plan)
     native_width, native_height = base.native_size_px
     width = entry.size.default_width_px or native_width
     height = entry.size.default_height_px or native_height
@@ -75,10 +84,12 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         license=entry.license,
         base_folder=base.path,
         variant=entry.variant or None,
-        single_file=single_file,
-        unet_file=_file(item, entry.unet),
-        base_unet_files=_base_unet_files(item, base),
-        lora=None if lora_file is None else FusedLora(lora_file, _scale(entry)),
+        single_file=weights.single_file,
+        unet_file=weights.unet_file,
+        vae_file=weights.vae_file,
+        base_files=weights.of_base,
+        loras=_loras(item, plan),
+        embeddings=_embeddings(item, plan),
         scheduler_config=scheduler_config,
         solvers=solvers,
         steps=entry.num_inference_steps,
@@ -117,18 +128,24 @@ def _file(item: RepositoryItem, source: FileSource | None) -> Path | None:
         return None
     if source.repo:
         return cached_file(source)
-    file = (item.folder / source.path).resolve()
+    named = item.folder / source.path
+    file = named.resolve()
     if not file.is_file():
         raise ModelRepositoryError(f"{file} is missing")
+    check_links(named, [item.folder.parent])
     return file
 
 
-def _base_unet_files(item: RepositoryItem, base: DiffusersFolder) -> tuple[Path, ...]:
-    needed = item.needed_of_base
-    if "unet" not in needed.weights_of:
-        return ()
-    weights = needed.weights("unet", files_in(base.path))
-    return tuple(base.path / name for name in weights if name.endswith(".safetensors"))
+def _base_files(item: RepositoryItem, base: DiffusersFolder) -> dict[str, tuple[Path, ...]]:
+    needed, names = item.needed_of_base, files_in(base.path)
+    return {
+        part: tuple(
+            base.path / name
+            for name in needed.weights(part, names)
+            if name.endswith(".safetensors")
+        )
+        for part in needed.weights_of
+    }
 
 
 def _check_sizes(model: ResolvedModel) -> None:
@@ -152,16 +169,54 @@ def _check_preview(model: ResolvedModel) -> None:
         )
 
 
-def _scale(entry: ModelEntry) -> float:
-    return 1.0 if entry.lora is None else entry.lora.scale
+def _loras(item: RepositoryItem, plan: ModelPlan) -> tuple[FusedLora, ...]:
+    return tuple(_lora(item, source, plan) for source in item.entry.lora)
 
 
-def _scheduler_config(base: DiffusersFolder, entry: ModelEntry) -> dict[str, object]:
-    overrides = {
-        "timestep_spacing": entry.noise_schedule.timestep_spacing,
-        "prediction_type": entry.noise_schedule.prediction_type,
+def _lora(item: RepositoryItem, source: LoraSource, plan: ModelPlan) -> FusedLora:
+    file = _file(item, source)
+    assert file is not None, "a source names a file"
+    parts = plan.lora(file).parts
+    if source.text_encoder == "ignore":
+        parts = tuple(part for part in parts if part == "unet")
+    if not parts:
+        raise ModelRepositoryError(
+            f"{file}: has layers for text encoders alone, and text_encoder: ignore leaves them out"
+        )
+    return FusedLora(file, source.scale, parts)
+
+
+def _embeddings(item: RepositoryItem, plan: ModelPlan) -> tuple[LearnedToken, ...]:
+    found = []
+    for source in item.entry.embeddings:
+        file = _file(item, source)
+        assert file is not None, "a source names a file"
+        plan.check_embedding(file)
+        found.append(LearnedToken(file, source.token))
+    return tuple(found)
+
+
+def _schedule(
+    base: DiffusersFolder, overrides: NoiseScheduleOverrides, plan: ModelPlan
+) -> tuple[dict[str, Any], tuple[SolverName, ...]]:
+    """Return the scheduler's config, what model.yaml and the weights say laid over, and solvers."""
+    path = base.path / "scheduler" / "scheduler_config.json"
+    said = {
+        "timestep_spacing": overrides.timestep_spacing,
+        "prediction_type": overrides.prediction_type,
+        "rescale_betas_zero_snr": overrides.rescale_betas_zero_snr,
     }
-    return {**base.scheduler, **{k: v for k, v in overrides.items() if v is not None}}
+    for field, (mark, meaning) in plan.marks.items():
+        if said[field] not in (None, meaning):
+            raise ModelRepositoryError(
+                f"noise_schedule.{field}: {said[field]} in model.yaml, but the weights are "
+                f"marked {mark}, which is {field}: {meaning}"
+            )
+        said[field] = meaning
+    config = {**base.scheduler, **{k: v for k, v in said.items() if v is not None}}
+    solvers = overrides.solvers
+    check_scheduler(config, path, solvers)
+    return config, solvers or (SOLVER_OF[str(config["_class_name"])],)
 
 
 def _known_words(item: RepositoryItem) -> tuple[str, ...]:
@@ -172,11 +227,6 @@ def _known_words(item: RepositoryItem) -> tuple[str, ...]:
         if base_entry.is_file():
             words = ModelEntry.from_yaml(base_entry, ModelRepositoryError).known_words
     return tuple(sorted(set(words or ())))
-
-
-def _solver_of(base: DiffusersFolder) -> SolverName:
-    ancestral = base.scheduler.get("_class_name") == "EulerAncestralDiscreteScheduler"
-    return "euler_ancestral" if ancestral else "euler"
 
 
 def _multiple(value: int, of: int) -> int:

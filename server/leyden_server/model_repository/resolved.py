@@ -1,20 +1,35 @@
 """A model whose entry and folder have been read: what the Gateway and the stages need."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leyden_server.checkpoint.model_plan import WeightFiles
 from leyden_server.model_repository.entry import PreviewFactors, SolverName, StepRange
 
-__all__ = ["FusedLora", "ResolvedModel"]
+__all__ = ["FusedLora", "LearnedToken", "ResolvedModel"]
+
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True, slots=True)
 class FusedLora:
-    """A LoRA file and the factor on its weights."""
+    """A LoRA file, the factor on what it adds, and which parts it is added to."""
 
     file: Path
     scale: float
+    parts: tuple[str, ...] = ("unet",)
+    """Of unet, text_encoder and text_encoder_2: those that it has layers for and changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedToken:
+    """A textual inversion, and the token that it is called by."""
+
+    file: Path
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +48,14 @@ class ResolvedModel:
     """All-in-one checkpoint that takes the place of all of the base's weights."""
     unet_file: Path | None
     """State dict that takes the place of the base's or the single file's UNet."""
-    base_unet_files: tuple[Path, ...]
-    """The base's UNet weights, in order; empty where another file takes their place."""
-    lora: FusedLora | None
-    """LoRA that is fused into the UNet's weights at load."""
+    vae_file: Path | None
+    """State dict that takes the place of the base's or the single file's VAE."""
+    base_files: Mapping[str, tuple[Path, ...]]
+    """The base's weight files of the parts that no other file replaces, shards in order."""
+    loras: tuple[FusedLora, ...]
+    """LoRAs that are added to the weights at load, in order."""
+    embeddings: tuple[LearnedToken, ...]
+    """Tokens that stand for learned embeddings."""
 
     scheduler_config: dict[str, Any]
     """Config of diffusers' EulerDiscreteScheduler, the entry's schedule laid over."""
@@ -62,14 +81,35 @@ class ResolvedModel:
     """The words that it knows, in alphabetical order; empty where they are not limited."""
 
     @property
-    def unet_weight_files(self) -> tuple[Path, ...]:
-        """The files that the UNet's weights are loaded from, without the LoRA's."""
-        if self.unet_file is not None:
-            return (self.unet_file,)
-        return self.base_unet_files if self.single_file is None else (self.single_file,)
+    def weight_files(self) -> WeightFiles:
+        """The files that the weights come from, without the LoRAs'."""
+        return WeightFiles(
+            self.base_folder, self.base_files, self.single_file, self.unet_file, self.vae_file
+        )
 
     @property
-    def base_key(self) -> str:
-        """Same for models that share text encoders and VAE."""
+    def unet_weight_files(self) -> tuple[Path, ...]:
+        """The files that the UNet's weights are loaded from, without the LoRAs'."""
+        own = self.unet_file or self.single_file
+        return self.base_files["unet"] if own is None else (own,)
+
+    def loras_of(self, *parts: str) -> tuple[FusedLora, ...]:
+        """Return the LoRAs that change one of `parts`."""
+        return tuple(lora for lora in self.loras if {*parts} & {*lora.parts})
+
+    @property
+    def text_encoder_key(self) -> str:
+        """Same for models that share text encoders."""
+        changes = (f"|{lora.file}*{lora.scale!r}" for lora in self.loras_of(*TEXT_ENCODERS))
+        tokens = (f"|{learned.token}={learned.file}" for learned in self.embeddings)
+        return self._base_key + "".join((*changes, *tokens))
+
+    @property
+    def vae_key(self) -> str:
+        """Same for models that share a VAE."""
+        return f"{self._base_key}|{self.vae_file}" if self.vae_file else self._base_key
+
+    @property
+    def _base_key(self) -> str:
         single_file = f"|{self.single_file}" if self.single_file else ""
         return f"{self.base_folder}|{self.variant or ''}{single_file}"

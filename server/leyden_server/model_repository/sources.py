@@ -10,13 +10,13 @@ repository of the Hugging Face hub, whose files are read from the local hub cach
 """
 
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from leyden_server.strict_model import StrictModel
 
-__all__ = ["FileSource", "FolderSource", "LoraSource"]
+__all__ = ["EmbeddingSource", "FileSource", "FolderSource", "LoraSource"]
 
 MAIN = "main"
 
@@ -70,5 +70,23 @@ class FileSource(FolderSource):
 class LoraSource(FileSource):
     """A LoRA file, and how strongly it counts."""
 
-    scale: float = Field(default=1.0, gt=0, le=10)
-    """Factor on the LoRA's weights; diffusers' `lora_scale`."""
+    scale: float = Field(default=1.0, ge=-10, le=10)
+    """Factor on what the LoRA adds; diffusers' `lora_scale`."""
+
+    text_encoder: Literal["apply", "ignore"] = "apply"
+    """What becomes of its layers for the text encoders: `apply` gives the model encoders of its
+    own, `ignore` leaves them out, so that it shares its base's."""
+
+    @field_validator("scale")
+    @classmethod
+    def _a_scale_that_counts(cls, scale: float) -> float:
+        if scale == 0:
+            raise ValueError("a scale of 0 leaves the LoRA out; take it out of the list")
+        return scale
+
+
+class EmbeddingSource(FileSource):
+    """A textual inversion, and the token that it is called by."""
+
+    token: str = Field(min_length=1, max_length=100, pattern=r"^\S+$")
+    """What stands for it in a prompt; a word of its own, such as <my-style>."""

@@ -58,7 +58,7 @@ class DenoiserInfo:
 
     replica: str
     revision: str
-    """A digest of the UNet's weight files, and of a LoRA and its scale: `weights_digest`."""
+    """Identifies the UNet's weights, LoRAs and their scales too: `LoadedUNet.revision`."""
     batch_row_caps: dict[int, int]
     """Most rows that pay, by latent pixels (height times width), as the warm-up measured."""
 

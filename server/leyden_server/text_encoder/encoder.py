@@ -1,17 +1,26 @@
 """Tokenizers and both CLIP encoders, batched, as SDXL conditions its UNet."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
-from leyden_server.accelerator.single_file import load_text_encoders
+from leyden_server.accelerator.adapters import adapters_of
+from leyden_server.accelerator.weights import fill, without_memory
+from leyden_server.checkpoint.model_plan import ModelPlan
 from leyden_server.config import EncoderExecution
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import EncodedPrompt
 from leyden_server.text_encoder.encoder_execution import EncoderExecutor
+from leyden_server.text_encoder.learned_tokens import LearnedTokens
 
 __all__ = ["PromptEncoder"]
 
@@ -39,7 +48,7 @@ class PromptEncoder:
         """Load tokenizers and encoders.
 
         Raises:
-            ModelRepositoryError: an all-in-one file does not fit the base's configs.
+            ModelRepositoryError: weights do not fit the base's configs, or are not finite.
             ConfigError: the device cannot run them as `execution` says.
 
         """
@@ -48,7 +57,9 @@ class PromptEncoder:
             _load_tokenizer(base / "tokenizer"),
             _load_tokenizer(base / "tokenizer_2"),
         ]
-        text_encoders = [encoder.to(device).eval() for encoder in _load_text_encoders(model, dtype)]
+        text_encoders = _load_text_encoders(model, dtype)
+        self._learned = LearnedTokens(model.embeddings, self._tokenizers, text_encoders)
+        text_encoders = [encoder.to(device).eval() for encoder in text_encoders]
         text_encoders[1].text_projection = RowByRow(text_encoders[1].text_projection)
         self._executor = EncoderExecutor(text_encoders, device, execution)
         self._replica = replica
@@ -66,6 +77,7 @@ class PromptEncoder:
     @torch.inference_mode()
     def encode(self, prompts: list[str]) -> list[EncodedPrompt]:
         """Encode each prompt; the results are in the order of `prompts`."""
+        prompts = [self._learned.written(prompt) for prompt in prompts]
         tokenized = [_tokenize(tokenizer, prompts) for tokenizer in self._tokenizers]
         embeds, pooled_embeds = self._executor([one.token_ids for one in tokenized])
         prompt_embeds, pooled = embeds.float().cpu().numpy(), pooled_embeds.float().cpu().numpy()
@@ -108,16 +120,21 @@ def _tokenize(tokenizer: CLIPTokenizer, prompts: list[str]) -> _Tokenized:
     return _Tokenized(cut.input_ids, [len(ids) for ids in tokenizer(prompts).input_ids], limit)
 
 
-def _load_text_encoders(model: ResolvedModel, dtype: torch.dtype) -> tuple[Any, Any]:
-    if model.single_file is not None:
-        return load_text_encoders(model, dtype)
-    weights = {"dtype": dtype, "variant": model.variant, "use_safetensors": True}
-    return (
-        CLIPTextModel.from_pretrained(model.base_folder / "text_encoder", **weights),
-        CLIPTextModelWithProjection.from_pretrained(
-            model.base_folder / "text_encoder_2", **weights
-        ),
-    )
+def _load_text_encoders(model: ResolvedModel, dtype: torch.dtype) -> list[Any]:
+    plan = ModelPlan(model.weight_files)
+    encoders = []
+    for part, kind in (
+        ("text_encoder", CLIPTextModel),
+        ("text_encoder_2", CLIPTextModelWithProjection),
+    ):
+        config = CLIPTextConfig(**plan.config(part))
+        encoder = without_memory(partial(kind, config))
+        # What stands in no file, and was built without memory like all else.
+        embeddings = getattr(encoder, "text_model", encoder).embeddings
+        embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]
+        fill(encoder, plan.part(part), dtype, adapters=adapters_of(model, part, plan))
+        encoders.append(encoder)
+    return encoders
 
 
 def _load_tokenizer(folder: Path) -> CLIPTokenizer:

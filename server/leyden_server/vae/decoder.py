@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from leyden_server.accelerator.device import channels_last
 from leyden_server.accelerator.run_health import memory_errors
-from leyden_server.accelerator.single_file import load_part
+from leyden_server.accelerator.weights import fill, without_memory
+from leyden_server.checkpoint.model_plan import ModelPlan
 from leyden_server.config import VaeExecution
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import FloatArray
@@ -32,16 +34,13 @@ class VaeDecoder:
         device: torch.device,
         execution: VaeExecution = "eager",
     ) -> None:
-        """Load the VAE from the model's base folder or its all-in-one file.
+        """Load the VAE from the model's base folder or the file that takes its place.
 
         Raises:
-            ModelRepositoryError: an all-in-one file does not fit the base's config.
+            ModelRepositoryError: weights do not fit the base's config, or are not finite.
 
         """
         self._vae = _load_vae(model, dtype)
-        if dtype == torch.float16 and self._vae.config.force_upcast:
-            # SDXL's VAE overflows in float16; its config says so.
-            self._vae.to(torch.float32)
         channels_last(self._vae.to(device).eval())
         self._norms = SharedGroupNorms(self._vae.decoder)
         self._executor = VaeExecutor(self._vae, execution)
@@ -119,8 +118,11 @@ def _denormalized(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _load_vae(model: ResolvedModel, dtype: torch.dtype) -> AutoencoderKL:
-    if model.single_file is not None:
-        return load_part(model, AutoencoderKL, "vae", dtype)
-    return AutoencoderKL.from_pretrained(
-        model.base_folder / "vae", dtype=dtype, variant=model.variant, use_safetensors=True
-    )
+    plan = ModelPlan(model.weight_files)
+    config = plan.config("vae")
+    if dtype == torch.float16 and config["force_upcast"]:
+        # SDXL's VAE overflows in float16; its config says so.
+        dtype = torch.float32
+    vae = without_memory(partial(AutoencoderKL.from_config, config))
+    fill(vae, plan.part("vae"), dtype)
+    return vae

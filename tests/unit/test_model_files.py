@@ -1,0 +1,393 @@
+"""Every kind of weight file that is served gives diffusers' pixels, alone and among others."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch as st
+import torch
+from diffusers import StableDiffusionXLPipeline
+from support.checkpoint_files import Weights, write_single_file
+from support.model_folders import entry, resolve, revision, rewrite_json
+from support.pixels import assert_like_diffusers, request
+from support.random_sdxl import write_random_sdxl, write_random_unet_file
+from support.stages import TOKENIZER_FROM
+
+from leyden_server.denoiser.unet_weights import load_unet
+from leyden_server.errors import ModelRepositoryError
+from leyden_server.model_repository import ResolvedModel
+from leyden_server.text_encoder.encoder import PromptEncoder
+from leyden_server.vae.decoder import VaeDecoder
+
+UNET = "model.diffusion_model."
+VAE = "first_stage_model."
+UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
+EIGHT = [
+    request(number, 2 + number % 3, 2.0 if number % 2 else 0.0, negative_prompt="fog")
+    for number in range(8)
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_sdxl(
+        tmp_path_factory.mktemp("files") / "base",
+        tokenizer_from=TOKENIZER_FROM,
+        seed=13,
+        block_out_channels=(32, 64, 64),
+        layers_per_block=2,
+        transformer_layers_per_block=(1, 1, 2),
+        attention_head_dim=(2, 4, 4),
+        mid_block_add_attention=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(base: Path) -> Weights:
+    """The base as an all-in-one file has it."""
+    return dict(st.load_file(write_single_file(base.parent / "whole.safetensors", base)))
+
+
+Kind = Callable[[Path, Path, Weights], tuple[str, Path]]
+"""Writes files into a folder; returns a model.yaml, and the folder that diffusers is to load."""
+
+
+def half_folder(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    return "base: ../half", with_weights(folder / "half", base, lambda w: w.half())
+
+
+def brain_folder(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    return "base: ../brain", with_weights(folder / "brain", base, lambda w: w.bfloat16())
+
+
+def mixed_variants(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    expected = with_weights(folder / "mixed", base, lambda w: w)
+    for part in ("unet", "text_encoder"):
+        for file in (expected / part).glob("*.safetensors"):
+            file.rename(file.with_name(f"{file.stem}.fp16.safetensors"))
+    return "base: ../mixed\nvariant: fp16", base
+
+
+def with_leftovers(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    clip = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
+    ema = {
+        "model_ema." + name.removeprefix("model.").replace(".", ""): value * 2
+        for name, value in whole.items()
+        if name.startswith(UNET)
+    }
+    more = {
+        clip: torch.arange(77)[None],
+        "conditioner.embedders.1.model.logit_scale": torch.tensor(4.6),
+        "denoiser.sigmas": torch.linspace(0.03, 14.6, 1000),
+        "model_ema.decay": torch.tensor(0.9999),
+        "model_ema.num_updates": torch.tensor(7),
+    }
+    st.save_file({**whole, **ema, **more}, folder / "all.safetensors")
+    return single("all"), base
+
+
+def plain_float8(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    eight = {
+        name: value.to(torch.float8_e4m3fn) if name.startswith(UNET) else value
+        for name, value in whole.items()
+    }
+    st.save_file(eight, folder / "all.safetensors")
+    return single("all"), with_weights(
+        folder / "expected", base, lambda w: w.to(torch.float8_e4m3fn).float(), parts=("unet",)
+    )
+
+
+def scaled_float8(
+    scale_name: str, *, rows: bool = False, kind: torch.dtype = torch.float8_e4m3fn
+) -> Kind:
+    """Linear weights in float8 with a scale beside each, in one of the layouts in use."""
+    most = torch.finfo(kind).max
+
+    def scale_of(weight: torch.Tensor) -> torch.Tensor:
+        return (weight.abs().amax(1, keepdim=True) if rows else weight.abs().max()[None]) / most
+
+    def rounded(weight: torch.Tensor) -> torch.Tensor:
+        scale = scale_of(weight)
+        return (weight / scale).to(kind).float() * scale
+
+    def write(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+        weights: Weights = {}
+        for name, value in whole.items():
+            weights[name] = value
+            if not is_scaled(name.removeprefix(UNET), value) or not name.startswith(UNET):
+                continue
+            stem = name.removesuffix("weight")
+            weights[name] = (value / scale_of(value)).to(kind)
+            weights[stem + scale_name] = scale_of(value)
+            if scale_name == "scale_weight":
+                weights[stem + "scale_input"] = torch.ones(1)
+            else:
+                form = {torch.float8_e4m3fn: "float8_e4m3fn", torch.float8_e5m2: "float8_e5m2"}
+                text = json.dumps({"format": form[kind]}).encode()
+                weights[stem + "comfy_quant"] = torch.tensor(list(text), dtype=torch.uint8)
+        if scale_name == "scale_weight":
+            weights[UNET + "scaled_fp8"] = torch.zeros(2).to(kind)
+        st.save_file(weights, folder / "all.safetensors")
+        return single("all"), with_weights(
+            folder / "expected", base, rounded, parts=("unet",), only=is_scaled
+        )
+
+    return write
+
+
+def is_scaled(name: str, value: torch.Tensor) -> bool:
+    return value.ndim == 2 and name.endswith(".weight")
+
+
+def original_unet(prefix: str) -> Kind:
+    def write(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+        names = {
+            prefix + name.removeprefix(UNET): value * 0.9
+            for name, value in whole.items()
+            if name.startswith(UNET)
+        }
+        st.save_file(names, folder / "unet.safetensors")
+        expected = with_weights(folder / "expected", base, lambda w: w * 0.9, parts=("unet",))
+        return "base: ../base\nunet: ../unet.safetensors", expected
+
+    return write
+
+
+def diffusers_unet(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    file = write_random_unet_file(folder / "unet.safetensors", model_dir=base, seed=4)
+    expected = Path(shutil.copytree(base, folder / "expected"))
+    shutil.copy(file, expected / UNET_FILE)
+    return "base: ../base\nunet: ../unet.safetensors", expected
+
+
+def vae_beside(of: str) -> Kind:
+    """A VAE file over an all-in-one file, by the original names or by diffusers'."""
+
+    def write(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+        st.save_file(whole, folder / "all.safetensors")
+        expected = with_weights(
+            folder / "expected", base, lambda w: w * 0.95, parts=("vae",), only=is_of_decoder
+        )
+        if of == "diffusers":
+            shutil.copy(
+                expected / "vae" / "diffusion_pytorch_model.safetensors",
+                folder / "vae.safetensors",
+            )
+        else:
+            prefix = VAE if of == "an all-in-one file" else ""
+            weights = {
+                prefix + name.removeprefix(VAE): value * 0.95
+                if is_of_decoder(name.removeprefix(VAE), value)
+                else value
+                for name, value in whole.items()
+                if name.startswith(VAE)
+            }
+            st.save_file(weights, folder / "vae.safetensors")
+        return f"{single('all')}\nvae: ../vae.safetensors", expected
+
+    return write
+
+
+def is_of_decoder(name: str, value: torch.Tensor) -> bool:
+    return name.startswith("decoder.conv_out")
+
+
+def marked(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    marks = {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}
+    st.save_file({**whole, **marks}, folder / "all.safetensors")
+    return single("all"), with_schedule(folder, base)
+
+
+def said_in_model_yaml(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    said = "noise_schedule: {prediction_type: v_prediction, rescale_betas_zero_snr: true}"
+    return f"base: ../base\n{said}", with_schedule(folder, base)
+
+
+SERVED: dict[str, Kind] = {
+    "a float16 folder": half_folder,
+    "a bfloat16 folder": brain_folder,
+    "variants of some parts": mixed_variants,
+    "an all-in-one file with leftovers": with_leftovers,
+    "plain float8": plain_float8,
+    "float8 with scale_weight": scaled_float8("scale_weight"),
+    "float8 with weight_scale": scaled_float8("weight_scale"),
+    "float8 with a scale a row": scaled_float8("weight_scale", rows=True),
+    "float8 e5m2 with scales": scaled_float8("weight_scale", kind=torch.float8_e5m2),
+    "a UNet by diffusers' names": diffusers_unet,
+    "a UNet by the original names": original_unet(""),
+    "a UNet by the original names with a short prefix": original_unet("diffusion_model."),
+    "a UNet by the original names with the prefix": original_unet(UNET),
+    "a VAE by diffusers' names": vae_beside("diffusers"),
+    "a VAE by the original names": vae_beside("the original"),
+    "a VAE as an all-in-one file has it": vae_beside("an all-in-one file"),
+    "marked as v-prediction with zero SNR": marked,
+    "v-prediction with zero SNR by model.yaml": said_in_model_yaml,
+}
+
+
+@pytest.mark.parametrize("kind", SERVED)
+async def test_pixels_are_diffusers(kind: str, base: Path, whole: Weights, tmp_path: Path) -> None:
+    (tmp_path / "base").symlink_to(base)
+    text, expected = SERVED[kind](tmp_path, base, whole)
+    model = resolve(entry(tmp_path / "model", text))
+    await assert_like_diffusers(model, [request(1, 4, 0.0)], expected)
+    await assert_like_diffusers(model, EIGHT, expected)
+
+
+def single(name: str) -> str:
+    return f"base: ../base\nsingle_file: ../{name}.safetensors"
+
+
+def with_weights(
+    folder: Path,
+    base: Path,
+    change: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    parts: tuple[str, ...] = ("unet", "vae", "text_encoder", "text_encoder_2"),
+    only: Callable[[str, torch.Tensor], bool] = lambda _name, _value: True,
+) -> Path:
+    """Copy the base; weights of `parts` are changed."""
+    shutil.copytree(base, folder)
+    for part in parts:
+        for file in (folder / part).glob("*.safetensors"):
+            weights = {
+                name: change(value).contiguous() if only(name, value) else value
+                for name, value in st.load_file(file).items()
+            }
+            st.save_file(weights, file, {"format": "pt"})
+    return folder
+
+
+def with_schedule(folder: Path, base: Path) -> Path:
+    expected = Path(shutil.copytree(base, folder / "expected"))
+    rewrite_json(
+        expected / "scheduler" / "scheduler_config.json",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+    )
+    return expected
+
+
+def test_model_yaml_against_a_mark_is_an_error(base: Path, whole: Weights, tmp_path: Path) -> None:
+    (tmp_path / "base").symlink_to(base)
+    marked(tmp_path, base, whole)
+    text = f"{single('all')}\nnoise_schedule: {{prediction_type: epsilon}}"
+    with pytest.raises(ModelRepositoryError, match="marked v_pred, which is prediction_type: v_pr"):
+        resolve(entry(tmp_path / "model", text))
+
+
+def load(model: ResolvedModel) -> None:
+    load_unet(model, torch.float32)
+    PromptEncoder(model, dtype=torch.float32, device=torch.device("cpu"), replica="")
+    VaeDecoder(model, dtype=torch.float32, device=torch.device("cpu"))
+
+
+PARTS = {
+    "unet": UNET_FILE,
+    "vae": "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder": "text_encoder/model.safetensors",
+    "text_encoder_2": "text_encoder_2/model.safetensors",
+}
+
+
+def rewrite(base: Path, folder: Path, file: str, change: Callable[[Weights], Any]) -> Path:
+    shutil.copytree(base, folder)
+    weights = st.load_file(folder / file)
+    change(weights)
+    st.save_file(weights, folder / file, {"format": "pt"})
+    return folder / file
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_tensor_is_needed(base: Path, tmp_path: Path, part: str) -> None:
+    """diffusers and transformers put random numbers where one lacks."""
+    name = sorted(st.load_file(base / PARTS[part]))[-1]
+    file = rewrite(base, tmp_path / "model", PARTS[part], lambda w: w.pop(name))
+    with pytest.raises(ModelRepositoryError) as caught:
+        resolve(tmp_path / "model")
+    assert f"{file}: does not fit the {part} of its config: lacks {name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_tensor_is_passed_over(base: Path, tmp_path: Path, part: str) -> None:
+    more = {"surprise.weight": torch.zeros(2)}
+    file = rewrite(base, tmp_path / "model", PARTS[part], lambda w: w.update(more))
+    with pytest.raises(ModelRepositoryError) as caught:
+        resolve(tmp_path / "model")
+    assert f"{file}: surprise.weight: an SDXL {part} has no such tensor" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_number_that_is_none_is_named(base: Path, tmp_path: Path, part: str, number: str) -> None:
+    name = sorted(st.load_file(base / PARTS[part]))[-1]
+
+    def spoil(weights: Weights) -> None:
+        weights[name].view(-1)[-1] = float(number)
+
+    file = rewrite(base, tmp_path / "model", PARTS[part], spoil)
+    model = resolve(tmp_path / "model")
+    with pytest.raises(ModelRepositoryError, match=r"holds NaN or infinity") as caught:
+        load(model)
+    assert f"{file}: {name}: " in str(caught.value)
+
+
+def test_what_float16_cannot_hold_is_named(base: Path, tmp_path: Path) -> None:
+    def enlarge(weights: Weights) -> None:
+        weights["conv_out.weight"].view(-1)[0] = 70_000.0
+
+    rewrite(base, tmp_path / "model", UNET_FILE, enlarge)
+    model = resolve(tmp_path / "model")
+    assert load_unet(model, torch.bfloat16).unet.conv_out.weight.isfinite().all()
+    with pytest.raises(ModelRepositoryError, match=r"conv_out\.weight: .* float16 cannot hold"):
+        load_unet(model, torch.float16)
+
+
+def test_a_shard_that_lacks_is_named(base: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "model"))
+    pipeline = StableDiffusionXLPipeline.from_pretrained(base, use_safetensors=True)
+    (folder / UNET_FILE).unlink()
+    pipeline.unet.save_pretrained(folder / "unet", max_shard_size=1_000_000)
+    shards = sorted((folder / "unet").glob("*.safetensors"))
+    assert len(shards) > 2
+    shards[1].unlink()
+    with pytest.raises(ModelRepositoryError) as caught:
+        resolve(folder)
+    assert shards[1].name in str(caught.value)
+
+
+def test_a_link_out_of_the_repository_is_refused(base: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "repository" / "model"))
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    (folder / UNET_FILE).rename(elsewhere)
+    (folder / UNET_FILE).symlink_to(elsewhere)
+    with pytest.raises(ModelRepositoryError, match="a link out of the model repository") as caught:
+        resolve(folder)
+    assert str(folder / UNET_FILE) in str(caught.value)
+
+    # Within the repository it may lead anywhere, and model.yaml may name what is outside.
+    elsewhere.rename(tmp_path / "repository" / "elsewhere.safetensors")
+    (folder / UNET_FILE).unlink()
+    (folder / UNET_FILE).symlink_to(tmp_path / "repository" / "elsewhere.safetensors")
+    resolve(folder)
+    (tmp_path / "repository" / "elsewhere.safetensors").rename(elsewhere)
+    resolve(entry(folder, f"unet: {elsewhere}\n"))
+
+
+def test_the_revision_of_an_all_in_one_file_is_of_its_unet(
+    base: Path, whole: Weights, tmp_path: Path
+) -> None:
+    (tmp_path / "base").symlink_to(base)
+    st.save_file(whole, tmp_path / "all.safetensors")
+    changed = {name: value * 2 if name.startswith(VAE) else value for name, value in whole.items()}
+    st.save_file(changed, tmp_path / "other.safetensors")
+    one, other = (
+        resolve(entry(tmp_path / f"of-{name}", single(name))) for name in ("all", "other")
+    )
+    assert revision(one) == revision(other)
+    changed[f"{UNET}out.2.bias"] = changed[f"{UNET}out.2.bias"] + 1
+    st.save_file(changed, tmp_path / "other.safetensors")
+    assert revision(one) != revision(other)
