@@ -65,9 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
-    """Make `models pull` the one word that argparse takes for a command."""
+    """Make `models pull` and `models check` the one word that argparse takes for a command."""
     words = list(argv)
-    return ["models pull", *words[2:]] if words[:2] == ["models", "pull"] else words
+    two = words[:2] in (["models", "pull"], ["models", "check"])
+    return [" ".join(words[:2]), *words[2:]] if two else words
 
 
 def build_parser() -> CommandParser:
@@ -95,7 +96,11 @@ def _add_plugins(subparsers: Subparsers) -> None:
         plugin.load()(subparsers)
     # No prefix character: whatever follows `serve` or `models pull` is taken, --help included, so
     # that the answer is always how to get the server.
-    for command, does in (("serve", "run a server"), ("models pull", "fetch a model's files")):
+    for command, does in (
+        ("serve", "run a server"),
+        ("models pull", "fetch a model's files"),
+        ("models check", "say what a model file is"),
+    ):
         if command in subparsers.choices:
             continue
         absent = subparsers.add_parser(

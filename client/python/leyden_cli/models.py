@@ -20,6 +20,7 @@ examples:
   leyden models
   leyden models leyden-tiny-base --json
   leyden models pull sdxl-lightning-4step    fetch a model's files; pull --help says more
+  leyden models check my.safetensors         say what a file is; check --help says more
 """
 
 

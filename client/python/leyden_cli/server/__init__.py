@@ -1,4 +1,4 @@
-"""The server's commands: `leyden serve`, `demo`, `config`, `models pull` and `fit-previews`.
+"""The server's commands: `serve`, `demo`, `config`, `models pull`, `models check`, `fit-previews`.
 
 This module stays light, since the client's `leyden --help` imports it: no Ray, no torch.
 """
@@ -30,6 +30,13 @@ examples:
 
 HF_ENDPOINT names another hub, such as a mirror; HF_HOME or HF_HUB_CACHE the cache's folder;
 HF_TOKEN logs in.
+"""
+
+CHECK_EPILOG = """\
+examples:
+  leyden models check my-checkpoint.safetensors
+  leyden models check my-lora.safetensors --json
+  leyden models check ./my-sdxl
 """
 
 
@@ -120,6 +127,7 @@ def add_commands(subparsers: "Subparsers") -> None:
     )
     fit.set_defaults(run=_fit_previews)
     _add_pull(subparsers)
+    _add_check(subparsers)
 
 
 def _add_pull(subparsers: "Subparsers") -> None:
@@ -147,6 +155,27 @@ def _add_pull(subparsers: "Subparsers") -> None:
     pull.set_defaults(run=_pull)
 
 
+def _add_check(subparsers: "Subparsers") -> None:
+    check = subparsers.add_parser(
+        "models check",
+        help="say what a model file or folder is, and how to serve it",
+        description="Say what a model file or folder is, and whether it can be served and with "
+        "which model.yaml, from its headers and configs alone: whether its numbers are finite is "
+        "seen when it is loaded. The exit status is 1 where it cannot be served.",
+        epilog=CHECK_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("path", metavar="PATH", type=Path, help="a safetensors file, or a folder")
+    check.add_argument(
+        "--base",
+        metavar="DIR",
+        type=Path,
+        help="diffusers folder that a file is to be laid over (default: SDXL base's own sizes)",
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.set_defaults(run=_check)
+
+
 def _serve(args: argparse.Namespace) -> int:
     from leyden_cli.server.serve import serve
 
@@ -169,6 +198,12 @@ def _pull(args: argparse.Namespace) -> int:
     from leyden_cli.server.pull import pull
 
     return pull(args.model, args.model_repository, dry_run=args.dry_run)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from leyden_cli.server.check import check_path
+
+    return check_path(args.path, args.base, as_json=args.json)
 
 
 def _config(_args: argparse.Namespace) -> int:
