@@ -24,6 +24,7 @@ from support.scripted_server import (
     whole_script,
 )
 
+from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_client import (
     AsyncClient,
     Client,
@@ -432,3 +433,10 @@ def test_a_client_that_closes_under_an_iteration_ends_it_without_an_error(
         client.close()
         events.close()
         assert list(events) == []
+
+
+def test_every_solver_of_the_wire_has_its_name() -> None:
+    names = {f"SOLVER_{solver.name}": solver.value for solver in Solver}
+
+    assert [*names] == pb.Solver.keys()
+    assert all(name == f"SOLVER_{value.upper()}" for name, value in names.items())

@@ -21,6 +21,14 @@ class Solver(enum.StrEnum):
     """Euler's method: deterministic after the initial noise."""
     EULER_ANCESTRAL = "euler_ancestral"
     """Euler with fresh noise at every step, drawn from the image's own seed."""
+    LCM = "lcm"
+    """Latent consistency, for models distilled so: LCM, LCM-LoRA, DMD2."""
+    TCD = "tcd"
+    """Trajectory consistency, for models distilled so: TCD, Hyper-SD."""
+    DPMPP_2M = "dpmpp_2m"
+    """DPM-Solver++ of second order, for models of many steps."""
+    DPMPP_2M_SDE = "dpmpp_2m_sde"
+    """The same with fresh noise at every step, drawn from the image's own seed."""
 
 
 class OutputFormat(enum.StrEnum):

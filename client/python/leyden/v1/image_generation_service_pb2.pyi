@@ -49,6 +49,24 @@ class _SolverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Solver.ValueTy
     """Euler with fresh noise at every step (K_EULER_ANCESTRAL elsewhere), drawn
     from the image's own seed.
     """
+    SOLVER_LCM: _Solver.ValueType  # 3
+    """Latent consistency: to the estimate of the image at once, and by fresh
+    noise, drawn from the image's own seed, to the next level. For models
+    distilled so: LCM, LCM-LoRA, DMD2.
+    """
+    SOLVER_TCD: _Solver.ValueType  # 4
+    """Trajectory consistency: past the next level, and by fresh noise, drawn from
+    the image's own seed, back up to it; how far is the model's. For models
+    distilled so: TCD, Hyper-SD.
+    """
+    SOLVER_DPMPP_2M: _Solver.ValueType  # 5
+    """DPM-Solver++ of second order (DPM++ 2M elsewhere): goes by the step before
+    too; deterministic after the initial noise. For models of many steps.
+    """
+    SOLVER_DPMPP_2M_SDE: _Solver.ValueType  # 6
+    """The same on the SDE (DPM++ 2M SDE elsewhere), with fresh noise at every
+    step, drawn from the image's own seed. For models of many steps.
+    """
 
 class Solver(_Solver, metaclass=_SolverEnumTypeWrapper):
     """Rule of one denoise step, from noise level sigma_i to sigma_(i+1)."""
@@ -62,6 +80,24 @@ deterministic after the initial noise.
 SOLVER_EULER_ANCESTRAL: Solver.ValueType  # 2
 """Euler with fresh noise at every step (K_EULER_ANCESTRAL elsewhere), drawn
 from the image's own seed.
+"""
+SOLVER_LCM: Solver.ValueType  # 3
+"""Latent consistency: to the estimate of the image at once, and by fresh
+noise, drawn from the image's own seed, to the next level. For models
+distilled so: LCM, LCM-LoRA, DMD2.
+"""
+SOLVER_TCD: Solver.ValueType  # 4
+"""Trajectory consistency: past the next level, and by fresh noise, drawn from
+the image's own seed, back up to it; how far is the model's. For models
+distilled so: TCD, Hyper-SD.
+"""
+SOLVER_DPMPP_2M: Solver.ValueType  # 5
+"""DPM-Solver++ of second order (DPM++ 2M elsewhere): goes by the step before
+too; deterministic after the initial noise. For models of many steps.
+"""
+SOLVER_DPMPP_2M_SDE: Solver.ValueType  # 6
+"""The same on the SDE (DPM++ 2M SDE elsewhere), with fresh noise at every
+step, drawn from the image's own seed. For models of many steps.
 """
 Global___Solver: _TypeAlias = Solver  # noqa: Y015
 
@@ -151,7 +187,9 @@ class GenerateImageRequest(_message.Message):
     """
     guidance_scale: _builtins.float
     """OPTIONAL. Classifier-free guidance scale, within the model's range. Above 1
-    every image costs two UNet rows a step; at or below 1 guidance is off.
+    every image costs two UNet rows a step; at or below 1 guidance is off. A
+    model that was distilled with guidance (LCM) reads any scale in one row, and
+    ignores negative_prompt.
     Absent: the model's default.
     """
     solver: Global___Solver.ValueType

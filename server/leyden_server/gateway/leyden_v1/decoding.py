@@ -15,6 +15,10 @@ SOLVER_OF_WIRE: Mapping[pb.Solver.ValueType, str] = {
     pb.SOLVER_UNSPECIFIED: "",
     pb.SOLVER_EULER: "euler",
     pb.SOLVER_EULER_ANCESTRAL: "euler_ancestral",
+    pb.SOLVER_LCM: "lcm",
+    pb.SOLVER_TCD: "tcd",
+    pb.SOLVER_DPMPP_2M: "dpmpp_2m",
+    pb.SOLVER_DPMPP_2M_SDE: "dpmpp_2m_sde",
 }
 FORMAT_OF_WIRE: Mapping[pb.OutputFormat.ValueType, str] = {
     pb.OUTPUT_FORMAT_UNSPECIFIED: "",
