@@ -149,7 +149,7 @@ def denoise_alone(
 ) -> dict[int, torch.Tensor]:
     """Denoise each seed's image in batches of one; return the latents (C, H, W) by seed."""
     events: Events = queue.SimpleQueue()
-    engine = DenoiseEngine(thread, runner, "epsilon", 1)
+    engine = DenoiseEngine(thread, runner, 1)
     engine.warm_up([(images.latent_side, images.latent_side)], measure=False)
     missing = set(seeds)
     for seed in missing:
@@ -178,7 +178,7 @@ def keep_full(
     at all of them. Seeds go round from 0 to `seeds`, so that every image has its reference.
     """
     events: Events = queue.SimpleQueue()
-    engine = DenoiseEngine(thread, runner, "epsilon", rows)
+    engine = DenoiseEngine(thread, runner, rows)
     started_s = time.perf_counter()
     engine.warm_up([(images.latent_side, images.latent_side)], measure=False)
     warm_up_s = time.perf_counter() - started_s

@@ -5,7 +5,7 @@ from typing import Literal
 
 __all__ = ["Sampling", "SolverName"]
 
-SolverName = Literal["euler", "euler_ancestral"]
+SolverName = Literal["euler", "euler_ancestral", "lcm", "tcd", "dpmpp_2m", "dpmpp_2m_sde"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,6 @@ class Sampling:
     num_inference_steps: int
     guidance_scale: float
     solver: SolverName
-
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        """Whether each step predicts with the prompt and without: two rows of the UNet."""
-        return self.guidance_scale > 1
-
-    @property
-    def rows(self) -> int:
-        """Rows of the UNet that each step takes."""
-        return 2 if self.do_classifier_free_guidance else 1
 
     def of_image(self, index: int) -> "Sampling":
         """Return that of a request's image `index`: its seed is `index` further."""

@@ -6,7 +6,7 @@ python tests/checks/model_keys.py check
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -116,6 +116,8 @@ def _type_in_words(annotation: Any) -> str:
         return " or ".join(f"`{part}`" for part in parts)
     if get_origin(annotation) in {Union, UnionType}:
         return " or ".join(_type_in_words(part) for part in parts if part is not type(None))
+    if get_origin(annotation) is Mapping:
+        return f"map of {_type_in_words(parts[0])} to {_type_in_words(parts[1])}"
     if get_origin(annotation) is tuple and parts[-1] is Ellipsis:
         return f"list of {_type_in_words(parts[0])}"
     if get_origin(annotation) is tuple and len(set(parts)) == 1:
@@ -124,10 +126,12 @@ def _type_in_words(annotation: Any) -> str:
 
 
 def _default_of(field: FieldInfo) -> str:
-    match field.get_default():
+    match field.get_default(call_default_factory=True, validated_data={}):
         case _ if field.is_required():
             return "required"
         case None | "" | ():
+            return "not set"
+        case dict(value) if not value:
             return "not set"
         case FolderSource(path="."):
             return "the folder itself"

@@ -49,6 +49,7 @@ def write_random_sdxl(
     text_encoder_2_width: int = 48,
     vae_block_out_channels: Sequence[int] = (8, 16, 16, 16),
     mid_block_add_attention: bool = True,
+    time_cond_proj_dim: int | None = None,
     scaling_factor: float = 0.13025,
     scheduler_class: str = "EulerDiscreteScheduler",
     scheduler_overrides: Mapping[str, Any] | None = None,
@@ -60,6 +61,7 @@ def write_random_sdxl(
     `tokenizer_from` is an SDXL folder whose two tokenizers are copied. `sample_size` is the native
     side of the latents; a pixel side is that times 2^(len(vae_block_out_channels) - 1).
     `attention_head_dim` is diffusers' name for what is the number of heads here.
+    With `time_cond_proj_dim` the UNet reads the guidance scale, embedded at that width.
     `scheduler_overrides` are laid over SDXL's own noise schedule with trailing spacing. The seed
     decides every weight.
     """
@@ -87,6 +89,7 @@ def write_random_sdxl(
                 layers_per_block=layers_per_block,
                 transformer_layers_per_block=transformer_layers_per_block,
                 attention_head_dim=attention_head_dim,
+                time_cond_proj_dim=time_cond_proj_dim,
                 cross_attention_dim=text_encoder_width + text_encoder_2_width,
                 pooled_dim=text_encoder_2_width,
             ),
@@ -198,6 +201,7 @@ def _strengthen_conditioning(unet: Any) -> None:
         "time_emb_proj": 4,
         "add_embedding.linear_2": 4,
         "time_embedding.linear_2": 6,
+        "time_embedding.cond_proj": 6,
     }
     for name, module in unet.named_modules():
         for suffix, gain in gains.items():

@@ -1,6 +1,6 @@
 """The pixels that every image is compared with: those of stock diffusers in fp32."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,15 @@ def reference_images(
     unet_file: Path | None = None,
     scheduler_class: str | None = None,
     scheduler_overrides: Mapping[str, Any] | None = None,
+    timesteps: Sequence[int] | None = None,
+    eta: float = 0.0,
 ) -> list[Image]:
     """Returns what `StableDiffusionXLPipeline` makes, one (H, W, 3) array for each image.
 
     Image i has the generator seed + i. `unet_file` is a state dict laid over the folder's UNet.
     The scheduler is the folder's, or `scheduler_class` of the folder's config, with
-    `scheduler_overrides` laid over that config.
+    `scheduler_overrides` laid over that config; `timesteps` are in the place of its own. `eta` is
+    TCD's, which the pipeline has at 0 unless told.
     """
     pipeline, folder_scheduler = _load_pipeline(model_dir, unet_file)
     make_scheduler = getattr(diffusers, scheduler_class) if scheduler_class else folder_scheduler
@@ -48,6 +51,8 @@ def reference_images(
         width=width,
         height=height,
         num_inference_steps=num_inference_steps,
+        timesteps=None if timesteps is None else list(timesteps),
+        eta=eta,
         guidance_scale=guidance_scale,
         num_images_per_prompt=image_count,
         generator=[torch.Generator().manual_seed(seed + i) for i in range(image_count)],

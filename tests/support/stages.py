@@ -97,15 +97,19 @@ class Stages:
         """Make what the Gateway would send for these fields of a request."""
         request = sampled(plain_request(self.model, self._encode(prompt)), **sampling)
         zeroed = not negative_prompt and self.model.zeroes_empty_negative_prompt
-        if request.sampling.do_classifier_free_guidance and not zeroed:
+        if self.model.rows(request.sampling.guidance_scale) > 1 and not zeroed:
             encoded = self._encode(negative_prompt or "")
             request = dataclasses.replace(request, negative_prompt=encoded)
         return request
 
     async def images(self, requests: Sequence[DenoiseRequest]) -> list[Image]:
         """Denoise all requests side by side and decode them."""
-        runs = await asyncio.gather(*(events_of(self.denoiser, request) for request in requests))
+        runs = await self.runs(requests)
         return [self.decoder.decode([latents_of(events)])[0] for events in runs]
+
+    async def runs(self, requests: Sequence[DenoiseRequest]) -> list[list[DenoiseEvent]]:
+        """Denoise all requests side by side."""
+        return await asyncio.gather(*(events_of(self.denoiser, request) for request in requests))
 
     def _encode(self, text: str) -> EncodedPrompt:
         return self.encoder.encode([text])[0]

@@ -1,9 +1,12 @@
 """Events as `leyden.v1` sends them."""
 
+from typing import get_args
+
 import pytest
 from google.protobuf import json_format
 
 from leyden.v1 import image_generation_service_pb2 as pb
+from leyden_server.gateway.leyden_v1.decoding import SOLVER_OF_WIRE
 from leyden_server.gateway.leyden_v1.encoding import response
 from leyden_server.gateway.status import set_duration
 from leyden_server.generations.events import (
@@ -19,7 +22,7 @@ from leyden_server.generations.events import (
     image_events,
 )
 from leyden_server.generations.parameters import RequestWarning
-from leyden_server.sampling import Sampling
+from leyden_server.sampling import Sampling, SolverName
 from leyden_server.stages.contract import PreviewImage
 
 MIB = 2**20
@@ -71,6 +74,12 @@ def test_seconds_are_a_duration_of_protobuf(seconds: float) -> None:
 def test_an_event_of_zeros_is_an_event() -> None:
     assert message(Queued(0, None)).WhichOneof("event") == "queued"
     assert message(TextEncoded(0, truncated=False)).WhichOneof("event") == "text_encoded"
+
+
+def test_every_solver_has_its_name_on_the_wire() -> None:
+    assert list(SOLVER_OF_WIRE) == pb.Solver.values()
+    names = {pb.Solver.Name(wire): name for wire, name in SOLVER_OF_WIRE.items() if name}
+    assert names == {f"SOLVER_{name.upper()}": name for name in get_args(SolverName)}
 
 
 def test_the_summary_tells_all_that_it_cost() -> None:

@@ -24,7 +24,7 @@ LATENTS_TOLERANCE = 2e-3
 """As in test_engine_images: other batch sizes sum in another order."""
 
 
-@pytest.mark.parametrize("solver", ["euler", "euler_ancestral"])
+@pytest.mark.parametrize("solver", ["euler", "euler_ancestral", "dpmpp_2m_sde"])
 @pytest.mark.parametrize("fails_at", ["the UNet", "the end of the step"])
 async def test_after_a_failed_step_its_images_go_on_as_if_nothing_had_been(
     service: DenoiseService,

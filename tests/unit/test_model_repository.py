@@ -177,3 +177,46 @@ def test_sources_are_written_as_a_path_or_as_a_mapping(folder: Path, tmp_path: P
         tmp_path / "student", "base: {path: ../my-sdxl}\nunet: {path: ../u.safetensors}\n"
     )
     assert (resolve(student).base_folder, resolve(student).unet_file) == (folder, file)
+
+
+@pytest.mark.parametrize(
+    ("scheduler_class", "fields", "solver"),
+    [
+        ("LCMScheduler", {}, "lcm"),
+        ("TCDScheduler", {}, "tcd"),
+        ("DPMSolverMultistepScheduler", {}, "dpmpp_2m"),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde"),
+    ],
+)
+def test_the_solver_is_that_of_the_folders_scheduler(
+    folder: Path, scheduler_class: str, fields: dict[str, str], solver: str
+) -> None:
+    rewrite_json(
+        folder / "scheduler" / "scheduler_config.json", _class_name=scheduler_class, **fields
+    )
+
+    assert resolve(folder).solvers == (solver,)
+
+
+def test_a_consistency_model_has_as_many_steps_as_its_timesteps(folder: Path) -> None:
+    entry(folder, "noise_schedule: {solvers: [lcm]}\n")
+    assert (resolve(folder).steps.default, resolve(folder).steps.max) == (50, 50)
+
+    rewrite_json(folder / "scheduler" / "scheduler_config.json", original_inference_steps=100)
+    assert (resolve(folder).steps.default, resolve(folder).steps.max) == (50, 100)
+
+    entry(folder, "noise_schedule: {solvers: [lcm]}\nnum_inference_steps: {default: 4, max: 8}\n")
+    assert (resolve(folder).steps.default, resolve(folder).steps.max) == (4, 8)
+
+
+def test_timesteps_and_eta_of_the_entry_are_taken(folder: Path) -> None:
+    entry(
+        folder,
+        "noise_schedule: {solvers: [tcd], eta: 1, timesteps: {1: [800], 2: [999, 499]}}\n"
+        "num_inference_steps: {default: 4, max: 8}\n",
+    )
+    model = resolve(folder)
+    assert (model.timesteps, model.eta) == ({1: (800,), 2: (999, 499)}, 1.0)
+
+    entry(folder, "noise_schedule: {solvers: [tcd]}\nnum_inference_steps: {default: 4, max: 8}\n")
+    assert (resolve(folder).timesteps, resolve(folder).eta) == ({}, 0.3)

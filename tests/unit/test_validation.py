@@ -239,6 +239,17 @@ def test_the_largest_guidance_of_a_model_is_allowed(base: ResolvedModel, most: f
     assert "guidance_scale" in violations(model, guidance_scale=most + 0.01)
 
 
+def test_a_model_distilled_with_guidance_takes_one_row_and_no_negative_prompt(
+    base: ResolvedModel,
+) -> None:
+    model = replace(base, time_cond_proj_dim=256)
+    parameters = check(model, negative_prompt="fog", guidance_scale=8)
+
+    assert (parameters.rows, check(base, guidance_scale=8).rows) == (1, 2)
+    assert (parameters.negative_prompt, parameters.sampling.guidance_scale) == ("", 8)
+    assert [warning.reason for warning in parameters.warnings] == ["NEGATIVE_PROMPT_IGNORED"]
+
+
 @pytest.mark.parametrize(
     ("fields", "warned"),
     [

@@ -140,7 +140,16 @@ class ModelPlan:
 
         """
         path = self._files.base_folder / part / "config.json"
-        return CHECKS[part](read_json(path), path)
+        config = CHECKS[part](read_json(path), path)
+        if part == "unet" and self._unet_file is not None:
+            # LCM-SDXL comes as a file for SDXL's own base, whose UNet reads no guidance scale.
+            config["time_cond_proj_dim"] = cond_proj_width(self.header(self._unet_file))
+        return config
+
+    @property
+    def _unet_file(self) -> Path | None:
+        """What takes the place of the base's UNet."""
+        return self._files.unet_file or self._files.single_file
 
     def layout(self, part: str) -> Layout:
         """Return what parameters a part has by its config."""
@@ -152,10 +161,9 @@ class ModelPlan:
 
         By field of the scheduler's config: the empty tensor that says it, and the field's value.
         """
-        path = self._files.unet_file or self._files.single_file
-        if path is None:
+        if self._unet_file is None:
             return {}
-        names = {name.rpartition(".")[2] for name in self.header(path).tensors}
+        names = {name.rpartition(".")[2] for name in self.header(self._unet_file).tensors}
         return {field: (mark, value) for mark, field, value in MARKS if mark in names}
 
     def header(self, path: Path) -> SafetensorsFile:
@@ -215,6 +223,15 @@ class ModelPlan:
             for path, names in plan.used.items():
                 used.setdefault(path, set()).update(names)
         check_nothing_is_left([self.header(path) for path in paths], used, what)
+
+
+COND_PROJ = ("time_embedding.cond_proj.weight", "time_embed.cond_proj.weight")
+"""What a UNet that was distilled with guidance reads it by: diffusers' name, and the original's."""
+
+
+def cond_proj_width(file: SafetensorsFile) -> int | None:
+    """Return the width of the guidance scale's embedding that a UNet reads; None: it reads none."""
+    return next((tensor.shape[-1] for tensor in file if tensor.name.endswith(COND_PROJ)), None)
 
 
 def layout_of(part: str, config: dict[str, Any]) -> Layout:

@@ -5,6 +5,7 @@ does not read may stand in the file only where it changes nothing, as published 
 of other schedulers in them.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,22 @@ from leyden_server.checkpoint.fields import Field, Fields, one_of, used
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.sampling import SolverName
 
-__all__ = ["SOLVER_OF", "check_scheduler"]
+__all__ = ["check_scheduler", "solver_of"]
 
 SOLVER_OF: Mapping[str, SolverName] = {
     "EulerDiscreteScheduler": "euler",
     "EulerAncestralDiscreteScheduler": "euler_ancestral",
+    "LCMScheduler": "lcm",
+    "TCDScheduler": "tcd",
 }
 """The solver that does what a scheduler class of diffusers does."""
+
+DPM = "DPMSolverMultistepScheduler"
+DPM_SOLVER_OF: Mapping[str, SolverName] = {
+    "dpmsolver++": "dpmpp_2m",
+    "sde-dpmsolver++": "dpmpp_2m_sde",
+}
+"""The solver that does what DPM does, by its algorithm_type."""
 
 COMMON = {
     "num_train_timesteps": used(int, 1000, least=1),
@@ -35,8 +45,28 @@ COMMON = {
 SIGMAS = {
     "use_karras_sigmas": used(bool, False),
     "use_exponential_sigmas": used(bool, False),
-    "use_beta_sigmas": used(bool, False),
+    # diffusers draws them with scipy, which is not there.
+    "use_beta_sigmas": one_of(False, None),
     "final_sigmas_type": one_of("zero"),
+}
+CONSISTENCY = {
+    **COMMON,
+    "beta_start": used((int, float), 0.00085),
+    "beta_end": used((int, float), 0.012),
+    "beta_schedule": one_of("scaled_linear", "linear", "squaredcos_cap_v2"),
+    "original_inference_steps": used(int, 50, least=1),
+}
+DPMPP = {
+    **COMMON,
+    **SIGMAS,
+    "solver_order": one_of(2),
+    "solver_type": one_of("midpoint"),
+    "use_lu_lambdas": used(bool, False),
+    "lambda_min_clipped": used((int, float), -math.inf),
+    "variance_type": one_of(None),
+    # Neither changes a step of second order that ends in no noise.
+    "lower_order_final": used(bool, True),
+    "euler_at_final": used(bool, False),
 }
 FIELDS_OF: Mapping[SolverName, Mapping[str, Field]] = {
     "euler": {
@@ -51,6 +81,11 @@ FIELDS_OF: Mapping[SolverName, Mapping[str, Field]] = {
         **COMMON,
         "prediction_type": one_of("epsilon", "v_prediction"),
     },
+    # They pick from original_inference_steps, whatever the spacing.
+    "lcm": {**CONSISTENCY, "timestep_scaling": used((int, float), 10.0)},
+    "tcd": CONSISTENCY,
+    "dpmpp_2m": DPMPP,
+    "dpmpp_2m_sde": DPMPP,
 }
 """What each solver reads; the defaults are those of its scheduler in diffusers."""
 
@@ -116,15 +151,33 @@ def check_scheduler(
             f"{path}: _class_name: {name}: an EDM model (Playground v2.5 is one), whose noise "
             "schedule and latents are scaled otherwise; Leyden does not serve it"
         )
-    if not solvers and name not in SOLVER_OF:
-        raise ModelRepositoryError(
-            f"{path}: _class_name: {' or '.join(SOLVER_OF)} is served; got {name!r}. model.yaml "
-            "may choose noise_schedule.solvers in its place"
-        )
-    for solver in solvers or (SOLVER_OF[str(name)],):
+    for solver in solvers or (solver_of(config, path),):
         known = {**NEUTRAL, **FIELDS_OF[solver]}
         try:
-            Fields("a scheduler", known, MEANINGLESS).check(config, path)
+            Fields("a scheduler", known, {*MEANINGLESS} - known.keys()).check(config, path)
         except ModelRepositoryError as error:
             raise ModelRepositoryError(f"{error} (sampling by {solver})") from error
     return config
+
+
+def solver_of(config: dict[str, Any], path: Path) -> SolverName:
+    """Return the solver that does what a scheduler does.
+
+    Raises:
+        ModelRepositoryError: none does; the text says which do.
+
+    """
+    name = config.get("_class_name")
+    if name == DPM:
+        algorithm = config.get("algorithm_type", "dpmsolver++")
+        if algorithm in DPM_SOLVER_OF:
+            return DPM_SOLVER_OF[algorithm]
+        raise ModelRepositoryError(
+            f"{path}: algorithm_type: {' or '.join(DPM_SOLVER_OF)} is served; got {algorithm!r}"
+        )
+    if name not in SOLVER_OF:
+        raise ModelRepositoryError(
+            f"{path}: _class_name: {' or '.join((*SOLVER_OF, DPM))} is served; got {name!r}. "
+            "model.yaml may choose noise_schedule.solvers in its place"
+        )
+    return SOLVER_OF[name]

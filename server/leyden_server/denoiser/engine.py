@@ -12,14 +12,12 @@ import torch
 from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
 from leyden_server.accelerator.run_health import RunHealth, memory_errors
 from leyden_server.accelerator.torch_thread import TorchThread
-from leyden_server.denoiser.euler import pred_original_sample
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.load import RunningMean, engine_load
 from leyden_server.denoiser.request_state import Finished, RequestState, Started, Stepped
 from leyden_server.denoiser.step_scheduler import StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import UnavailableError
-from leyden_server.model_repository.entry import PredictionType
 from leyden_server.stages.contract import EngineLoad, EngineStats
 
 __all__ = ["DenoiseEngine"]
@@ -38,13 +36,11 @@ class DenoiseEngine:
         self,
         thread: TorchThread,
         runner: UNetRunner,
-        prediction_type: PredictionType,
         max_batch_rows: int,
     ) -> None:
         """`thread` is the one that loaded the runner; the loop takes it over in `start`."""
         self.row_caps = RowCaps()
         self._runner = runner
-        self._prediction_type = prediction_type
         self._max_batch_rows = max_batch_rows
         self._scheduler: StepScheduler[RequestState] = StepScheduler(
             lambda key: self.row_caps.get(key.latent_pixels)
@@ -222,13 +218,10 @@ class DenoiseEngine:
         for image in batch:
             image.to_device(self._runner.device, self._runner.dtype)
         inputs = InputBatch.gather(batch, self._runner.padded_rows(_rows(batch)))
-        noise_pred = inputs.guided(self._runner.run(inputs))
-        denoised = pred_original_sample(
-            inputs.latents, noise_pred, inputs.sigma, self._prediction_type
-        )
+        denoised = inputs.denoised(inputs.guided(self._runner.run(inputs)))
         stepped = inputs.stepped(denoised)
         self._runner.synchronize()
-        inputs.scatter(stepped)
+        inputs.scatter(stepped, denoised)
         return denoised
 
     def _report(self, batch: list[RequestState], denoised: torch.Tensor, duration_s: float) -> None:

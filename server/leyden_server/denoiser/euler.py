@@ -1,63 +1,28 @@
-"""One Euler step for a batch whose rows stand at different steps.
+"""Euler's steps: for N steps the factors of `StepWeights`, from sigmas (N + 1,) that end in 0.
 
-diffusers' schedulers keep one step index for the whole batch; these functions take each
-row's own sigmas instead. The arithmetic and its order are those of diffusers'
-`EulerDiscreteScheduler.step` (with s_churn = 0) and `EulerAncestralDiscreteScheduler.step`
-(Karras et al. 2022, arXiv 2206.00364, algorithm 1; k-diffusion's `sample_euler_ancestral`),
-to which tests pin them.
-
-All tensors are float32. B is the number of images, C, H and W are latent channels and sides;
-`sigma` and `sigma_next` are (B, 1, 1, 1).
+Karras et al. 2022, arXiv 2206.00364, algorithm 1, and k-diffusion's `sample_euler_ancestral`, as
+diffusers' `EulerDiscreteScheduler` (with s_churn = 0) and `EulerAncestralDiscreteScheduler` take
+them, to which tests pin these. diffusers' schedulers keep one step index for the whole batch; a
+row of these stands for itself.
 """
 
 import torch
 
-from leyden_server.model_repository.entry import PredictionType
+from leyden_server.denoiser.step_weights import Move
 
-__all__ = ["ancestral_step", "euler_step", "guide", "pred_original_sample", "scale_model_input"]
-
-
-def scale_model_input(latents: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Scale latents (B, C, H, W) to the unit variance that the UNet was trained on."""
-    return latents / (sigma**2 + 1) ** 0.5
+__all__ = ["ancestral_move", "euler_move"]
 
 
-def guide(uncond: torch.Tensor, cond: torch.Tensor, guidance_scale: torch.Tensor) -> torch.Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598).
-
-    All are (B, C, H, W) but `guidance_scale`, which is (B, 1, 1, 1).
-    """
-    return uncond + guidance_scale * (cond - uncond)
-
-
-def pred_original_sample(
-    latents: torch.Tensor, model_output: torch.Tensor, sigma: torch.Tensor, kind: PredictionType
-) -> torch.Tensor:
-    """Estimate the denoised latents (B, C, H, W) from what the UNet predicts."""
-    if kind == "epsilon":
-        return latents - sigma * model_output
-    if kind == "v_prediction":
-        return model_output * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
-    return model_output
+def euler_move(sigmas: torch.Tensor) -> Move:
+    """Return what moves latents from each sigma to the next along the ODE."""
+    sigma, sigma_next = sigmas[:-1], sigmas[1:]
+    kept, zeros = sigma_next / sigma, torch.zeros_like(sigma)
+    return kept, 1 - kept, zeros, zeros
 
 
-def euler_step(
-    latents: torch.Tensor, denoised: torch.Tensor, sigma: torch.Tensor, sigma_next: torch.Tensor
-) -> torch.Tensor:
-    """Move latents (B, C, H, W) from `sigma` to `sigma_next` along the ODE."""
-    derivative = (latents - denoised) / sigma
-    return latents + derivative * (sigma_next - sigma)
-
-
-def ancestral_step(
-    latents: torch.Tensor,
-    denoised: torch.Tensor,
-    sigma: torch.Tensor,
-    sigma_next: torch.Tensor,
-    noise: torch.Tensor,
-) -> torch.Tensor:
-    """Move latents (B, C, H, W) to below `sigma_next` and add `noise` (B, C, H, W) up to it."""
-    sigma_up = (sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2) ** 0.5
-    sigma_down = (sigma_next**2 - sigma_up**2) ** 0.5
-    derivative = (latents - denoised) / sigma
-    return latents + derivative * (sigma_down - sigma) + noise * sigma_up
+def ancestral_move(sigmas: torch.Tensor) -> Move:
+    """Return what moves latents to below the next sigma, and by noise up to it."""
+    sigma, sigma_next = sigmas[:-1], sigmas[1:]
+    sigma_up = sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
+    kept = sigma_next**2 / sigma**2  # sigma_down is the next sigma squared over this one
+    return kept, 1 - kept, torch.zeros_like(sigma), sigma_up

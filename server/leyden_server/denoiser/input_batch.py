@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
-from leyden_server.denoiser.euler import guide, scale_model_input
+from leyden_server.denoiser.guidance import guide
 from leyden_server.denoiser.request_state import RequestState
-from leyden_server.denoiser.solvers import Solver
+from leyden_server.denoiser.step_weights import StepWeights
 
 __all__ = ["InputBatch"]
 
@@ -20,10 +19,12 @@ class InputBatch:
     images: tuple[RequestState, ...]
     latents: torch.Tensor
     """(B, C, H, W) float32."""
-    sigma: torch.Tensor
-    """(B, 1, 1, 1) float32: where each image stands."""
-    sigma_next: torch.Tensor
-    """(B, 1, 1, 1) float32: where its step ends."""
+    weights: StepWeights
+    """(B, 1, 1, 1) float32 each: of the step that each image takes."""
+    takes_previous: bool
+    """Whether any step goes by the estimate of the one before it."""
+    takes_noise: tuple[bool, ...]
+    """Which images' steps add noise."""
     guidance_scale: torch.Tensor
     """(B, 1, 1, 1) float32."""
 
@@ -37,6 +38,8 @@ class InputBatch:
     """(P, pooled width) in the UNet's dtype."""
     time_ids: torch.Tensor
     """(P, 6) in the UNet's dtype."""
+    timestep_cond: torch.Tensor | None
+    """(P, W) in the UNet's dtype: guidance scales, for a UNet that was distilled with guidance."""
 
     rows: int
     """R: the rows that count."""
@@ -56,26 +59,31 @@ class InputBatch:
         of = torch.tensor(owner, device=device)
 
         latents = torch.stack([image.latents for image in images])
-        sigma = _column([image.schedule.sigmas[image.step_index] for image in images], device)
+        rows_of_weights = torch.stack([image.weights for image in images])
+        on_cpu = StepWeights.of_rows(rows_of_weights)
+        weights = StepWeights.of_rows(rows_of_weights.to(device))
         prompt_embeds = torch.cat([image.prompt_embeds for image in images])
         pooled = torch.cat([image.pooled_prompt_embeds for image in images])
+        conds = [image.timestep_cond for image in images if image.timestep_cond is not None]
         return cls(
             images=tuple(images),
             latents=latents,
-            sigma=sigma,
-            sigma_next=_column(
-                [image.schedule.sigmas[image.step_index + 1] for image in images], device
-            ),
-            guidance_scale=_column(
-                [torch.tensor(image.sampling.guidance_scale) for image in images], device
-            ),
-            sample=scale_model_input(latents, sigma)[of].to(prompt_embeds.dtype),
+            weights=weights,
+            takes_previous=bool(on_cpu.previous.any()),
+            takes_noise=tuple((on_cpu.noise.flatten() != 0).tolist()),
+            guidance_scale=torch.tensor(
+                [image.sampling.guidance_scale for image in images],
+                device=device,
+                dtype=torch.float32,
+            ).view(-1, 1, 1, 1),
+            sample=(weights.input * latents)[of].to(prompt_embeds.dtype),
             timestep=torch.stack(
                 [image.schedule.timesteps[image.step_index] for image in images]
             ).to(device)[of],
             encoder_hidden_states=_pad(prompt_embeds, padded_rows),
             text_embeds=_pad(pooled, padded_rows),
             time_ids=torch.stack([image.add_time_ids for image in images])[of],
+            timestep_cond=None if not conds else torch.stack(conds)[of],
             rows=rows,
             cond_rows=torch.tensor(
                 [row + image.rows - 1 for row, image in zip(first_row, images, strict=True)],
@@ -91,35 +99,46 @@ class InputBatch:
         has_guidance = (self.cond_rows != self.uncond_rows).view(-1, 1, 1, 1)
         return torch.where(has_guidance, guide(uncond, cond, self.guidance_scale), cond)
 
+    def denoised(self, model_output: torch.Tensor) -> torch.Tensor:
+        """Estimate the denoised latents from what the UNet predicts; both (B, C, H, W) float32."""
+        weights = self.weights
+        return weights.estimate_latents * self.latents + weights.estimate_output * model_output
+
     def stepped(self, denoised: torch.Tensor) -> torch.Tensor:
-        """Step each image by its own solver towards `denoised`; both (B, C, H, W) float32."""
-        stepped = torch.empty_like(self.latents)
-        for solver, members in self._by_solver().items():
-            noise = partial(self._noise, [self.images[b] for b in members])
-            # A slice copies nothing, and is what there is where all have one solver.
-            of = slice(None) if len(members) == len(self.images) else members
-            stepped[of] = solver.step(
-                self.latents[of], denoised[of], self.sigma[of], self.sigma_next[of], noise
-            )
+        """Step each image by its own solver, to its own noise level; both (B, C, H, W) float32."""
+        weights = self.weights
+        stepped = weights.latents * self.latents + weights.denoised * denoised
+        if self.takes_previous:
+            stepped += weights.previous * self._previous(denoised)
+        if any(self.takes_noise):
+            stepped += weights.noise * self._noise()
         return stepped
 
-    def scatter(self, stepped: torch.Tensor) -> None:
-        """Give each image the latents (C, H, W) that its step led to."""
-        for image, latents in zip(self.images, stepped, strict=True):
-            image.advance(latents)
+    def scatter(self, stepped: torch.Tensor, denoised: torch.Tensor) -> None:
+        """Give each image the latents (C, H, W) that its step led to, and the step's estimate."""
+        for image, latents, estimate in zip(self.images, stepped, denoised, strict=True):
+            image.advance(latents, estimate)
 
-    def _by_solver(self) -> dict[Solver, list[int]]:
-        members: dict[Solver, list[int]] = {}
-        for b, image in enumerate(self.images):
-            members.setdefault(image.solver, []).append(b)
-        return members
+    def _previous(self, denoised: torch.Tensor) -> torch.Tensor:
+        """Return the estimates of the steps before; their own where there was none.
 
-    def _noise(self, images: list[RequestState]) -> torch.Tensor:
-        return torch.stack([image.noise() for image in images]).to(self.latents.device)
+        From two equal estimates a step of second order is one of first order.
+        """
+        return torch.stack(
+            [
+                own if image.previous is None else image.previous
+                for image, own in zip(self.images, denoised, strict=True)
+            ]
+        )
 
-
-def _column(values: list[torch.Tensor], device: torch.device) -> torch.Tensor:
-    return torch.stack(values).to(device, torch.float32).view(-1, 1, 1, 1)
+    def _noise(self) -> torch.Tensor:
+        nothing = torch.zeros(self.latents.shape[1:])
+        return torch.stack(
+            [
+                image.noise() if takes else nothing
+                for image, takes in zip(self.images, self.takes_noise, strict=True)
+            ]
+        ).to(self.latents.device)
 
 
 def _pad(rows: torch.Tensor, padded_rows: int) -> torch.Tensor:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 
 from leyden_server.denoiser.noise_schedule import NoiseSchedule
-from leyden_server.denoiser.solvers import SOLVERS, Solver
 from leyden_server.denoiser.step_scheduler import BatchKey
+from leyden_server.denoiser.step_weights import StepWeights
 from leyden_server.sampling import Sampling
 from leyden_server.service_order import ServiceOrder
 from leyden_server.stages.contract import EngineLoad
@@ -59,7 +59,7 @@ class RequestState:
     order: ServiceOrder
     schedule: NoiseSchedule
     generator: torch.Generator
-    """On the CPU; has drawn the initial noise and draws each ancestral step's."""
+    """On the CPU; has drawn the initial noise and draws what the steps add."""
     prompt_embeds: torch.Tensor
     """(rows, 77, D): with guidance the negative prompt's row comes first."""
     pooled_prompt_embeds: torch.Tensor
@@ -72,10 +72,14 @@ class RequestState:
 
     latents: torch.Tensor
     """(C, H / 8, W / 8) float32. On the CPU, as the embeddings are, until it is admitted."""
+    timestep_cond: torch.Tensor | None = None
+    """(W,): the guidance scale's embedding, for a UNet that was distilled with guidance."""
     step_index: int = field(init=False)
     """The step that runs next."""
     cancelled: bool = False
     """Set by the caller; the image leaves at the next step boundary."""
+    previous: torch.Tensor | None = field(default=None, init=False)
+    """(C, H / 8, W / 8) float32: the estimate of the step before, where the next one takes it."""
 
     _noise: torch.Tensor | None = field(default=None, init=False)
     """What the step that runs next adds, once it is drawn."""
@@ -93,6 +97,8 @@ class RequestState:
         self.prompt_embeds = self.prompt_embeds.to(device, dtype)
         self.pooled_prompt_embeds = self.pooled_prompt_embeds.to(device, dtype)
         self.add_time_ids = self.add_time_ids.to(device, dtype)
+        if self.timestep_cond is not None:
+            self.timestep_cond = self.timestep_cond.to(device, dtype)
 
     def noise(self) -> torch.Tensor:
         """Return the noise (C, H / 8, W / 8) of the step that runs next.
@@ -103,16 +109,18 @@ class RequestState:
             self._noise = torch.randn(self.latents.shape, generator=self.generator)
         return self._noise
 
-    def advance(self, latents: torch.Tensor) -> None:
-        """Take the latents that the step led to."""
+    def advance(self, latents: torch.Tensor, denoised: torch.Tensor) -> None:
+        """Take the latents that the step led to, and the estimate that it made."""
         self.latents = latents
         self.step_index += 1
         self._noise = None
+        follows = not self.done and bool(StepWeights(*self.weights).previous)
+        self.previous = denoised if follows else None
 
     @property
-    def solver(self) -> Solver:
-        """How it steps."""
-        return SOLVERS[self.sampling.solver]
+    def weights(self) -> torch.Tensor:
+        """(7,) on the CPU: the `StepWeights` of the step that runs next."""
+        return self.schedule.weights[self.step_index]
 
     @property
     def rows(self) -> int:

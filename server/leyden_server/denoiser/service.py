@@ -10,6 +10,7 @@ from leyden_server.accelerator.device import device_and_dtype, torch_threads
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.engine import DenoiseEngine
+from leyden_server.denoiser.guidance import guidance_embedding
 from leyden_server.denoiser.noise_schedule import NoiseSchedules
 from leyden_server.denoiser.previews import make_preview
 from leyden_server.denoiser.request_state import (
@@ -22,6 +23,7 @@ from leyden_server.denoiser.request_state import (
 from leyden_server.denoiser.step_scheduler import BatchKey
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.sampling import Sampling
 from leyden_server.stages.contract import (
     Denoised,
     DenoiseEvent,
@@ -59,10 +61,8 @@ class DenoiseService:
             device=device,
             execution=config.unet_execution,
         )
-        self._schedules = NoiseSchedules(model.scheduler_config)
-        self._engine = DenoiseEngine(
-            self._thread, self._runner, self._schedules.prediction_type, config.max_batch_rows
-        )
+        self._schedules = NoiseSchedules(model.scheduler_config, model.timesteps, model.eta)
+        self._engine = DenoiseEngine(self._thread, self._runner, config.max_batch_rows)
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]
         self._engine.warm_up(
@@ -159,7 +159,7 @@ class DenoiseService:
         )
         schedule = self._schedules.get(sampling.solver, sampling.num_inference_steps)
         generator = torch.Generator().manual_seed(sampling.seed)
-        prompts = _conditioning_rows(request)
+        prompts = self._conditioning_rows(request)
         prompt_embeds = _stack([prompt.prompt_embeds for prompt in prompts])
         pooled = _stack([prompt.pooled_prompt_embeds for prompt in prompts])
         size = (sampling.height_px, sampling.width_px)
@@ -178,17 +178,21 @@ class DenoiseService:
             pooled_prompt_embeds=pooled,
             # original_size + crops_coords_top_left + target_size, diffusers' defaults
             add_time_ids=torch.tensor([*size, 0, 0, *size]),
+            timestep_cond=self._timestep_cond(sampling),
             preview_every_steps=request.preview.every_steps if request.preview else None,
             emit=emit,
             latents=latents,
         )
 
+    def _conditioning_rows(self, request: DenoiseRequest) -> list[EncodedPrompt]:
+        if not self._model.do_classifier_free_guidance(request.sampling.guidance_scale):
+            return [request.prompt]
+        return [request.negative_prompt or request.prompt.zeroed(), request.prompt]
+
+    def _timestep_cond(self, sampling: Sampling) -> torch.Tensor | None:
+        width = self._model.time_cond_proj_dim
+        return None if width is None else guidance_embedding(sampling.guidance_scale, width)
+
 
 def _stack(rows: list[FloatArray]) -> torch.Tensor:
     return torch.stack([torch.tensor(row) for row in rows])
-
-
-def _conditioning_rows(request: DenoiseRequest) -> list[EncodedPrompt]:
-    if not request.sampling.do_classifier_free_guidance:
-        return [request.prompt]
-    return [request.negative_prompt or request.prompt.zeroed(), request.prompt]

@@ -44,11 +44,18 @@ class UNetInputs(NamedTuple):
     """(P, pooled width)."""
     time_ids: torch.Tensor
     """(P, 6)."""
+    timestep_cond: torch.Tensor | None = None
+    """(P, W): guidance scales, where the UNet was distilled with guidance."""
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Those that the UNet has, in order."""
+        return tuple(tensor for tensor in self if tensor is not None)
 
     @property
     def bucket(self) -> Bucket:
         """The shapes that a prepared forward is made for."""
-        return tuple(tensor.shape for tensor in self)
+        return tuple(tensor.shape for tensor in self.tensors)
 
 
 class UNetExecutor:
@@ -81,7 +88,7 @@ class UNetExecutor:
     def __call__(self, inputs: UNetInputs) -> torch.Tensor:
         """Return the prediction (P, C, H, W), contiguous, in memory that is the caller's."""
         forward = self._prepared.get(inputs.bucket, self._run_eagerly)
-        (prediction,) = forward(*inputs)
+        (prediction,) = forward(*inputs.tensors)
         return prediction.contiguous()
 
     @torch.inference_mode()
@@ -112,9 +119,9 @@ class UNetExecutor:
     def _ready(self, forward: Forward, inputs: UNetInputs) -> Forward:
         """Return `forward` once it has run for the bucket, captured where graphs are asked for."""
         if self._graph_memory is not None:
-            return CapturedForward(forward, inputs, self._graph_memory)
-        buffered = BufferedForward(forward, inputs)
-        buffered(*inputs)
+            return CapturedForward(forward, inputs.tensors, self._graph_memory)
+        buffered = BufferedForward(forward, inputs.tensors)
+        buffered(*inputs.tensors)
         return buffered
 
     def _run_eagerly(self, *inputs: torch.Tensor) -> tuple[torch.Tensor]:
@@ -130,6 +137,7 @@ def _forward(unet: Callable[..., tuple[torch.Tensor]], inputs: UNetInputs) -> tu
         inputs.sample,
         inputs.timestep,
         encoder_hidden_states=inputs.encoder_hidden_states,
+        timestep_cond=inputs.timestep_cond,
         added_cond_kwargs={"text_embeds": inputs.text_embeds, "time_ids": inputs.time_ids},
         return_dict=False,
     )

@@ -100,6 +100,7 @@ class UNetRunner:
                 batch.encoder_hidden_states,
                 batch.text_embeds,
                 batch.time_ids,
+                batch.timestep_cond,
             )
         )
 
@@ -130,6 +131,7 @@ class UNetRunner:
 
     def _zeros(self, rows: int, latent_height: int, latent_width: int) -> UNetInputs:
         width, pooled_width = self.conditioning
+        cond_width = self.unet.config.time_cond_proj_dim
         zeros = partial(torch.zeros, dtype=self.dtype, device=self.device)
         return UNetInputs(
             sample=zeros((rows, self.unet.config.in_channels, latent_height, latent_width)),
@@ -137,4 +139,5 @@ class UNetRunner:
             encoder_hidden_states=zeros((rows, 77, width)),
             text_embeds=zeros((rows, pooled_width)),
             time_ids=zeros((rows, 6)),
+            timestep_cond=None if cond_width is None else zeros((rows, cond_width)),
         )

@@ -99,7 +99,7 @@ class Generation:
     @property
     def unet_rows(self) -> int:
         """Rows of the UNet that its steps took so far."""
-        return self._parameters.sampling.rows * sum(len(cost.steps) for cost in self._costs)
+        return self._parameters.rows * sum(len(cost.steps) for cost in self._costs)
 
     async def run(self) -> None:
         """Run to the summary.
@@ -137,7 +137,7 @@ class Generation:
         parameters = self._parameters
         zeroed = not parameters.negative_prompt and parameters.model.zeroes_empty_negative_prompt
         texts = [parameters.prompt]
-        if parameters.sampling.do_classifier_free_guidance and not zeroed:
+        if parameters.rows > 1 and not zeroed:
             texts.append(parameters.negative_prompt)
         encode = self._served.text_encoder.encode
         prompt, *negative = await _side_by_side(

@@ -78,3 +78,8 @@ class GenerationParameters:
     priority: int
     """1 (first) to 9."""
     warnings: tuple[RequestWarning, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the UNet that each step of an image takes; a second one is guidance's."""
+        return self.model.rows(self.sampling.guidance_scale)

@@ -241,7 +241,7 @@ class Generations:
         return served.line.admit(
             ServiceOrder(parameters.priority, now, deadline_s),
             images=parameters.image_count,
-            rows_per_image=parameters.sampling.rows,
+            rows_per_image=parameters.rows,
             steps=parameters.sampling.num_inference_steps,
             timeout_s=timeout_s,
         )

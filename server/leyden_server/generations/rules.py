@@ -21,7 +21,7 @@ from leyden_server.sampling import Sampling, SolverName
 from leyden_server.service_order import DEFAULT_PRIORITY
 from leyden_server.stages.contract import ImageFormat, PreviewRequest
 
-__all__ = ["FORMATS", "SOLVERS", "Vocabulary", "check_request_id", "validate"]
+__all__ = ["FORMATS", "Vocabulary", "check_request_id", "validate"]
 
 MAX_SEED = 2**53
 """Seeds are exact in JavaScript up to here."""
@@ -35,7 +35,6 @@ CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 REQUEST_ID_RULE = "1 to 128 of letters, digits, '.', '_', ':' and '-'"
 
-SOLVERS: tuple[SolverName, ...] = ("euler", "euler_ancestral")
 FORMATS: tuple[ImageFormat, ...] = ("PNG", "JPEG", "WEBP")
 
 
@@ -125,15 +124,17 @@ class _Check:
 
     def negative_prompt(self, request: GenerationRequest, guidance_scale: float) -> str:
         self._check_text("negative_prompt", request.negative_prompt)
-        if request.negative_prompt and guidance_scale <= 1:
-            self._warn(
-                "NEGATIVE_PROMPT_IGNORED",
-                "negative_prompt",
-                "a negative prompt has an effect only with a guidance_scale above 1; it is "
-                f"{guidance_scale:g}",
-            )
-            return ""
-        return request.negative_prompt
+        if not request.negative_prompt or self._model.do_classifier_free_guidance(guidance_scale):
+            return request.negative_prompt
+        self._warn(
+            "NEGATIVE_PROMPT_IGNORED",
+            "negative_prompt",
+            f"model {self._model.name!r} was distilled with guidance and takes no negative prompt"
+            if self._model.time_cond_proj_dim is not None
+            else "a negative prompt has an effect only with a guidance_scale above 1; it is "
+            f"{guidance_scale:g}",
+        )
+        return ""
 
     def seed(self, request: GenerationRequest, image_count: int) -> int:
         if request.seed is None:

@@ -4,6 +4,8 @@ The defaults are those of SDXL base 1.0, so that a plain diffusers SDXL folder n
 no `model.yaml` at all.
 """
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +21,7 @@ from leyden_server.sampling import SolverName
 from leyden_server.strict_model import StrictModel
 
 __all__ = [
+    "DEFAULT_ETA",
     "GuidanceRange",
     "ModelEntry",
     "NoiseScheduleOverrides",
@@ -32,12 +35,14 @@ __all__ = [
 
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 TimestepSpacing = Literal["leading", "trailing", "linspace"]
+DEFAULT_ETA = 0.3
+"""TCD's, in its paper and in diffusers' scheduler."""
 
 
 class NoiseScheduleOverrides(StrictModel):
     """How the denoising loop samples. What is not set comes from the base's scheduler."""
 
-    solvers: tuple[SolverName, ...] = Field(default=(), max_length=2)
+    solvers: tuple[SolverName, ...] = ()
     """Rules of a denoise step that the model may use, the default first."""
 
     timestep_spacing: TimestepSpacing | None = None
@@ -50,6 +55,34 @@ class NoiseScheduleOverrides(StrictModel):
     rescale_betas_zero_snr: bool | None = None
     """Whether the last timestep is noise alone (zero terminal SNR). Not set: what the weight
     file is marked with (`ztsnr`), else what the base's scheduler says."""
+
+    timesteps: Mapping[int, tuple[int, ...]] = Field(default_factory=dict)
+    """By number of steps, the training timesteps that these steps fall on, falling: for a
+    checkpoint whose card names them. Other numbers of steps go by the spacing."""
+
+    eta: float | None = Field(default=None, ge=0, le=1)
+    """How much noise the solver `tcd` adds anew at each step, from none to all of it; 0.3 if
+    not set."""
+
+    @field_validator("solvers")
+    @classmethod
+    def _no_solver_twice(cls, solvers: tuple[SolverName, ...]) -> tuple[SolverName, ...]:
+        if len({*solvers}) < len(solvers):
+            raise ValueError("a solver is named twice")
+        return solvers
+
+    @field_validator("timesteps")
+    @classmethod
+    def _a_falling_list_for_each_count(
+        cls, timesteps: Mapping[int, tuple[int, ...]]
+    ) -> Mapping[int, tuple[int, ...]]:
+        for count, of_count in timesteps.items():
+            if count < 1 or len(of_count) != count:
+                raise ValueError(f"{count} steps have {len(of_count)} timesteps")
+            falling = all(after < one for one, after in pairwise(of_count))
+            if not falling or of_count[-1] < 0:
+                raise ValueError(f"the timesteps of {count} steps fall, to 0 at the lowest")
+        return timesteps
 
 
 class StepRange(StrictModel):

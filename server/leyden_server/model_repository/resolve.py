@@ -4,14 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from leyden_server.checkpoint.model_plan import ModelPlan, WeightFiles
-from leyden_server.checkpoint.scheduler_config import SOLVER_OF, check_scheduler
+from leyden_server.checkpoint.scheduler_config import check_scheduler, solver_of
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.diffusers_folder import DiffusersFolder, files_in
-from leyden_server.model_repository.entry import ModelEntry, NoiseScheduleOverrides, SolverName
+from leyden_server.model_repository.entry import (
+    DEFAULT_ETA,
+    ModelEntry,
+    NoiseScheduleOverrides,
+    SolverName,
+)
 from leyden_server.model_repository.hub_cache import cached_file, cached_folder
 from leyden_server.model_repository.item import MODEL_FILE, RepositoryItem
 from leyden_server.model_repository.links import check_links
 from leyden_server.model_repository.resolved import FusedLora, LearnedToken, ResolvedModel
+from leyden_server.model_repository.solver_rules import check_solvers, steps_served
 from leyden_server.model_repository.sources import FileSource, LoraSource
 
 __all__ = ["missing_hub_files", "resolve"]
@@ -75,6 +81,15 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
     plan = ModelPlan(weights)
     plan.check()
     scheduler_config, solvers = _schedule(base, entry.noise_schedule, plan)
+    steps = steps_served(entry.num_inference_steps, scheduler_config, solvers)
+    time_cond_proj_dim = plan.config("unet")["time_cond_proj_dim"]
+    check_solvers(
+        entry.noise_schedule,
+        steps,
+        scheduler_config,
+        solvers,
+        guidance_is_embedded=time_cond_proj_dim is not None,
+    )
     native_width, native_height = base.native_size_px
     width = entry.size.default_width_px or native_width
     height = entry.size.default_height_px or native_height
@@ -92,7 +107,10 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         embeddings=_embeddings(item, plan),
         scheduler_config=scheduler_config,
         solvers=solvers,
-        steps=entry.num_inference_steps,
+        timesteps=dict(entry.noise_schedule.timesteps),
+        eta=DEFAULT_ETA if entry.noise_schedule.eta is None else entry.noise_schedule.eta,
+        time_cond_proj_dim=time_cond_proj_dim,
+        steps=steps,
         min_guidance_scale=entry.guidance_scale.min,
         max_guidance_scale=entry.guidance_scale.max,
         default_guidance_scale=entry.guidance_scale.default,
@@ -216,7 +234,7 @@ def _schedule(
     config = {**base.scheduler, **{k: v for k, v in said.items() if v is not None}}
     solvers = overrides.solvers
     check_scheduler(config, path, solvers)
-    return config, solvers or (SOLVER_OF[str(config["_class_name"])],)
+    return config, solvers or (solver_of(config, path),)
 
 
 def _known_words(item: RepositoryItem) -> tuple[str, ...]:

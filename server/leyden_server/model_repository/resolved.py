@@ -58,8 +58,14 @@ class ResolvedModel:
     """Tokens that stand for learned embeddings."""
 
     scheduler_config: dict[str, Any]
-    """Config of diffusers' EulerDiscreteScheduler, the entry's schedule laid over."""
+    """Config of one of diffusers' schedulers, the entry's schedule laid over."""
     solvers: tuple[SolverName, ...]
+    timesteps: Mapping[int, tuple[int, ...]]
+    """By number of steps, those that have timesteps of their own."""
+    eta: float
+    """Of the solver tcd."""
+    time_cond_proj_dim: int | None
+    """Width of the guidance scale's embedding, where the UNet was distilled with guidance."""
 
     steps: StepRange
     min_guidance_scale: float
@@ -79,6 +85,14 @@ class ResolvedModel:
     preview: PreviewFactors | None
     known_words: tuple[str, ...]
     """The words that it knows, in alphabetical order; empty where they are not limited."""
+
+    def do_classifier_free_guidance(self, guidance_scale: float) -> bool:
+        """Return whether each step predicts with the prompt and without: two rows of the UNet."""
+        return guidance_scale > 1 and self.time_cond_proj_dim is None
+
+    def rows(self, guidance_scale: float) -> int:
+        """Return the rows of the UNet that each step of an image takes."""
+        return 2 if self.do_classifier_free_guidance(guidance_scale) else 1
 
     @property
     def weight_files(self) -> WeightFiles:
