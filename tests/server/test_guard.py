@@ -34,6 +34,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"seed": -1}, "seed", "2^53"),
     ({"seed": 2**53 - 7, "image_count": 8}, "seed", "2^53"),
     ({"solver": pb.SOLVER_EULER_ANCESTRAL}, "solver", "SOLVER_EULER"),
+    ({"solver": pb.SOLVER_DPMPP_2M}, "solver", "SOLVER_EULER"),
     ({"solver": 99}, "solver", "SOLVER_EULER"),
     ({"output_format": 99}, "output_format", "OUTPUT_FORMAT_WEBP"),
     ({"output_quality": 90}, "output_quality", "lossless"),
@@ -125,7 +126,12 @@ def test_list_models_tells_what_each_accepts(server: RunningServer) -> None:
     assert (lightning.default_width_px, lightning.size_multiple_px) == (256, 8)
     assert lightning.previews
     assert not models[RANDOM].previews
-    assert list(base.solvers) == [pb.SOLVER_EULER, pb.SOLVER_EULER_ANCESTRAL]
+    assert list(base.solvers) == [
+        pb.SOLVER_EULER,
+        pb.SOLVER_EULER_ANCESTRAL,
+        pb.SOLVER_DPMPP_2M,
+        pb.SOLVER_DPMPP_2M_SDE,
+    ]
     default = server.models.GetModel(model_pb.GetModelRequest()).model
     assert default == lightning
 

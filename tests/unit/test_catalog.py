@@ -98,7 +98,7 @@ async def test_models_are_described_with_their_limits(catalog: ModelCatalog) -> 
     assert fast.previews
     assert "lake" in fast.known_words
     assert list(fast.known_words) == sorted(fast.known_words)
-    assert len(slow.solvers) == 2
+    assert len(slow.solvers) == 4
     assert len(fast.output_formats) == 3
 
 

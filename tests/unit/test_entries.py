@@ -110,7 +110,10 @@ class Rules:
 
 RULES = {
     "sdxl-base": Rules(
-        (50, 1, 100), (7, 0, 20), spacing="leading", solvers=("euler", "euler_ancestral")
+        (50, 1, 100),
+        (7, 0, 20),
+        spacing="leading",
+        solvers=("euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde"),
     ),
     "sdxl-turbo": Rules(
         (1, 1, 4), (0, 0, 0), "sai-nc-community", 512, solvers=("euler_ancestral",)
@@ -204,14 +207,31 @@ async def test_the_base_gives_diffusers_pixels(
     await assert_like_diffusers(repository.resolve("sdxl-base"), requests, checkpoints.base)
 
 
-async def test_the_base_steps_by_euler_ancestral_too(
-    repository: ModelRepository, checkpoints: Checkpoints
+@pytest.mark.parametrize(
+    ("solver", "scheduler_class", "overrides"),
+    [
+        ("euler_ancestral", "EulerAncestralDiscreteScheduler", {}),
+        ("dpmpp_2m", "DPMSolverMultistepScheduler", {}),
+        (
+            "dpmpp_2m_sde",
+            "DPMSolverMultistepScheduler",
+            {"algorithm_type": "sde-dpmsolver++"},
+        ),
+    ],
+)
+async def test_the_base_steps_by_other_solvers_too(
+    repository: ModelRepository,
+    checkpoints: Checkpoints,
+    solver: str,
+    scheduler_class: str,
+    overrides: dict[str, str],
 ) -> None:
     await assert_like_diffusers(
         repository.resolve("sdxl-base"),
-        [request(4, 8, 5.0, solver="euler_ancestral")],
+        [request(4, 8, 5.0, solver=solver)],
         checkpoints.base,
-        scheduler_class="EulerAncestralDiscreteScheduler",
+        scheduler_class=scheduler_class,
+        scheduler_overrides=overrides,
     )
 
 

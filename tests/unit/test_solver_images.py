@@ -3,12 +3,16 @@
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionXLPipeline
+from support.checkpoint_files import write_random_lora
 from support.pixels import request
 from support.random_sdxl import write_random_unet_file
 from support.reference import max_difference, reference_images
@@ -16,6 +20,7 @@ from support.stages import Stages, events_of, latents_of, reference_request, ste
 
 from leyden_server.denoiser.noise_schedule import NoiseSchedules
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.sampling import SolverName
 
 DPM_SOLVER = "DPMSolverMultistepScheduler"
 REFERENCES: dict[str, dict[str, Any]] = {
@@ -224,3 +229,61 @@ async def test_a_unet_file_says_itself_whether_it_was_distilled_with_guidance(
     shutil.copy(file, whole / "unet" / "diffusion_pytorch_model.safetensors")
     one = request(1, 4, 3.0, solver="lcm")
     await assert_like_diffusers(model, [one], folder=whole)
+
+
+async def test_a_lora_distilled_for_consistency_gives_diffusers_pixels(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base", "", seed=5)
+    file = write_random_lora(
+        tmp_path / "lcm-lora.safetensors", model_dir=base.base_folder, seed=1, alpha=2.0
+    )
+    folder = tmp_path / "with-lora"
+    folder.mkdir()
+    (folder / "model.yaml").write_text(
+        f"base: {base.base_folder}\nlora: {file}\n{OF_STUDENTS}", encoding="utf-8"
+    )
+    fused = StableDiffusionXLPipeline.from_pretrained(
+        base.base_folder, dtype=torch.float32, use_safetensors=True, add_watermarker=False
+    )
+    fused.load_lora_weights(str(file))
+    fused.fuse_lora()
+    fused.unload_lora_weights()
+    fused.save_pretrained(tmp_path / "fused")
+
+    requests = [request(number, 4, 0.0, solver="lcm") for number in range(2)]
+    model = ModelRepository([folder]).resolve("with-lora")
+    await assert_like_diffusers(model, requests, folder=tmp_path / "fused")
+
+
+@pytest.mark.parametrize("solver", ["dpmpp_2m", "dpmpp_2m_sde"])
+async def test_a_loop_that_starts_midway_has_no_step_before(
+    base: ResolvedModel, solver: SolverName
+) -> None:
+    """Its first step is of first order, as after diffusers' `set_begin_index`."""
+    one = request(1, 8, 0.0, solver=solver)
+    async with loaded(base) as stages:
+        whole = stages.denoiser._schedules.get(solver, 8)
+        stages.denoiser._schedules._cache[solver, 8] = replace(whole, start=3)
+        asked = stages.request(**one)
+        latents = latents_of(await events_of(stages.denoiser, asked))
+
+        state = stages.denoiser._request_state(asked, emit=lambda event: None)
+        settings = REFERENCES[solver]["scheduler_overrides"]
+        scheduler = DPMSolverMultistepScheduler.from_config({**base.scheduler_config, **settings})
+        scheduler.set_timesteps(8)
+        scheduler.set_begin_index(3)
+        expected = state.latents[None]
+        with torch.inference_mode():
+            for timestep in scheduler.timesteps[3:]:
+                output = stages.denoiser._runner.unet(
+                    expected,
+                    timestep,
+                    encoder_hidden_states=state.prompt_embeds,
+                    added_cond_kwargs={
+                        "text_embeds": state.pooled_prompt_embeds,
+                        "time_ids": state.add_time_ids[None].float(),
+                    },
+                ).sample
+                expected = scheduler.step(
+                    output, timestep, expected, generator=state.generator
+                ).prev_sample
+    assert np.abs(latents - expected[0].numpy()).max() < 1e-4

@@ -33,6 +33,11 @@ SCHEDULERS: dict[SolverName, tuple[Any, dict[str, Any]]] = {
 }
 BY_SIGMAS: tuple[SolverName, ...] = ("euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde")
 KINDS: tuple[PredictionType, ...] = ("epsilon", "v_prediction", "sample")
+KINDS_OF_SOLVERS = [
+    (solver, kind)
+    for solver, kind in product(SCHEDULERS, KINDS)
+    if (solver, kind) != ("euler_ancestral", "sample")  # diffusers has no such step
+]
 SPACINGS = ("trailing", "leading", "linspace")
 STEP_COUNTS = (1, 2, 3, 4, 7, 14, 15, 20)
 """DPM-Solver++ of diffusers has rules of its own below 15 steps."""
@@ -42,17 +47,14 @@ TOLERANCE = 2e-5
 
 def cases() -> Iterator[Any]:
     """Every solver with every prediction and all that its schedule is read from."""
-    for solver in SCHEDULERS:
-        for kind in KINDS:
-            if (solver, kind) == ("euler_ancestral", "sample"):
-                continue
-            for spacing in SPACINGS if solver in BY_SIGMAS else SPACINGS[:1]:
-                config = {**SDXL, "timestep_spacing": spacing, "prediction_type": kind}
-                yield pytest.param(solver, config, id=f"{solver}-{kind}-{spacing}")
-                # diffusers divides by a signal of 0 where LCM and TCD predict epsilon from none.
-                if spacing == "trailing" and (solver in BY_SIGMAS or kind != "epsilon"):
-                    zero_snr = {**config, "rescale_betas_zero_snr": True}
-                    yield pytest.param(solver, zero_snr, id=f"{solver}-{kind}-zero terminal SNR")
+    for solver, kind in KINDS_OF_SOLVERS:
+        for spacing in SPACINGS if solver in BY_SIGMAS else SPACINGS[:1]:
+            config = {**SDXL, "timestep_spacing": spacing, "prediction_type": kind}
+            yield pytest.param(solver, config, id=f"{solver}-{kind}-{spacing}")
+            # diffusers divides by a signal of 0 where LCM and TCD predict epsilon from none.
+            if spacing == "trailing" and (solver in BY_SIGMAS or kind != "epsilon"):
+                zero_snr = {**config, "rescale_betas_zero_snr": True}
+                yield pytest.param(solver, zero_snr, id=f"{solver}-{kind}-zero terminal SNR")
 
 
 def model(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -175,6 +177,25 @@ def test_rows_at_different_steps_step_as_diffusers_does(
         active = [row for row in active if row.step_index < len(row.schedule.timesteps)]
     assert seen_apart > 10
     assert [row.step_index for row in rows] == [*STEP_COUNTS]
+
+
+@pytest.mark.parametrize(("solver", "kind"), KINDS_OF_SOLVERS)
+def test_a_model_that_is_right_is_read_right(solver: SolverName, kind: PredictionType) -> None:
+    """From latents of an image and its noise: what the UNet reads, and what its output says."""
+    schedule = NoiseSchedules({**SDXL, "prediction_type": kind}).get(solver, 7)
+    w = StepWeights.of_rows(schedule.weights)
+    sigma = schedule.sigmas[:-1].view(-1, 1, 1, 1)
+    signal, deviation = (sigma**2 + 1) ** -0.5, sigma * (sigma**2 + 1) ** -0.5
+    image, noise = torch.randn(2, 7, *SHAPE, generator=torch.Generator().manual_seed(1))
+    read = signal * image + deviation * noise
+    latents = read / w.input
+    output = {"epsilon": noise, "v_prediction": signal * noise - deviation * image, "sample": image}
+
+    torch.testing.assert_close(
+        w.estimate_latents * latents + w.estimate_output * output[kind], image, rtol=0, atol=2e-5
+    )
+    first = float(latents[0].std()) / float(schedule.init_noise_sigma)
+    assert first == pytest.approx(1, abs=0.15), "latents of another scale than the initial ones"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.77, 1.0])
