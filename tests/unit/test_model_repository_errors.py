@@ -452,6 +452,11 @@ def test_solvers_that_cannot_serve_a_model_are_refused(
             "noise_schedule: {timesteps: {1: [999]}}\n",
             ["noise_schedule.timesteps", "use_karras_sigmas"],
         ),
+        (
+            {"timestep_type": "continuous"},
+            "noise_schedule: {timesteps: {1: [999]}}\n",
+            ["noise_schedule.timesteps", "timestep_type continuous"],
+        ),
     ],
 )
 def test_solvers_that_cannot_serve_a_schedule_are_refused(

@@ -13,6 +13,7 @@ import torch
 from leyden_server.denoiser.guidance import guide
 from leyden_server.denoiser.noise_schedule import NoiseSchedule, NoiseSchedules
 from leyden_server.denoiser.step_weights import StepWeights
+from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.entry import DEFAULT_ETA, PredictionType
 from leyden_server.sampling import SolverName
 
@@ -339,6 +340,21 @@ def test_steps_between_equal_sigmas_stand_still(solver: SolverName, spacing: str
     assert bool((weights.latents[still] == 1).all())
     for factor in (weights.denoised, weights.previous, weights.noise):
         assert bool((factor[still] == 0).all())
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"original_inference_steps": 2000}, "lcm has no schedule of 4 steps: .*2000"),
+        ({"original_inference_steps": 3}, "lcm has no schedule of 4 steps: .*3"),
+        ({"beta_schedule": "sigmoid"}, "euler has no schedule of 4 steps: .*sigmoid"),
+    ],
+)
+def test_a_config_that_gives_no_schedule_is_told_at_load(config: dict[str, Any], said: str) -> None:
+    NoiseSchedules(SDXL, {2: (999, 499)}).check(SCHEDULERS.keys() - {"euler_ancestral"}, {4, 50})
+
+    with pytest.raises(ModelRepositoryError, match=said):
+        NoiseSchedules({**SDXL, **config}).check(["euler", "lcm"], {4})
 
 
 def test_the_lightning_schedule_is_the_published_one() -> None:

@@ -1,14 +1,16 @@
 """The sigmas, timesteps and factors of a denoising loop, from diffusers' schedulers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from leyden_server.denoiser.solvers import SOLVERS
+from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.entry import DEFAULT_ETA, PredictionType
 from leyden_server.sampling import SolverName
 
@@ -52,6 +54,21 @@ class NoiseSchedules:
         """What the UNet predicts."""
         kind: PredictionType = self._scheduler("euler").config.prediction_type
         return kind
+
+    def check(self, solvers: Iterable[SolverName], counts: Iterable[int]) -> None:
+        """Make the schedules of these solvers and numbers of steps, and of own timesteps.
+
+        Raises:
+            ModelRepositoryError: diffusers cannot, with this config.
+
+        """
+        for solver, count in product(solvers, {*counts, *self._timesteps}):
+            try:
+                self.get(solver, count)
+            except (ImportError, NotImplementedError, TypeError, ValueError) as error:
+                raise ModelRepositoryError(
+                    f"scheduler: {solver} has no schedule of {count} steps: {error}"
+                ) from error
 
     def get(self, solver: SolverName, num_inference_steps: int) -> NoiseSchedule:
         """Return the schedule of `num_inference_steps` steps."""

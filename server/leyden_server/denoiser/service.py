@@ -48,10 +48,13 @@ class DenoiseService:
     """
 
     def __init__(self, model: ResolvedModel, config: DenoiserConfig, replica: str) -> None:
-        """Load and warm up; raises as `UNetRunner.load` and `time_rows` do."""
+        """Load and warm up; raises as `UNetRunner.load`, `time_rows` and `check` do."""
         self._config = config
         device, dtype = device_and_dtype(config)
         self._model = model
+        self._schedules = NoiseSchedules(model.scheduler_config, model.timesteps, model.eta)
+        # Before the weights, which take long: a request is a bad moment to find out.
+        self._schedules.check(model.solvers, {model.steps.default, model.steps.max})
         self._replica = replica
         self._thread = TorchThread("denoise-engine", torch_threads(config))
         self._runner = self._thread.run(
@@ -61,7 +64,6 @@ class DenoiseService:
             device=device,
             execution=config.unet_execution,
         )
-        self._schedules = NoiseSchedules(model.scheduler_config, model.timesteps, model.eta)
         self._engine = DenoiseEngine(self._thread, self._runner, config.max_batch_rows)
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]

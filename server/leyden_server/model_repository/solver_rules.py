@@ -112,6 +112,10 @@ def _check_timesteps(
             raise ModelRepositoryError(f"{key}.{count}: below {trained}; got {of_count[0]}")
     if "euler_ancestral" in solvers:
         raise ModelRepositoryError(f"{key}: euler_ancestral takes none in diffusers")
+    if "euler" in solvers and scheduler.get("timestep_type") == "continuous":
+        raise ModelRepositoryError(
+            f"{key}: cannot go with the scheduler's timestep_type continuous"
+        )
     of_their_own = [name for name in SIGMAS_OF_THEIR_OWN if scheduler.get(name)]
     if of_their_own and not CONSISTENCY_SOLVERS.issuperset(solvers):
         raise ModelRepositoryError(f"{key}: cannot go with the scheduler's {of_their_own[0]}")

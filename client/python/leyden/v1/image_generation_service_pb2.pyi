@@ -56,7 +56,7 @@ class _SolverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Solver.ValueTy
     """
     SOLVER_TCD: _Solver.ValueType  # 4
     """Trajectory consistency: past the next level, and by fresh noise, drawn from
-    the image's own seed, back up to it; how far is the model's. For models
+    the image's own seed, back up to it; the model says how far. For models
     distilled so: TCD, Hyper-SD.
     """
     SOLVER_DPMPP_2M: _Solver.ValueType  # 5
@@ -88,7 +88,7 @@ distilled so: LCM, LCM-LoRA, DMD2.
 """
 SOLVER_TCD: Solver.ValueType  # 4
 """Trajectory consistency: past the next level, and by fresh noise, drawn from
-the image's own seed, back up to it; how far is the model's. For models
+the image's own seed, back up to it; the model says how far. For models
 distilled so: TCD, Hyper-SD.
 """
 SOLVER_DPMPP_2M: Solver.ValueType  # 5
