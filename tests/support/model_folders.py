@@ -25,6 +25,15 @@ def revision(model: ResolvedModel) -> str:
     return load_unet(model, torch.float32).revision
 
 
+def rewrite_scheduler(folder: Path, **changes: Any) -> Path:
+    """Change a folder's scheduler, its class in the index too; return its config's path."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    rewrite_json(path, **changes)
+    if "_class_name" in changes:
+        rewrite_json(folder / "model_index.json", scheduler=["diffusers", changes["_class_name"]])
+    return path
+
+
 def rewrite_json(path: Path, **changes: Any) -> None:
     """Change keys of a JSON file (None removes one) without touching what it is linked to."""
     data = {**json.loads(path.read_text(encoding="utf-8")), **changes}

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from support.checkpoint_files import write_sharded
-from support.model_folders import entry, resolve, revision, rewrite_json
+from support.model_folders import entry, resolve, revision, rewrite_json, rewrite_scheduler
 from support.random_sdxl import write_random_unet_file
 from support.stages import write_model
 
@@ -191,9 +191,7 @@ def test_sources_are_written_as_a_path_or_as_a_mapping(folder: Path, tmp_path: P
 def test_the_solver_is_that_of_the_folders_scheduler(
     folder: Path, scheduler_class: str, fields: dict[str, str], solver: str
 ) -> None:
-    rewrite_json(
-        folder / "scheduler" / "scheduler_config.json", _class_name=scheduler_class, **fields
-    )
+    rewrite_scheduler(folder, _class_name=scheduler_class, **fields)
 
     assert resolve(folder).solvers == (solver,)
 

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from huggingface_hub import constants
-from support.model_folders import entry, resolve, rewrite_json
+from support.model_folders import entry, resolve, rewrite_json, rewrite_scheduler
 from support.random_sdxl import write_random_unet_file
 
 from leyden_server.errors import ModelRepositoryError
@@ -90,9 +90,7 @@ def test_pickled_weights_are_not_enough(folder: Path, part: str, stem: str) -> N
 
 def test_a_variant_needs_its_own_files(folder: Path) -> None:
     entry(folder, "variant: fp16\n")
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "elsewhere")
     refused(folder, ".fp16.safetensors: is missing")
-    (folder / "elsewhere").rename(folder / "unet" / "diffusion_pytorch_model.safetensors")
     for stem in ("model", "diffusion_pytorch_model"):
         for file in folder.glob(f"*/{stem}.safetensors"):
             file.rename(file.with_name(f"{stem}.fp16.safetensors"))
@@ -462,7 +460,7 @@ def test_solvers_that_cannot_serve_a_model_are_refused(
 def test_solvers_that_cannot_serve_a_schedule_are_refused(
     folder: Path, fields: dict[str, Any], text: str, said: list[str]
 ) -> None:
-    rewrite_json(folder / "scheduler" / "scheduler_config.json", **fields)
+    rewrite_scheduler(folder, **fields)
     entry(folder, text)
 
     refused(folder, "my-sdxl", *said)
@@ -479,4 +477,4 @@ def test_a_unet_file_that_is_no_safetensors_file_is_refused(folder: Path) -> Non
     (folder / "u.safetensors").write_bytes(b"not safetensors")
     entry(folder, "unet: u.safetensors\n")
 
-    refused(folder, str(folder / "u.safetensors"), "is not a safetensors file")
+    refused(folder, str(folder / "u.safetensors"), "is no safetensors file")

@@ -35,12 +35,12 @@ def entry_of(recipe: str) -> ModelEntry:
     return ModelEntry.from_mapping(yaml.safe_load(recipe), "the recipe", ModelRepositoryError)
 
 
-def test_there_are_three_recipes() -> None:
+def test_there_are_four_recipes() -> None:
     whole = {name: entry_of(recipe) for name, recipe in RECIPES}
 
-    assert [bool(entry.lora) for entry in whole.values()] == [True, False, False]
-    assert [bool(entry.single_file) for entry in whole.values()] == [False, True, False]
-    assert [bool(entry.unet) for entry in whole.values()] == [False, False, True]
+    assert [bool(entry.lora) for entry in whole.values()] == [True, False, False, True]
+    assert [bool(entry.single_file) for entry in whole.values()] == [False, True, False, False]
+    assert [bool(entry.unet) for entry in whole.values()] == [False, False, True, False]
 
 
 def test_an_all_in_one_file_needs_no_weights_of_its_base() -> None:

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch as st
 import torch
 from support.checkpoint_files import write_random_lora, write_single_file
-from support.model_folders import entry, resolve, rewrite_json
+from support.model_folders import entry, resolve, rewrite_json, rewrite_scheduler
 from support.random_sdxl import write_random_sdxl
 from support.stages import TOKENIZER_FROM
 
@@ -172,6 +172,11 @@ SCHEDULERS: dict[str, tuple[dict[str, object], str]] = {
         "an EDM model (Playground v2.5 is one)",
     ),
     "another class": ({"_class_name": "UniPCMultistepScheduler"}, "UniPCMultistepScheduler"),
+    "another order": (
+        {"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3},
+        "solver_order: 2 is served",
+    ),
+    "sigmas by scipy": ({"use_beta_sigmas": True}, "use_beta_sigmas: false"),
     "an end that is not zero": (
         {"final_sigmas_type": "sigma_min"},
         'final_sigmas_type: "zero" is served',
@@ -188,14 +193,20 @@ SCHEDULERS: dict[str, tuple[dict[str, object], str]] = {
 @pytest.mark.parametrize("kind", SCHEDULERS)
 def test_a_scheduler_that_is_not_served_is_named(folder: Path, kind: str) -> None:
     changes, said = SCHEDULERS[kind]
-    path = folder / "scheduler" / "scheduler_config.json"
-    rewrite_json(path, **changes)
-    if "_class_name" in changes:
-        rewrite_json(folder / "model_index.json", scheduler=["diffusers", changes["_class_name"]])
+    path = rewrite_scheduler(folder, **changes)
     with pytest.raises(ModelRepositoryError) as caught:
         resolve(folder)
     assert f"{path}: " in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_an_index_and_a_config_that_differ_are_refused(folder: Path) -> None:
+    """diffusers goes by the index, whoever edits the config by the config."""
+    rewrite_json(folder / "model_index.json", scheduler=["diffusers", "LCMScheduler"])
+    with pytest.raises(ModelRepositoryError, match=r"model_index\.json has LCMScheduler"):
+        resolve(folder)
+    entry(folder, "noise_schedule: {solvers: [euler]}")
+    resolve(folder)
 
 
 def test_the_refiners_folder_is_refused_by_what_it_is(folder: Path) -> None:

@@ -180,4 +180,4 @@ def solver_of(config: dict[str, Any], path: Path) -> SolverName:
             f"{path}: _class_name: {' or '.join((*SOLVER_OF, DPM))} is served; got {name!r}. "
             "model.yaml may choose noise_schedule.solvers in its place"
         )
-    return SOLVER_OF[name]
+    return SOLVER_OF[str(name)]

@@ -68,7 +68,7 @@ class DiffusersFolder:
         return cls(
             path=path,
             model_index=index,
-            scheduler=_scheduler(path, index),
+            scheduler=read_json(path / "scheduler" / "scheduler_config.json"),
             unet=read_json(path / "unet" / "config.json"),
             vae=read_json(path / "vae" / "config.json"),
             text_encoder=read_json(path / "text_encoder" / "config.json"),
@@ -128,13 +128,6 @@ def files_in(folder: Path) -> set[str]:
     """Return the paths of all files in `folder` and in its folders, relative to it."""
     found = (*folder.glob("*"), *folder.glob("*/*"))
     return {file.relative_to(folder).as_posix() for file in found if file.is_file()}
-
-
-def _scheduler(path: Path, index: dict[str, Any]) -> dict[str, Any]:
-    config = read_json(path / "scheduler" / "scheduler_config.json")
-    # Where the two differ diffusers loads the class of the index, with the config's fields.
-    _, name = index.get("scheduler") or (None, None)
-    return {**config, **({"_class_name": name} if name else {})}
 
 
 def _require(config: dict[str, Any], key: str, path: Path) -> Any:

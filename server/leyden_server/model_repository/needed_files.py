@@ -62,10 +62,14 @@ class NeededFiles:
     def weights(self, part: str, names: Collection[str]) -> list[str]:
         """Return the weight files of a part, in order; empty where they are not all there.
 
-        Where a part has no files of the variant, those without one count, as in diffusers.
+        Where a part has no files of the variant that others have, its plain ones count, as in
+        diffusers.
         """
         found = self._weights(part, names, self.variant)
-        return found or (self._weights(part, names, None) if self.variant else [])
+        of_others = self.variant and any(
+            self._weights(other, names, self.variant) for other in PARTS
+        )
+        return self._weights(part, names, None) if of_others and not found else found
 
     def _weights(self, part: str, names: Collection[str], variant: str | None) -> list[str]:
         stem, dotted = f"{part}/{STEMS[part]}", f".{variant}" if variant else ""

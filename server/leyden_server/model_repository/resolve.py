@@ -79,7 +79,6 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         vae_file=_file(item, entry.vae),
     )
     plan = ModelPlan(weights)
-    plan.check()
     scheduler_config, solvers = _schedule(base, entry.noise_schedule, plan)
     steps = steps_served(entry.num_inference_steps, scheduler_config, solvers)
     time_cond_proj_dim = plan.config("unet")["time_cond_proj_dim"]
@@ -90,6 +89,7 @@ def _resolve(item: RepositoryItem) -> ResolvedModel:
         solvers,
         guidance_is_embedded=time_cond_proj_dim is not None,
     )
+    plan.check()
     native_width, native_height = base.native_size_px
     width = entry.size.default_width_px or native_width
     height = entry.size.default_height_px or native_height
@@ -233,6 +233,12 @@ def _schedule(
         said[field] = meaning
     config = {**base.scheduler, **{k: v for k, v in said.items() if v is not None}}
     solvers = overrides.solvers
+    _, named = base.model_index.get("scheduler") or (None, None)
+    if not solvers and named not in (None, config.get("_class_name")):
+        raise ModelRepositoryError(
+            f"{path}: _class_name: {config.get('_class_name')}, but model_index.json has {named}; "
+            "make them one, or choose noise_schedule.solvers in model.yaml"
+        )
     check_scheduler(config, path, solvers)
     return config, solvers or (solver_of(config, path),)
 
