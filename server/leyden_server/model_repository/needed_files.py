@@ -92,18 +92,17 @@ class NeededFiles:
 
     def _missing_weights(self, part: str, names: Collection[str]) -> list[str]:
         """Return what lacks of a part: of shards those that lack, else the whole file."""
-        for variant in dict.fromkeys((self.variant, None)):
-            stem, dotted = f"{part}/{STEMS[part]}", f".{variant}" if variant else ""
-            index = f"{stem}.safetensors.index{dotted}.json"
-            pattern = re.compile(rf"{re.escape(stem + dotted)}{SHARD_NUMBERS}\.safetensors")
-            counts = [int(match[2]) for name in names if (match := pattern.fullmatch(name))]
-            wanted = [
-                f"{stem}{dotted}-{number:05}-of-{max(counts):05}.safetensors"
-                for number in range(1, max(counts, default=0) + 1)
-            ]
-            if wanted:
-                return [name for name in (index, *wanted) if name not in names]
-        return [self._weight_name(part)]
+        stem, dotted = f"{part}/{STEMS[part]}", f".{self.variant}" if self.variant else ""
+        index = f"{stem}.safetensors.index{dotted}.json"
+        pattern = re.compile(rf"{re.escape(stem + dotted)}{SHARD_NUMBERS}\.safetensors")
+        counts = [int(match[2]) for name in names if (match := pattern.fullmatch(name))]
+        if not counts:
+            return [self._weight_name(part)]
+        shards = [
+            f"{stem}{dotted}-{number:05}-of-{max(counts):05}.safetensors"
+            for number in range(1, max(counts) + 1)
+        ]
+        return [name for name in (index, *shards) if name not in names]
 
     def _weight_name(self, part: str) -> str:
         return f"{part}/{STEMS[part]}{f'.{self.variant}' if self.variant else ''}.safetensors"
