@@ -17,11 +17,12 @@ taken, peft how far the direction is turned. Each is as its own merge does it, s
 undo either.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 import torch
 
-from leyden_server.accelerator.weights import read_tensor
+from leyden_server.accelerator.tensor_files import is_finite, read_tensor
 from leyden_server.checkpoint.lora_file import LoraFile
 from leyden_server.checkpoint.lora_layer import OF_BIASES, DoraAxis, LayerKind, LoraLayer
 from leyden_server.checkpoint.model_plan import ModelPlan
@@ -44,7 +45,7 @@ class Adapters:
     """
 
     def __init__(self, part: str, loras: Sequence[tuple[LoraFile, float]]) -> None:
-        self._changes: dict[str, list[tuple[SafetensorsFile, LoraLayer, float]]] = {}
+        self._changes: dict[str, list[Change]] = {}
         for lora, scale in loras:
             for layer in lora.layers:
                 for name in layer.parameters if layer.module.part == part else ():
@@ -59,26 +60,70 @@ class Adapters:
     def change(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """Return what a parameter becomes: float32, of its shape. Reads its layers' tensors.
 
+        `tensor` is float32 and contiguous, and may be what is returned, changed in place.
+
         Raises:
             ModelRepositoryError: a tensor of a LoRA, or what it makes of the parameter, has NaN or
                 infinity, or the file has become shorter; file and tensor are named.
 
         """
-        for file, layer, scale in self._changes[name]:
-            is_bias = layer.module.bias is not None and layer.module.bias.name == name
-            tensors = {
-                role: read_tensor(file, info.name)
-                for role, info in layer.tensors.items()
-                if role != "alpha" and (role in OF_BIASES) == is_bias
-            }
-            merge = merged_bias if is_bias else merged
-            tensor = merge(tensor, layer, tensors, scale)
-            # The sum of finite numbers can overflow, so it only tells where to look closer.
-            if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-                raise ModelRepositoryError(
-                    f"{file.path}: {layer.stem}: makes NaN or infinity of {name}"
-                )
+        layers = self._changes[name]
+        # What follows one another alike is one product: up and down matrices side by side.
+        for alike in _groups(layers):
+            pairs = [(layer, _tensors_of(file, layer, name), scale) for file, layer, scale in alike]
+            tensor = _merged_together(tensor, pairs, name)
+        if not is_finite(tensor):
+            file, layer, _ = layers[-1]
+            raise ModelRepositoryError(
+                f"{file.path}: {layer.stem}: makes NaN or infinity of {name}"
+            )
         return tensor
+
+
+Change = tuple[SafetensorsFile, LoraLayer, float]
+"""A layer, the file that it is from, and the scale that the file is given."""
+
+
+def _groups(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    """Split what changes a parameter into runs of plain pairs, and others one by one."""
+    for is_pair, run in groupby(changes, lambda change: _is_pair(change[1])):
+        if is_pair:
+            yield list(run)
+        else:
+            yield from ([change] for change in run)
+
+
+def _is_pair(layer: LoraLayer) -> bool:
+    return layer.kind == "lora" and layer.dora is None and "mid" not in layer.tensors
+
+
+def _tensors_of(file: SafetensorsFile, layer: LoraLayer, name: str) -> Tensors:
+    is_bias = _is_bias(layer, name)
+    return {
+        role: read_tensor(file, info.name)
+        for role, info in layer.tensors.items()
+        if role != "alpha" and (role in OF_BIASES) == is_bias
+    }
+
+
+def _is_bias(layer: LoraLayer, name: str) -> bool:
+    return layer.module.bias is not None and layer.module.bias.name == name
+
+
+def _merged_together(
+    tensor: torch.Tensor, alike: Sequence[tuple[LoraLayer, Tensors, float]], name: str
+) -> torch.Tensor:
+    first = alike[0][0]
+    if _is_bias(first, name):
+        for layer, tensors, scale in alike:
+            tensor = merged_bias(tensor, layer, tensors, scale)
+        return tensor
+    if len(alike) == 1:
+        return merged(tensor, *alike[0])
+    ups = [scale * layer.factor * _matrix(tensors["up"]) for layer, tensors, scale in alike]
+    downs = [_matrix(tensors["down"]) for _, tensors, _ in alike]
+    _matrix(tensor).addmm_(torch.cat(ups, dim=1), torch.cat(downs))
+    return tensor
 
 
 def adapters_of(model: ResolvedModel, part: str, plan: ModelPlan) -> Adapters:
@@ -87,7 +132,10 @@ def adapters_of(model: ResolvedModel, part: str, plan: ModelPlan) -> Adapters:
 
 
 def merged(weight: torch.Tensor, layer: LoraLayer, tensors: Tensors, scale: float) -> torch.Tensor:
-    """Return a weight as a layer changes it; float32 (out, in) or (out, in, height, width)."""
+    """Return a weight as a layer changes it; float32 (out, in) or (out, in, height, width).
+
+    `weight` is changed in place.
+    """
     if layer.dora is None:
         return _added(weight, layer, tensors, scale)
     if "magnitude" in tensors:
@@ -106,8 +154,8 @@ def _added(weight: torch.Tensor, layer: LoraLayer, tensors: Tensors, scale: floa
     if layer.kind == "lora" and "mid" not in tensors:
         up, down = _matrix(tensors["up"]), _matrix(tensors["down"])
         # In one pass: of most LoRAs all layers are such, and they reach nearly every weight.
-        return torch.addmm(_matrix(weight), up, down, alpha=strength).reshape(weight.shape)
-    return torch.add(weight, DIFFERENCES[layer.kind](tensors, weight.shape), alpha=strength)
+        return _matrix(weight).addmm_(up, down, alpha=strength).reshape(weight.shape)
+    return weight.add_(DIFFERENCES[layer.kind](tensors, weight.shape), alpha=strength)
 
 
 def merged_bias(

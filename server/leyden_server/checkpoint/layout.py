@@ -25,6 +25,11 @@ class Parameter:
     """Whether the original has rows and columns the other way round."""
 
     @property
+    def is_rearranged(self) -> bool:
+        """Whether the original has it in another order, or others beside it in one tensor."""
+        return self.transposed or self.third is not None
+
+    @property
     def original_shape(self) -> tuple[int, ...]:
         """The shape of the tensor that `original` names."""
         if self.third is not None:

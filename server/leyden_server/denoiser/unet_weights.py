@@ -10,7 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from leyden_server.accelerator.adapters import adapters_of
-from leyden_server.accelerator.weights import FileDigests, fill, sha256_of, without_memory
+from leyden_server.accelerator.tensor_files import FileDigests, sha256_of
+from leyden_server.accelerator.weights import fill, without_memory
 from leyden_server.checkpoint.model_plan import ModelPlan
 from leyden_server.model_repository import ResolvedModel
 

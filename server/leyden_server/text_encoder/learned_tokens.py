@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from leyden_server.accelerator.weights import read_tensor
+from leyden_server.accelerator.tensor_files import read_tensor
 from leyden_server.checkpoint.safetensors_file import SafetensorsFile
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.resolved import LearnedToken
