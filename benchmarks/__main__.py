@@ -25,6 +25,7 @@ SECTIONS = {
     "efficiency": "eight clients against the in-process pipeline's best batch",
     "mixed": "mixed arrivals under three batching policies",
     "split": "leyden serve against leyden serve --in-process",
+    "loading": "a full-size file with two LoRAs: start, memory, bytes read, by diffusers",
     "peers": "peers on the same weights (benchmarks/peers)",
     "house_client": "one client over diffusers, request by request in turns",
     "house_shapes": "--in-process against split: memory, rate of 16 clients",

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-__all__ = ["SDXL", "TINY", "Architecture", "Costs"]
+__all__ = ["SDXL", "TINY", "TOKENS", "Architecture", "Costs"]
 
 TOKENS = 77
 
