@@ -217,4 +217,4 @@ def test_timesteps_and_eta_of_the_entry_are_taken(folder: Path) -> None:
     assert (model.timesteps, model.eta) == ({1: (800,), 2: (999, 499)}, 1.0)
 
     entry(folder, "noise_schedule: {solvers: [tcd]}\nnum_inference_steps: {default: 4, max: 8}\n")
-    assert (resolve(folder).timesteps, resolve(folder).eta) == ({}, 0.3)
+    assert (resolve(folder).timesteps, resolve(folder).eta) == ({}, 0.0)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from support.stages import Stages, events_of, latents_of, reference_request, ste
 
 from leyden_server.denoiser.noise_schedule import NoiseSchedules
 from leyden_server.model_repository import ModelRepository, ResolvedModel
+from leyden_server.model_repository.entry import DEFAULT_ETA
 from leyden_server.sampling import SolverName
 
 DPM_SOLVER = "DPMSolverMultistepScheduler"
@@ -27,7 +29,7 @@ REFERENCES: dict[str, dict[str, Any]] = {
     "euler": {"scheduler_class": "EulerDiscreteScheduler"},
     "euler_ancestral": {"scheduler_class": "EulerAncestralDiscreteScheduler"},
     "lcm": {"scheduler_class": "LCMScheduler"},
-    "tcd": {"scheduler_class": "TCDScheduler", "eta": 0.3},
+    "tcd": {"scheduler_class": "TCDScheduler"},
     "dpmpp_2m": {
         "scheduler_class": DPM_SOLVER,
         "scheduler_overrides": {"algorithm_type": "dpmsolver++"},
@@ -39,7 +41,7 @@ REFERENCES: dict[str, dict[str, Any]] = {
 }
 OF_BASES = "noise_schedule: {solvers: [dpmpp_2m, dpmpp_2m_sde, euler, euler_ancestral]}\n"
 OF_STUDENTS = """\
-noise_schedule: {solvers: [lcm, tcd, euler, euler_ancestral]}
+noise_schedule: {solvers: [lcm, tcd, euler, euler_ancestral], eta: 0.3}
 num_inference_steps: {default: 4, min: 1, max: 50}
 """
 
@@ -76,7 +78,12 @@ async def assert_like_diffusers(
         assert max(step.batch_rows for events in runs for step in steps_of(events)) == rows
     for image, one in zip(images, requests, strict=True):
         fields = {name: value for name, value in one.items() if name != "solver"}
-        arguments = {**reference_request(fields), **REFERENCES[one["solver"]], **reference}
+        arguments = {
+            **reference_request(fields),
+            "eta": model.eta,
+            **REFERENCES[one["solver"]],
+            **reference,
+        }
         (expected,) = reference_images(folder or model.base_folder, **arguments)
         assert expected.std() > 10, "a picture this flat proves nothing"
         assert max_difference(image, expected) <= 1, one
@@ -147,7 +154,7 @@ async def test_other_schedules_give_diffusers_pixels(
 ) -> None:
     model = write_model(
         tmp_path / "model",
-        f"noise_schedule: {{solvers: [{', '.join(solvers)}]}}\n"
+        f"noise_schedule: {{solvers: [{', '.join(solvers)}]{', eta: 0.3' * ('tcd' in solvers)}}}\n"
         "num_inference_steps: {default: 4, min: 1, max: 20}\n",
         scheduler_overrides=schedule,
     )
@@ -178,14 +185,18 @@ async def test_timesteps_of_the_card_give_diffusers_pixels(solver: str, tmp_path
     await assert_like_diffusers(model, [request(3, 3, 0.0, solver=solver)])
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-async def test_eta_gives_diffusers_pixels(eta: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("said", "eta"), [("", 0.0), (", eta: 0.3", 0.3), (", eta: 1", 1.0)])
+async def test_eta_gives_diffusers_pixels(said: str, eta: float, tmp_path: Path) -> None:
     model = write_model(
         tmp_path / "model",
-        f"noise_schedule: {{solvers: [tcd], eta: {eta}}}\n"
+        f"noise_schedule: {{solvers: [tcd]{said}}}\n"
         "num_inference_steps: {default: 4, min: 1, max: 8}\n",
     )
     await assert_like_diffusers(model, [request(1, 4, 0.0, solver="tcd")], eta=eta)
+
+
+def test_eta_is_that_of_diffusers_pipeline_unless_told() -> None:
+    assert signature(StableDiffusionXLPipeline.__call__).parameters["eta"].default == DEFAULT_ETA
 
 
 async def test_a_unet_distilled_with_guidance_reads_its_scale(tmp_path: Path) -> None:

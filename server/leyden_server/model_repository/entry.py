@@ -35,8 +35,8 @@ __all__ = [
 
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 TimestepSpacing = Literal["leading", "trailing", "linspace"]
-DEFAULT_ETA = 0.3
-"""TCD's, in its paper and in diffusers' scheduler."""
+DEFAULT_ETA = 0.0
+"""TCD's as diffusers' pipelines have it, which pass 0 to the scheduler unless told otherwise."""
 
 
 class NoiseScheduleOverrides(StrictModel):
@@ -61,8 +61,8 @@ class NoiseScheduleOverrides(StrictModel):
     checkpoint whose card names them. Other numbers of steps go by the spacing."""
 
     eta: float | None = Field(default=None, ge=0, le=1)
-    """How much noise the solver `tcd` adds anew at each step, from none to all of it; 0.3 if
-    not set."""
+    """How much noise the solver `tcd` adds anew at each step, from none to all of it; 0 if
+    not set, as diffusers' pipelines have it."""
 
     @field_validator("solvers")
     @classmethod
