@@ -199,6 +199,30 @@ def test_eta_is_that_of_diffusers_pipeline_unless_told() -> None:
     assert signature(StableDiffusionXLPipeline.__call__).parameters["eta"].default == DEFAULT_ETA
 
 
+async def test_tcd_without_noise_is_ddim_on_trailing_timesteps(tmp_path: Path) -> None:
+    """Of the schedule that SDXL's config has: nothing is clipped, and no step ends before 0."""
+    trailing = {steps: [*range(999, -1, -1000 // steps)] for steps in (2, 4, 8)}
+    model = write_model(
+        tmp_path / "model",
+        f"noise_schedule: {{solvers: [tcd], timesteps: {trailing}}}\n"
+        "num_inference_steps: {default: 4, min: 1, max: 8}\n",
+        seed=6,
+    )
+    requests = [request(number, (2, 4, 8)[number % 3], 0.0, solver="tcd") for number in range(10)]
+    requests.append(request(10, 4, 1.5, solver="tcd"))
+    await assert_like_diffusers(
+        model,
+        requests,
+        rows=8,
+        scheduler_class="DDIMScheduler",
+        scheduler_overrides={
+            "timestep_spacing": "trailing",
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+        },
+    )
+
+
 async def test_a_unet_distilled_with_guidance_reads_its_scale(tmp_path: Path) -> None:
     model = write_model(
         tmp_path / "model", OF_STUDENTS, time_cond_proj_dim=32, force_zeros_for_empty_prompt=False

@@ -209,6 +209,22 @@ def test_eta_is_diffusers(share: float) -> None:
         assert_close(run_alone(row), expected)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 8, 50])
+def test_without_noise_tcd_on_trailing_timesteps_is_ddim(steps: int) -> None:
+    """As SDXL's config has it: nothing is clipped, and the last step ends at timestep 0."""
+    trailing = tuple(range(999, -1, -1000 // steps))
+    settings = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": False}
+    ddim = diffusers.DDIMScheduler.from_config({**SDXL, **settings})
+    ddim.set_timesteps(steps)
+    assert ddim.timesteps.tolist() == [*trailing]
+    latents, _ = initial_noise(3)
+    for timestep in ddim.timesteps:
+        latents = ddim.step(model(latents, timestep), timestep, latents).prev_sample
+
+    row = start(NoiseSchedules(SDXL, {steps: trailing}), "tcd", steps, 3)
+    assert_close(run_alone(row), latents)
+
+
 @pytest.mark.parametrize("solver", sorted(SCHEDULERS.keys() - {"euler_ancestral"}))
 def test_timesteps_of_ones_own_are_diffusers(solver: SolverName) -> None:
     own = {1: (399,), 4: (999, 749, 499, 249), 5: (980, 500, 240, 119, 0)}
