@@ -15,6 +15,7 @@ from support.checkpoint_files import (
     write_tokenizers_as_published,
     write_variant,
 )
+from support.entry_checkpoints import LIGHTNING_FILES
 from support.hub_stand_in import PATIENCE_S
 from support.random_sdxl import write_random_unet_file
 
@@ -22,14 +23,8 @@ import leyden_client
 
 BASE_REPO = "stabilityai/stable-diffusion-xl-base-1.0"
 LIGHTNING_REPO = "ByteDance/SDXL-Lightning"
-FOUR_STEPS = "sdxl_lightning_4step_unet.safetensors"
-ONE_STEP = "sdxl_lightning_1step_unet_x0.safetensors"
-UNET_FILES = {
-    "sdxl-lightning-1step": ONE_STEP,
-    "sdxl-lightning-2step": "sdxl_lightning_2step_unet.safetensors",
-    "sdxl-lightning-4step": FOUR_STEPS,
-    "sdxl-lightning-8step": "sdxl_lightning_8step_unet.safetensors",
-}
+FOUR_STEPS = LIGHTNING_FILES[4]
+ONE_STEP = LIGHTNING_FILES[1]
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ def write_published(root: Path, source: Path) -> Published:
     (base / "sd_xl_base_1.0.safetensors").write_bytes(b"not needed")
     lightning = root / "lightning"
     lightning.mkdir()
-    for seed, name in enumerate(UNET_FILES.values()):
+    for seed, name in enumerate(LIGHTNING_FILES.values()):
         write_random_unet_file(lightning / name, model_dir=plain, seed=seed)
     write_random_lora(lightning / "sdxl_lightning_4step_lora.safetensors", model_dir=plain, seed=5)
     write_single_file(lightning / "sdxl_lightning_4step.safetensors", plain)

@@ -114,10 +114,13 @@ def write_random_sdxl(
     return folder
 
 
-def write_random_unet_file(path: Path, *, model_dir: Path, seed: int) -> Path:
+def write_random_unet_file(
+    path: Path, *, model_dir: Path, seed: int, time_cond_proj_dim: int | None = None
+) -> Path:
     """Writes a UNet of the model's shape with other weights, as one file to be laid over it.
 
-    SDXL-Lightning's checkpoints come so: a state dict in safetensors, without a config.
+    SDXL-Lightning's checkpoints come so: a state dict in safetensors, without a config. With
+    `time_cond_proj_dim` it reads the guidance scale, as LCM-SDXL's does, whatever the model's does.
     """
     unet = UNet2DConditionModel.from_pretrained(
         model_dir, subfolder="unet", dtype=torch.float32, use_safetensors=True
@@ -125,7 +128,8 @@ def write_random_unet_file(path: Path, *, model_dir: Path, seed: int) -> Path:
     conv_out_std = {name: weight.std() for name, weight in unet.conv_out.named_parameters()}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        other = UNet2DConditionModel.from_config(unet.config)
+        width = time_cond_proj_dim or unet.config.time_cond_proj_dim
+        other = UNet2DConditionModel.from_config(unet.config, time_cond_proj_dim=width)
         _strengthen_conditioning(other)
         for name, weight in other.conv_out.named_parameters():
             weight.mul_(conv_out_std[name] / weight.std())

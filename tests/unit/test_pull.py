@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 from support.checkpoint_files import write_sharded
+from support.entry_checkpoints import LORAS, UNETS
 from support.hub_stand_in import PATIENCE_S, HubStandIn, hub_stand_in
 from support.puller import (
     BASE_REPO,
     FOUR_STEPS,
     LIGHTNING_REPO,
     ONE_STEP,
-    UNET_FILES,
     Published,
     Puller,
     write_published,
@@ -348,9 +348,10 @@ def test_without_the_server_it_says_how_to_get_it(
 
 def test_the_shipped_entries_name_the_published_files() -> None:
     items: dict[str, Any] = ModelRepository().items
-    for name, file in UNET_FILES.items():
+    for name, published in {**UNETS, **LORAS}.items():
+        entry = items[name].entry
+        (source,) = [entry.unet] if name in UNETS else entry.lora
         assert items[name].folder.parent == SHIPPED_MODELS
-        assert items[name].entry.unet.repo == LIGHTNING_REPO
-        assert items[name].entry.unet.file == file
-        assert items[name].entry.base.repo == BASE_REPO
+        assert (source.repo, source.file) == published
+        assert (entry.base.repo, entry.variant) == (BASE_REPO, "fp16")
     assert items["sdxl-turbo"].entry.base.repo == "stabilityai/sdxl-turbo"
