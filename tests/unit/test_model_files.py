@@ -130,7 +130,9 @@ def scaled_float8(
                 weights[stem + "comfy_quant"] = torch.tensor(list(text), dtype=torch.uint8)
         if scale_name == "scale_weight":
             weights[UNET + "scaled_fp8"] = torch.zeros(2).to(kind)
-        st.save_file(weights, folder / "all.safetensors")
+        layers = {"layers": {UNET + "out": {"format": "float8_e4m3fn"}}}
+        metadata = {"format": "pt", "_quantization_metadata": json.dumps(layers)}
+        st.save_file(weights, folder / "all.safetensors", metadata)
         return single("all"), with_weights(
             folder / "expected", base, rounded, parts=("unet",), only=is_scaled
         )
@@ -269,6 +271,35 @@ def with_schedule(folder: Path, base: Path) -> Path:
         rescale_betas_zero_snr=True,
     )
     return expected
+
+
+@pytest.mark.parametrize("where", ["beside the weight", "in the header"])
+def test_another_format_of_quantised_weights_is_named(
+    base: Path, whole: Weights, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "base").symlink_to(base)
+    layer = f"{UNET}middle_block.1.proj_in"
+    metadata, beside = {}, {}
+    if where == "in the header":
+        layers = {"layers": {layer: {"format": "nvfp4"}}}
+        metadata = {"_quantization_metadata": json.dumps(layers)}
+    else:
+        text = json.dumps({"format": "nvfp4"}).encode()
+        beside = {f"{layer}.comfy_quant": torch.tensor(list(text), dtype=torch.uint8)}
+    st.save_file({**whole, **beside}, tmp_path / "all.safetensors", metadata)
+    with pytest.raises(ModelRepositoryError, match="weights quantised as 'nvfp4'") as caught:
+        resolve(entry(tmp_path / "model", single("all")))
+    assert layer in str(caught.value)
+
+
+def test_integers_are_no_weights(base: Path, tmp_path: Path) -> None:
+    def quantise(weights: Weights) -> None:
+        weights["conv_out.weight"] = torch.ones(weights["conv_out.weight"].shape, dtype=torch.int8)
+
+    file = rewrite(base, tmp_path / "model", UNET_FILE, quantise)
+    with pytest.raises(ModelRepositoryError, match="I8, a quantised weight") as caught:
+        resolve(tmp_path / "model")
+    assert f"{file}: " in str(caught.value)
 
 
 def test_model_yaml_against_a_mark_is_an_error(base: Path, whole: Weights, tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def plan_part(
         ModelRepositoryError: tensors lack, have another shape or dtype, or lie in two files.
 
     """
+    for file in files:
+        _check_header(file)
     tensors = _tensors(files)
     pieces: list[Piece] = []
     used: dict[Path, set[str]] = {file.path: set() for file in files}
@@ -225,9 +227,34 @@ def _check_format(file: SafetensorsFile, stem: str) -> None:
         kind = json.loads(text)["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelRepositoryError(f"{file.path}: {stem}{FORMAT} cannot be read") from error
+    _check_served(file, stem + FORMAT, kind)
+
+
+HEADER = "_quantization_metadata"
+
+
+def _check_header(file: SafetensorsFile) -> None:
+    """Check what ComfyUI's newer files say in their header of how layers are quantised.
+
+    Raises:
+        ModelRepositoryError: one is in a format that is not served.
+
+    """
+    if HEADER not in file.metadata:
+        return
+    try:
+        layers = json.loads(file.metadata[HEADER])["layers"]
+        formats = {name: layer["format"] for name, layer in layers.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelRepositoryError(f"{file.path}: its {HEADER} cannot be read") from error
+    for name, kind in formats.items():
+        _check_served(file, name, kind)
+
+
+def _check_served(file: SafetensorsFile, name: str, kind: object) -> None:
     if kind not in SERVED_FORMATS:
         raise ModelRepositoryError(
-            f"{file.path}: {stem}{FORMAT}: weights quantised as {kind!r}; of these files "
+            f"{file.path}: {name}: weights quantised as {kind!r}; of these files "
             f"{' and '.join(SERVED_FORMATS)} are served"
         )
 
