@@ -81,6 +81,7 @@ def with_leftovers(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]
     more = {
         clip: torch.arange(77)[None],
         "conditioner.embedders.1.model.logit_scale": torch.tensor(4.6),
+        "conditioner.embedders.0.transformer.text_projection.weight": torch.ones(32, 32),
         "denoiser.sigmas": torch.linspace(0.03, 14.6, 1000),
         "model_ema.decay": torch.tensor(0.9999),
         "model_ema.num_updates": torch.tensor(7),
@@ -193,6 +194,21 @@ def vae_beside(of: str) -> Kind:
     return write
 
 
+def old_vae(folder: Path, base: Path, whole: Weights) -> tuple[str, Path]:
+    """A folder whose VAE was written before diffusers 0.17."""
+    expected = with_weights(folder / "old", base, lambda w: w, parts=())
+    file = expected / "vae" / "diffusion_pytorch_model.safetensors"
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = {}
+    for name, value in st.load_file(file).items():
+        for today, before in names.items():
+            name = name.replace(f".{today}.", f".{before}.")  # noqa: PLW2901
+        weights[name] = value
+    assert weights.keys() - st.load_file(file).keys()
+    st.save_file(weights, file, {"format": "pt"})
+    return "base: ../old", expected
+
+
 def is_of_decoder(name: str, value: torch.Tensor) -> bool:
     return name.startswith("decoder.conv_out")
 
@@ -225,6 +241,7 @@ SERVED: dict[str, Kind] = {
     "a VAE by diffusers' names": vae_beside("diffusers"),
     "a VAE by the original names": vae_beside("the original"),
     "a VAE as an all-in-one file has it": vae_beside("an all-in-one file"),
+    "a VAE by diffusers' old names": old_vae,
     "marked as v-prediction with zero SNR": marked,
     "v-prediction with zero SNR by model.yaml": said_in_model_yaml,
 }
@@ -406,6 +423,19 @@ def test_a_link_out_of_the_repository_is_refused(base: Path, tmp_path: Path) -> 
     resolve(folder)
     (tmp_path / "repository" / "elsewhere.safetensors").rename(elsewhere)
     resolve(entry(folder, f"unet: {elsewhere}\n"))
+
+
+def test_a_snapshot_of_the_hubs_cache_is_a_base_like_any(base: Path, tmp_path: Path) -> None:
+    """Its files are links into the blobs beside it."""
+    cache = tmp_path / "models--someone--sdxl"
+    snapshot = cache / "snapshots" / ("0" * 40)
+    shutil.copytree(base, snapshot)
+    (cache / "blobs").mkdir()
+    (snapshot / UNET_FILE).rename(cache / "blobs" / "abc")
+    (snapshot / UNET_FILE).symlink_to("../../../blobs/abc")
+    resolve(snapshot)
+    resolve(entry(tmp_path / "model", f"base: {snapshot}\n"))
+    resolve(entry(tmp_path / "model", f"base: {snapshot}\nunet: {snapshot / UNET_FILE}\n"))
 
 
 def test_the_revision_of_an_all_in_one_file_is_of_its_unet(

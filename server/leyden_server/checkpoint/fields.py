@@ -9,8 +9,17 @@ from typing import Any
 
 from leyden_server.errors import ModelRepositoryError
 
-__all__ = ["REQUIRED", "Field", "Fields", "one_of", "read_json", "used"]
+__all__ = ["BOOKKEEPING", "REQUIRED", "Field", "Fields", "one_of", "read_json", "used"]
 
+
+BOOKKEEPING = (
+    "_class_name",
+    "_commit_hash",
+    "_diffusers_version",
+    "_name_or_path",
+    "_use_default_values",
+)
+"""What diffusers notes in every config: who wrote it, and when."""
 
 REQUIRED: Any = object()
 """The default of a field that must be there."""

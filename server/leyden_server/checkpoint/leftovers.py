@@ -9,6 +9,8 @@ LEFTOVERS = (
     r"(.*\.)?position_ids",
     # CLIP's scale of similarities between texts and images: nothing is compared.
     r"(.*\.)?logit_scale",
+    # A projection of the first text encoder, of which SDXL reads hidden states alone.
+    r"(conditioner\.embedders\.0\.transformer\.)?text_projection\.weight",
     # A second set of UNet weights, averaged over training; the first is what the file is for.
     r"model_ema\..*",
     # The noise schedule that training used; the schedule comes from the scheduler's config.

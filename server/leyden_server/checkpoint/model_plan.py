@@ -55,10 +55,16 @@ IN_CHECKPOINT = {
 UNET_FILE = tuple(
     Scheme(prefix, original) for prefix in UNET_PREFIXES for original in (False, True)
 )
-VAE_FILE = tuple(
-    Scheme(prefix, original) for prefix in ("", VAE, "vae.") for original in (False, True)
+OLD_VAE = Scheme("", original=False, old_attention=True)
+VAE_FILE = (
+    *(Scheme(prefix, original) for prefix in ("", VAE, "vae.") for original in (False, True)),
+    OLD_VAE,
 )
-FOLDER = (Scheme("", original=False), Scheme("", original=False, without="text_model."))
+FOLDER = (
+    Scheme("", original=False),
+    Scheme("", original=False, without="text_model."),
+    OLD_VAE,
+)
 
 
 @dataclass(frozen=True, slots=True)

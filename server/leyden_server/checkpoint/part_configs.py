@@ -8,7 +8,7 @@ a part never runs in another shape than its config asks for. The defaults are th
 from pathlib import Path
 from typing import Any
 
-from leyden_server.checkpoint.fields import REQUIRED, Field, Fields, one_of, used
+from leyden_server.checkpoint.fields import BOOKKEEPING, REQUIRED, Field, Fields, one_of, used
 from leyden_server.errors import ModelRepositoryError
 
 __all__ = ["check_text_encoder", "check_unet", "check_vae"]
@@ -30,8 +30,8 @@ def _is_size(value: Any) -> bool:
     return value is None or _is_count(value)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 WIDTHS = Field(
@@ -43,7 +43,6 @@ WIDTHS = Field(
     "a list of whole numbers",
     REQUIRED,
 )
-OF_DIFFUSERS = ("_class_name", "_diffusers_version", "_name_or_path", "_use_default_values")
 
 UNET = Fields(
     "a UNet",
@@ -79,7 +78,8 @@ UNET = Fields(
         "addition_embed_type": one_of("text_time"),
         "addition_time_embed_dim": used(int, REQUIRED, least=1),
         "num_class_embeds": one_of(None),
-        "upcast_attention": used((bool,), False),
+        # null in SDXL's own config, and as good as false to diffusers.
+        "upcast_attention": one_of(False, True, None),
         "resnet_time_scale_shift": one_of("default"),
         "resnet_skip_time_act": one_of(False),
         "resnet_out_scale_factor": used((int, float), 1.0),
@@ -97,7 +97,7 @@ UNET = Fields(
         "cross_attention_norm": one_of(None),
     },
     # The number of heads is for additional embeddings of another type.
-    {*OF_DIFFUSERS, "addition_embed_type_num_heads"},
+    {*BOOKKEEPING, "addition_embed_type_num_heads"},
 )
 
 VAE = Fields(
@@ -122,7 +122,7 @@ VAE = Fields(
         "mid_block_add_attention": used(bool, True),
     },
     # diffusers tiles by sample_size; Leyden by its own grid.
-    {*OF_DIFFUSERS, "sample_size"},
+    {*BOOKKEEPING, "sample_size"},
 )
 
 # What transformers 4 wrote into every config, whatever the model: settings of text generation, of
@@ -130,6 +130,7 @@ VAE = Fields(
 OF_TRANSFORMERS = [
     "_name_or_path",
     "_commit_hash",
+    "_attn_implementation",
     "_attn_implementation_autoset",
     "add_cross_attention",
     "architectures",
@@ -146,6 +147,7 @@ OF_TRANSFORMERS = [
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
+    "gradient_checkpointing",
     "id2label",
     "is_decoder",
     "is_encoder_decoder",
@@ -268,8 +270,14 @@ def _check_lengths(config: dict[str, Any], path: Path) -> None:
         of_blocks = value if isinstance(value, list | tuple) else [value] * blocks
         for one, count in zip(of_blocks, counts, strict=True):
             several = isinstance(one, list | tuple) and len(one) == count and count > 0
-            if value is not None and not all(map(_is_count, one if several else [one])):
-                raise ModelRepositoryError(f"{path}: {name}: whole numbers from 1; got {value}")
+            # A block without attentions may well have a depth of 0.
+            least = 0 if name.endswith("transformer_layers_per_block") else 1
+            if value is not None and not all(
+                _is_count(number, least) for number in (one if several else [one])
+            ):
+                raise ModelRepositoryError(
+                    f"{path}: {name}: whole numbers from {least}; got {value}"
+                )
 
 
 LISTS = (

@@ -64,6 +64,15 @@ class PartPlan:
         return sorted(counts, key=lambda dtype: -counts[dtype])
 
 
+OLD_ATTENTION = {
+    ".to_q.": ".query.",
+    ".to_k.": ".key.",
+    ".to_v.": ".value.",
+    ".to_out.0.": ".proj_attn.",
+}
+"""What diffusers, which still reads them, called the parts of a VAE's attention."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """How the tensors of a part are named in a file."""
@@ -72,12 +81,17 @@ class Scheme:
     original: bool
     without: str = ""
     """What the parameter's own name begins with, and the tensor's does not."""
+    old_attention: bool = False
+    """Whether a VAE's attention is called as in diffusers before 0.17."""
 
     def name(self, parameter: Parameter) -> str:
         """Return the name of the tensor that has the parameter."""
         if self.original:
             return self.prefix + parameter.original
-        return self.prefix + parameter.name.removeprefix(self.without)
+        name = parameter.name.removeprefix(self.without)
+        for today, before in OLD_ATTENTION.items() if self.old_attention else ():
+            name = name.replace(today, before)
+        return self.prefix + name
 
 
 def plan_part(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from leyden_server.checkpoint.fields import Field, Fields, one_of, used
+from leyden_server.checkpoint.fields import BOOKKEEPING, Field, Fields, one_of, used
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.sampling import SolverName
 
@@ -109,8 +109,7 @@ NEUTRAL: Mapping[str, Field] = {
 
 # How schedulers that are not this one take their steps, and bounds of what NEUTRAL turns off.
 MEANINGLESS = [
-    "_class_name",
-    "_diffusers_version",
+    *BOOKKEEPING,
     "algorithm_type",
     "clip_sample_range",
     "disable_corrector",

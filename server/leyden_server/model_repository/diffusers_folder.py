@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leyden_server.checkpoint.fields import Fields, one_of, read_json, used
+from leyden_server.checkpoint.fields import BOOKKEEPING, Fields, one_of, read_json, used
 from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository.needed_files import NeededFiles
 
@@ -23,7 +23,6 @@ COMPONENTS = (
 INDEX = Fields(
     "a StableDiffusionXLPipeline",
     {
-        "_class_name": used(str),
         **{name: used(list, [], what="a library and a class") for name in COMPONENTS},
         "force_zeros_for_empty_prompt": used(bool, True),
         "requires_aesthetics_score": one_of(False, None),
@@ -31,7 +30,7 @@ INDEX = Fields(
         "feature_extractor": one_of(None, [None, None]),
         "image_encoder": one_of(None, [None, None]),
     },
-    ("_diffusers_version", "_name_or_path", "add_watermarker"),
+    (*BOOKKEEPING, "add_watermarker"),
 )
 
 

@@ -23,6 +23,10 @@ def check_links(named: Path, folders: Sequence[Path]) -> None:
     target = named.resolve()
     # Folders on the way may be links of the operator's: /models on another disk.
     inside = [named.parent.resolve(), *(folder.resolve() for folder in folders)]
+    # A snapshot of the hub's cache is links into the blobs beside it.
+    inside += [
+        folder.parent.parent / "blobs" for folder in inside if folder.parent.name == "snapshots"
+    ]
     if not any(target.is_relative_to(folder) for folder in inside):
         raise ModelRepositoryError(
             f"{named}: is a link out of the model repository, to {target}; put the file there, or "
