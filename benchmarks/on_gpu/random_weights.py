@@ -109,7 +109,14 @@ def write_text_encoders(
 def resolved(folder: Path | None = None) -> ResolvedModel:
     """Return what the stages are given, with `folder` for its diffusers folder."""
     shipped = ModelRepository().resolve(SHIPPED_MODEL)
-    return shipped if folder is None else replace(shipped, base_folder=folder)
+    if folder is None:
+        return shipped
+    files = {
+        "text_encoder": (folder / "text_encoder" / "model.safetensors",),
+        "text_encoder_2": (folder / "text_encoder_2" / "model.safetensors",),
+        "vae": (folder / "vae" / "diffusion_pytorch_model.safetensors",),
+    }
+    return replace(shipped, base_folder=folder, base_files=files)
 
 
 def _scale(layer: torch.nn.Module, factor: torch.Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+import safetensors.torch
 from cli.conftest import Command, running
 from support.random_sdxl import write_random_sdxl
 from support.running_server import eventually, request
@@ -136,15 +137,17 @@ def test_a_model_that_does_not_load_is_named_and_nothing_stays_behind(
 ) -> None:
     folder = tmp_path / "models" / "broken"
     write_random_sdxl(folder, tokenizer_from=SHIPPED_MODELS / BASE)
-    other = SHIPPED_MODELS / BASE / "unet" / "diffusion_pytorch_model.safetensors"
-    (folder / "other.safetensors").write_bytes(other.read_bytes())
-    (folder / "model.yaml").write_text("unet: other.safetensors\n")
+    # What no header tells: it is seen when the weights are read.
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = safetensors.torch.load_file(file)
+    weights["conv_out.bias"][0] = float("nan")
+    safetensors.torch.save_file(weights, file)
     arguments = serve(tmp_path, ray_address, "leyden", "broken", model_repository=["models"])
     with running(arguments, tmp_path) as server:
         assert server.process.wait(120) == 1
         # One line: the stages that waited for it are innocent.
         (error,) = [x for x in server.stderr.splitlines() if not x.startswith("[")]
-        assert re.match(r"error: leyden-denoiser-broken: .*'broken'.*other\.safetensors", error)
+        assert re.match(r"error: leyden-denoiser-broken: .*conv_out\.bias: holds NaN", error)
         eventually(lambda: not server.descendants())
 
 
