@@ -6,6 +6,8 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from support.random_sdxl import write_random_sdxl
+from support.stages import TOKENIZER_FROM
 
 from leyden_server.accelerator.adapters import Adapters
 from leyden_server.checkpoint.clip_layout import clip_layout
@@ -31,6 +33,19 @@ WEIGHTS = {
     "text_encoder": "model.safetensors",
     "text_encoder_2": "model.safetensors",
 }
+
+
+def write_base(folder: Path) -> Path:
+    """Write a model with two blocks of attention, so that sgm's names have all their forms."""
+    return write_random_sdxl(
+        folder,
+        tokenizer_from=TOKENIZER_FROM,
+        seed=4,
+        block_out_channels=(32, 64, 64),
+        layers_per_block=2,
+        transformer_layers_per_block=(1, 1, 2),
+        attention_head_dim=(2, 4, 4),
+    )
 
 
 def layouts_of(folder: Path) -> dict[str, Layout]:

@@ -15,9 +15,8 @@ from support.adapter_files import (
     read,
     some_pairs,
     write,
+    write_base,
 )
-from support.random_sdxl import write_random_sdxl
-from support.stages import TOKENIZER_FROM
 
 from leyden_server.checkpoint.layout import Layout, conv, linear, norm
 from leyden_server.checkpoint.lora_file import LoraFile
@@ -26,16 +25,7 @@ from leyden_server.errors import ModelRepositoryError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with two blocks of attention, so that sgm's names have all their forms."""
-    return write_random_sdxl(
-        tmp_path_factory.mktemp("loras") / "base",
-        tokenizer_from=TOKENIZER_FROM,
-        seed=4,
-        block_out_channels=(32, 64, 64),
-        layers_per_block=2,
-        transformer_layers_per_block=(1, 1, 2),
-        attention_head_dim=(2, 4, 4),
-    )
+    return write_base(tmp_path_factory.mktemp("loras") / "base")
 
 
 @pytest.fixture(scope="module")
