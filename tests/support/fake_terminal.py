@@ -68,7 +68,7 @@ class FakeTerminal:
         answers: Mapping[bytes, bytes] | None = None,
     ) -> None:
         """Start `command`; a query among `answers` is answered, others are not."""
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = pyte.HistoryScreen(columns, rows)
         self.drawn: list[Drawn] = []
         self.deleted: list[int] = []
         self.queries: list[bytes] = []
@@ -139,6 +139,14 @@ class FakeTerminal:
     def lines(self) -> list[str]:
         """Return the screen's text, without the empty lines at its end."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip().split("\n")
+
+    def printed(self) -> str:
+        """Return all text that was printed: what has scrolled out of the screen, and the screen's."""
+        gone = [
+            "".join(line[column].data for column in range(self.screen.columns)).rstrip()
+            for line in self.screen.history.top
+        ]
+        return "\n".join([*gone, *self.lines()])
 
     def block_pixels(self, row: int, column: int, rows: int, columns: int) -> Pixels:
         """Return the pixels (2 rows, columns, 3) that half blocks show in a part of the screen."""

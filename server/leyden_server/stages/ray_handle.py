@@ -145,9 +145,21 @@ class StageHandle:
         # stage to rest that was used a moment ago.
         if used_s < LOOK_PERIOD_S or (used_s < quiet_s and self.replicas > 0):
             return
-        if await self._replicas.running(self.application) == 0 and not self._is_starting:
+        if not await self._has_replica() and not self._is_starting:
             self._start_asked_s = time.monotonic()
             self._starting = asyncio.create_task(self._start())
+
+    async def _has_replica(self) -> bool:
+        """Ask the controller, unless the newest answer is that the stage rests.
+
+        On a busy machine an answer may take longer than a caller waits. Where it takes too long
+        the one before counts: a start of what runs is harmless, and none of what rests has the
+        caller wait for a stage that nobody starts.
+        """
+        if self._rests:
+            return False
+        running = await self._replicas.running(self.application)
+        return (self.replicas if running is None else running) > 0
 
     def expected_start_s(self) -> float | None:
         """Return in how many seconds a stage that starts will answer; 0 for one that runs.
