@@ -13,7 +13,7 @@ from support.running_server import RunningServer, eventually
 
 from leyden_server.errors import UnavailableError
 from leyden_server.stages.ray_handle import MAX_BY_VALUE_BYTES, Patience, StageHandle
-from leyden_server.stages.replica_counts import ReplicaCounts
+from leyden_server.stages.replica_counts import LOOK_TIMEOUT_S, ReplicaCounts
 
 APPLICATION = "held-up"
 STALL_TIMEOUT_S = 1.0
@@ -113,6 +113,23 @@ async def test_a_stage_that_was_sent_to_rest_while_in_use_is_started(
     while held_up.expected_start_s() == 0:
         await asyncio.sleep(0.1)
         await held_up.wake()
+    assert await asyncio.wait_for(held_up.call("answer"), 60) == "answer"
+
+
+async def test_a_stage_at_rest_is_started_though_the_controller_does_not_answer(
+    let_it_start: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever has a few seconds waits them out, in place of being told how long it takes."""
+    held_up = stage(start_timeout_s=120)
+    assert await held_up._replicas.running(APPLICATION) == 0
+
+    async def no_answer(_: str) -> None:
+        await asyncio.sleep(LOOK_TIMEOUT_S)
+
+    monkeypatch.setattr(held_up._replicas, "running", no_answer)
+    await asyncio.wait_for(held_up.wake(), LOOK_TIMEOUT_S / 2)
+    assert held_up.starts
+    let_it_start()
     assert await asyncio.wait_for(held_up.call("answer"), 60) == "answer"
 
 

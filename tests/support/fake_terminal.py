@@ -141,7 +141,7 @@ class FakeTerminal:
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip().split("\n")
 
     def printed(self) -> str:
-        """Return all text that was printed: what has scrolled out of the screen, and the screen's."""
+        """Return all text that was printed, what has scrolled out of the screen too."""
         gone = [
             "".join(line[column].data for column in range(self.screen.columns)).rstrip()
             for line in self.screen.history.top
