@@ -13,6 +13,9 @@
         ├── RequestIdInUseError    the request_id belongs to another generation
         ├── GenerationNotFoundError  nobody knows such a generation (any more)
         ├── EventsExpiredError     its events are no longer kept
+        ├── RegionNotFoundError    no shared memory region of this name
+        ├── RegionExistsError      the name belongs to another shared memory region
+        ├── RegionInUseError       a request uses the shared memory region
         ├── OverloadedError        no room to wait, or no hope of being in time
         ├── OutOfMemoryError       the device has not enough for this image
         ├── ReaderTooSlowError     the client has stopped reading
@@ -26,6 +29,7 @@ carries in `args`.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 __all__ = [
     "AddressInUseError",
@@ -44,6 +48,9 @@ __all__ = [
     "OutOfMemoryError",
     "OverloadedError",
     "ReaderTooSlowError",
+    "RegionExistsError",
+    "RegionInUseError",
+    "RegionNotFoundError",
     "RequestError",
     "RequestIdInUseError",
     "StageFailedError",
@@ -157,6 +164,48 @@ class EventsExpiredError(RequestError):
 
     def __str__(self) -> str:
         return f"events of generation {self.request_id!r} that were asked for are no longer kept"
+
+
+class RegionNotFoundError(RequestError):
+    """No shared memory region of this name is registered."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__(region)
+        self.region = region
+
+    def __str__(self) -> str:
+        return (
+            f"no shared memory region {self.region!r} is registered; "
+            "SystemSharedMemoryStatus lists those that are"
+        )
+
+
+class RegionExistsError(RequestError):
+    """The name belongs to another shared memory region."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__(region)
+        self.region = region
+
+    def __str__(self) -> str:
+        return f"shared memory region {self.region!r} is registered; unregister it first"
+
+
+class RegionInUseError(RequestError):
+    """Requests that run use these shared memory regions."""
+
+    NAMED: ClassVar[int] = 8
+    """How many of them the message names: it travels in a header, which has its limit."""
+
+    def __init__(self, regions: tuple[str, ...]) -> None:
+        super().__init__(regions)
+        self.regions = regions
+
+    def __str__(self) -> str:
+        names = ", ".join(repr(region) for region in self.regions[: self.NAMED])
+        rest = len(self.regions) - self.NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"requests use shared memory {names}{more}; unregister it when they have ended"
 
 
 class OverloadedError(RequestError):

@@ -21,6 +21,9 @@ from leyden_server.errors import (
     OutOfMemoryError,
     OverloadedError,
     ReaderTooSlowError,
+    RegionExistsError,
+    RegionInUseError,
+    RegionNotFoundError,
     RequestIdInUseError,
     StageFailedError,
     UnavailableError,
@@ -60,6 +63,7 @@ _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     CancelledByRequestError: (grpc.StatusCode.CANCELLED, "CANCELLED_BY_REQUEST"),
     # Without RetryInfo: the same request would fail again.
     OutOfMemoryError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY"),
+    RegionInUseError: (grpc.StatusCode.FAILED_PRECONDITION, "REGION_IN_USE"),
 }
 """Errors that say all in their message."""
 
@@ -69,6 +73,12 @@ _OF_A_GENERATION: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     EventsExpiredError: (grpc.StatusCode.OUT_OF_RANGE, "EVENTS_EXPIRED"),
 }
 """Errors that name a generation by its request_id."""
+
+_OF_A_REGION: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
+    RegionNotFoundError: (grpc.StatusCode.NOT_FOUND, "REGION_NOT_FOUND"),
+    RegionExistsError: (grpc.StatusCode.ALREADY_EXISTS, "REGION_EXISTS"),
+}
+"""Errors that name a region of shared memory."""
 
 
 def to_wire(error: Exception) -> WireError:
@@ -91,6 +101,9 @@ def to_wire(error: Exception) -> WireError:
         case RequestIdInUseError() | GenerationNotFoundError() | EventsExpiredError():
             request_id = {"request_id": error.request_id}
             return WireError(*_OF_A_GENERATION[type(error)], text, request_id)
+        case RegionNotFoundError() | RegionExistsError():
+            region = {"region": error.region}
+            return WireError(*_OF_A_REGION[type(error)], text, region)
         case OverloadedError():
             retry = (_retry(error.retry_after_s),)
             return WireError(code.RESOURCE_EXHAUSTED, error.reason, text, error.limits, retry)

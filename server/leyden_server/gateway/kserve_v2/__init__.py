@@ -1,0 +1,1 @@
+"""The KServe v2 protocol with Triton's extensions, package `inference`."""
