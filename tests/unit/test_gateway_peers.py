@@ -85,7 +85,7 @@ async def test_leaving_the_other_gateway_is_leaving(here: House, there: House) -
     joined = generate(there)
     await read_until(joined, "text_encoded")
     call.cancel()
-    await until(lambda: len(here.generations._homes["mine"].callers) == 1)
+    await until(lambda: len(here.generations._homes.by_name["mine"].callers) == 1)
     assert here.denoiser.running
     joined.cancel()
     await until(lambda: not here.denoiser.running)

@@ -69,7 +69,7 @@ async def test_watching_beyond_the_newest_waits_for_the_next() -> None:
         first = generate(home, 60)
         await read_until(first, "text_encoded")
         beyond = watch(home, after=10**6)
-        await until(lambda: len(home.generations._homes["mine"].callers) == 2)
+        await until(lambda: len(home.generations._homes.by_name["mine"].callers) == 2)
         let(home)
         assert kinds(await read(beyond)) == ["denoise_progress"] * 4 + ["image", "summary"]
 
@@ -142,7 +142,7 @@ async def test_with_another_watcher_leaving_ends_nothing() -> None:
         other = watch(home)
         await read_until(other, "text_encoded")
         call.cancel()
-        await until(lambda: len(home.generations._homes["mine"].callers) == 1)
+        await until(lambda: len(home.generations._homes.by_name["mine"].callers) == 1)
         let(home)
         assert kinds(await read(other))[-1] == "summary"
 
@@ -152,7 +152,7 @@ async def test_what_lingers_goes_on_alone_and_is_kept() -> None:
         call = generate(home, 60)
         await read_until(call, "text_encoded")
         call.cancel()
-        await until(lambda: not home.generations._homes["mine"].callers)
+        await until(lambda: not home.generations._homes.by_name["mine"].callers)
         let(home)
         await until(lambda: home.records.records)
         assert home.records.records[0].code == "OK"
@@ -304,7 +304,7 @@ async def test_kept_images_are_dropped_oldest_first() -> None:
     async with house(vae=StubVae(size_bytes=2**20), max_kept_bytes=2 * 2**20) as home:
         for name in ("a", "b", "c"):
             await read(generate(home, 60, request_id=name))
-        await until(lambda: not any(h.callers for h in home.generations._homes.values()))
+        await until(lambda: not any(h.callers for h in home.generations._homes.by_name.values()))
         error = await refusal(watch(home, "a"))
         assert error.code() is grpc.StatusCode.OUT_OF_RANGE
         assert reason(error) == "EVENTS_EXPIRED"
@@ -319,7 +319,7 @@ async def test_a_drain_waits_for_who_watches_and_gives_up_the_rest() -> None:
         for one in (call, alone):
             await read_until(one, "text_encoded")
         alone.cancel()
-        await until(lambda: not home.generations._homes["alone"].callers)
+        await until(lambda: not home.generations._homes.by_name["alone"].callers)
         draining = asyncio.create_task(home.generations.drain(PATIENCE_S))
         await until(lambda: len(home.denoiser.running) == 1)
         error = await refusal(generate(home, request_id="new"))

@@ -63,7 +63,7 @@ async def test_beyond_the_bound_whoever_holds_most_is_cut_off() -> None:
     async with gateway(write_timeout_s=60, max_unsent_bytes=30 * MIB) as home:
         most = generate(home, request_id="most", image_count=2)
         await read_until(most, "text_encoded")
-        await until(lambda: home.generations._homes["most"].log.closed)
+        await until(lambda: home.generations._homes.by_name["most"].log.closed)
         less = generate(home, request_id="less")
         await read_until(less, "text_encoded")
         await until(lambda: home.records.records)
@@ -88,7 +88,7 @@ async def test_a_client_that_closes_during_a_write_has_left(turn: int) -> None:
     async with gateway(write_timeout_s=60) as home:
         call = generate(home)
         await read_until(call, "denoise_progress")
-        await until(lambda: home.generations._homes["mine"].log.closed)
+        await until(lambda: home.generations._homes.by_name["mine"].log.closed)
         await asyncio.sleep(0)
         call.cancel()
         await until(lambda: home.records.records)

@@ -1,10 +1,8 @@
-"""The home of every generation at this Gateway: begun, watched, cancelled, kept, forgotten."""
+"""The generations of this Gateway: started or joined, watched, cancelled, drained."""
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import (
@@ -12,19 +10,18 @@ from leyden_server.errors import (
     GenerationNotFoundError,
     RequestError,
     RequestIdInUseError,
-    StageFailedError,
     UnavailableError,
 )
-from leyden_server.generations.bounds import drop_oldest_images, too_much_unread
 from leyden_server.generations.catalog import ModelCatalog, ServedModel
 from leyden_server.generations.directory import Directory
-from leyden_server.generations.event_log import Reading, Unread
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.home import Caller, Home, with_name
+from leyden_server.generations.homes import Homes
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationRequest
 from leyden_server.generations.records import Observer, RequestRecord
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
+from leyden_server.generations.telling import Telling
 from leyden_server.generations.watching import OwnedElsewhereError, Watching
 from leyden_server.service_order import ServiceOrder
 
@@ -66,28 +63,20 @@ class Generations:
         """
         self.catalog = catalog
         self._config = config
-        self._observers = observers
-        self._describe = describe
         self._replica = replica
         self._directory = directory
-        self._homes: dict[str, Home] = {}
-        """By their names; one that runs still may have lost its name."""
-        self._running: set[Home] = set()
-        """Whose task has not come to its end."""
-        self._unread = Unread()
-        self._is_draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._telling = Telling(observers, describe)
+        self._homes = Homes(config, directory, self._telling)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all generations that run or are kept here."""
-        return tuple(self._homes)
+        return tuple(self._homes.by_name)
 
     @property
     def is_draining(self) -> bool:
         """Whether new requests are refused."""
-        return self._is_draining
+        return self._homes.is_draining
 
     async def start(
         self, request: GenerationRequest, caller: Caller, vocabulary: Vocabulary
@@ -110,7 +99,7 @@ class Generations:
             return await self._begin(request, caller, record, vocabulary)
         except asyncio.CancelledError:
             record.code = "CANCELLED"
-            self._tell(record)
+            self._telling.ended(record)
             raise
         except OwnedElsewhereError:
             raise
@@ -130,7 +119,7 @@ class Generations:
 
         """
         home = await self._find(request_id)
-        return self._enter(home, caller, after_index)
+        return self._homes.enter(home, caller, after_index)
 
     async def cancel(self, request_id: str) -> None:
         """Mark a generation as ended; its rows are free at the next step.
@@ -141,48 +130,34 @@ class Generations:
             OwnedElsewhereError: another Gateway has it.
 
         """
-        self._end(await self._find(request_id), CancelledByRequestError())
+        self._homes.end(await self._find(request_id), CancelledByRequestError())
 
     def refused(self, record: RequestRecord, error: Exception) -> None:
         """Tell the observers of a request that was refused."""
-        record.code, record.reason, record.message = self._describe(error)
-        self._tell(record)
+        self._telling.ended(record, error)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""
-        if isinstance(error, RequestError):
-            return error
-        error_id = str(uuid.uuid4())
-        for observer in self._observers:
-            observer.defect(error_id, error)
-        return StageFailedError("Gateway", type(error).__name__, error_id)
+        return self._telling.known(error)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse what is new and wait for what runs, for `timeout_s` at most.
 
-        What nobody watches is given up at once: nobody could have it afterwards. What is left
-        at last ends as UNAVAILABLE.
+        What nobody watches is given up at once. What is left at last ends as UNAVAILABLE.
         """
-        self._is_draining = True
-        for home in [*self._homes.values()]:
-            if not home.callers and home.generation is not None:
-                self._give_up(home)
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            for home in {*self._homes.values(), *self._running}:
-                self._end(home, _draining())
+        await self._homes.drain(timeout_s, _draining)
 
     async def _join(self, request: GenerationRequest, caller: Caller) -> Watching | None:
         """Watch the generation of that name from its first event, if there is one to join."""
-        home = self._homes.get(request.request_id)
+        homes = self._homes.by_name
+        home = homes.get(request.request_id)
         if home is None or not home.can_be_joined:
             return None
         if home.request != request and not await self._is_left(home):
             raise RequestIdInUseError(request.request_id)
-        if self._homes.get(request.request_id) is not home:
+        if homes.get(request.request_id) is not home:
             return None  # it was left meanwhile
-        return self._enter(home, caller, None)
+        return self._homes.enter(home, caller, None)
 
     async def _begin(
         self,
@@ -191,17 +166,14 @@ class Generations:
         record: RequestRecord,
         vocabulary: Vocabulary,
     ) -> Watching:
-        if self._is_draining:
+        if self.is_draining:
             raise _draining()
         served = self.catalog.get(request.model)
         record.model = served.model.name
         named = request if request.request_id else with_name(request, record.request_id)
         parameters = validate(named, served.model, self._config, vocabulary)
-        home = Home(request, parameters, record, self._unread)
-        if request.request_id in self._homes:  # one that failed and is kept gives up its name
-            self._forget(self._homes[request.request_id])
-        self._homes[home.request_id] = home
-        self._idle.clear()
+        home = Home(request, parameters, record, self._homes.unread)
+        self._homes.add(home)
         # Until there is a generation to end, a drain ends the call.
         home.task = asyncio.current_task()
         try:
@@ -214,13 +186,11 @@ class Generations:
             timeout_s = None if home.lingers else caller.timeout_s
             home.place = self._admit(home, served, timeout_s)
         except BaseException as error:
-            home.is_told = True
-            self._forget(home)
-            self._note_idle()
+            self._homes.drop(home)
             if isinstance(error, asyncio.CancelledError) and home.end_with is not None:
                 raise home.end_with from None
             raise
-        home.generation = Generation(
+        generation = Generation(
             parameters,
             served,
             home.place,
@@ -228,10 +198,8 @@ class Generations:
             config=self._config,
             replica=self._replica,
         )
-        home.log.on_payload = self._bound_unread
-        watching = self._enter(home, caller, None)
-        self._running.add(home)
-        home.task = asyncio.create_task(self._run(home, home.generation))
+        watching = self._homes.enter(home, caller, None)
+        self._homes.run(home, generation)
         return watching
 
     def _admit(self, home: Home, served: ServedModel, timeout_s: float | None) -> Place:
@@ -246,116 +214,9 @@ class Generations:
             timeout_s=timeout_s,
         )
 
-    async def _run(self, home: Home, generation: Generation) -> None:
-        error: Exception | None = None
-        try:
-            await generation.run()
-        except asyncio.CancelledError:
-            error = home.end_with or CancelledByRequestError()
-        except Exception as failure:  # noqa: BLE001 - whatever it is, its watchers are told
-            error = home.end_with or self.known(_first(failure))
-        finally:
-            self._running.discard(home)
-            home.ended_s = time.monotonic()
-            if not home.has_ended:
-                home.log.close(error)
-            self._settle(home)
-
-    def _enter(self, home: Home, caller: Caller, after_index: int | None) -> Watching:
-        reading = home.log.read(after_index)
-        home.callers[reading] = caller
-        home.left.clear()
-        if home.timer is not None:
-            home.timer.cancel()
-            home.timer = None
-        return Watching(
-            home,
-            reading,
-            leave=partial(self._leave, home, reading),
-            disown=partial(self._disown, home),
-        )
-
-    def _leave(
-        self, home: Home, reading: Reading, code: str, error: Exception | None = None
-    ) -> None:
-        if home.callers.pop(reading, None) is None:
-            return
-        home.log.leave(reading)
-        home.record.images_sent = max(home.record.images_sent, reading.images_read)
-        if not home.callers:
-            home.left_as, home.left_because = code, error
-            home.left.set()
-            self._settle(home)
-
-    def _settle(self, home: Home) -> None:
-        """Do what is due where a generation has ended, or its last watcher has left."""
-        if home.is_idle and not home.is_told and home not in self._running:
-            self._tell_end(home)
-        if home.is_idle and home.place is not None:
-            home.place.leave()  # all that it had is sent, or nobody waits for it
-        if not home.callers and home.timer is None and self._homes.get(home.request_id) is home:
-            # The whole policy of leaving: at once, or after the time that the request named.
-            if home.lingers and not self._is_draining:
-                loop = asyncio.get_running_loop()
-                home.timer = loop.call_later(home.parameters.linger_s, self._give_up, home)
-            else:
-                self._give_up(home)
-        if home.log.payload_bytes and home.is_idle and home.request_id in self._homes:
-            drop_oldest_images(self._homes.values(), self._config.max_kept_bytes)
-        self._note_idle()
-
-    def _give_up(self, home: Home) -> None:
-        """Forget a generation that nobody watches; one that runs is ended."""
-        self._forget(home)
-        if not home.has_ended and home.task is not None:
-            home.was_given_up = True
-            home.task.cancel()
-        self._note_idle()
-
-    def _end(self, home: Home, error: Exception) -> None:
-        """End a generation that runs: its watchers are told `error` after what they have not read.
-
-        Harmless where it has ended.
-        """
-        if not home.has_ended:
-            home.end_with = error
-            home.log.close(error)
-            if home.task is not None:
-                home.task.cancel()
-            self._settle(home)
-
-    def _forget(self, home: Home) -> None:
-        """Take a generation's name away."""
-        if home.timer is not None:
-            home.timer.cancel()
-            home.timer = None
-        if self._homes.get(home.request_id) is home:
-            del self._homes[home.request_id]
-            if home.claim is not None:
-                # Not before it was claimed, which it may be only in the next turn of the loop.
-                home.claim.add_done_callback(partial(self._give_back, home.request_id))
-
-    def _give_back(self, request_id: str, _: object) -> None:
-        if request_id not in self._homes:  # or the next of that name would lose it
-            self._directory.forget(request_id)
-
-    def _disown(self, home: Home) -> None:
-        """Let go of a generation whose name is another Gateway's: that one answers for it."""
-        home.is_told = True
-        if self._homes.get(home.request_id) is home:
-            del self._homes[home.request_id]
-        if home.task is not None:
-            home.task.cancel()
-
-    def _note_idle(self) -> None:
-        if not self._running and all(home.is_idle for home in self._homes.values()):
-            self._idle.set()
-        else:
-            self._idle.clear()
-
     async def _find(self, request_id: str) -> Home:
         check_request_id(request_id)
-        home = self._homes.get(request_id)
+        home = self._homes.by_name.get(request_id)
         if home is not None:
             return home
         owner = await self._directory.owner(request_id)
@@ -376,28 +237,6 @@ class Generations:
             return False
         return True
 
-    def _bound_unread(self) -> None:
-        if self._unread.bytes <= self._config.max_unsent_bytes:
-            return
-        for home, reading, error in too_much_unread(
-            self._homes.values(), self._config.max_unsent_bytes
-        ):
-            reading.cut_off(error)
-            self._leave(home, reading, "", error)
-
-    def _tell_end(self, home: Home) -> None:
-        home.is_told = True
-        record, error = home.finished_record(), home.log.error
-        if home.was_given_up or error is None:
-            error = None if home.lingers else home.left_because
-        if error is not None:
-            record.code, record.reason, record.message = self._describe(error)
-        self._tell(record)
-
-    def _tell(self, record: RequestRecord) -> None:
-        for observer in self._observers:
-            observer.ended(record)
-
 
 def _draining() -> UnavailableError:
     return UnavailableError("DRAINING", "the server is shutting down", RETRY_AFTER_S)
@@ -407,10 +246,3 @@ def _take_error(claim: "asyncio.Task[str | None]") -> None:
     """Keep asyncio from reporting the error of a claim that nobody waits for."""
     if not claim.cancelled():
         claim.exception()
-
-
-def _first(error: Exception) -> Exception:
-    """Return the first error of a task group; the others are its cancelled siblings'."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error

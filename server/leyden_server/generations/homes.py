@@ -1,0 +1,208 @@
+"""The homes of all generations of one Gateway: watched, left, ended, kept, forgotten."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import CancelledByRequestError
+from leyden_server.generations.bounds import drop_oldest_images, too_much_unread
+from leyden_server.generations.directory import Directory
+from leyden_server.generations.event_log import Reading, Unread
+from leyden_server.generations.generation import Generation
+from leyden_server.generations.home import Caller, Home
+from leyden_server.generations.telling import Telling
+from leyden_server.generations.watching import Watching
+
+__all__ = ["Homes"]
+
+
+class Homes:
+    """What becomes of a generation once it has begun. For one event loop."""
+
+    def __init__(self, config: GatewayConfig, directory: Directory, telling: Telling) -> None:
+        """Start without any; `directory` is told which names are free again."""
+        self.by_name: dict[str, Home] = {}
+        """By their names; one that runs still may have lost its name."""
+        self.unread = Unread()
+        self.is_draining = False
+        """Whether nothing lingers any more."""
+        self._config = config
+        self._directory = directory
+        self._telling = telling
+        self._running: set[Home] = set()
+        """Whose task has not come to its end."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, home: Home) -> None:
+        """Take a generation that begins; one that failed and is kept gives up its name."""
+        if home.request_id in self.by_name:
+            self.forget(self.by_name[home.request_id])
+        self.by_name[home.request_id] = home
+        self._idle.clear()
+
+    def drop(self, home: Home) -> None:
+        """Let go of a generation that could not begin: whoever refuses it tells of it."""
+        home.is_told = True
+        self.forget(home)
+        self._note_idle()
+
+    def run(self, home: Home, generation: Generation) -> None:
+        """Run a generation in a task of its own."""
+        home.generation = generation
+        home.log.on_payload = self._bound_unread
+        self._running.add(home)
+        home.task = asyncio.create_task(self._run(home, generation))
+
+    def enter(self, home: Home, caller: Caller, after_index: int | None) -> Watching:
+        """Watch a generation from behind an index; None: from its first event.
+
+        Raises:
+            EventsExpiredError: its events are no longer kept.
+
+        """
+        reading = home.log.read(after_index)
+        home.callers[reading] = caller
+        home.left.clear()
+        if home.timer is not None:
+            home.timer.cancel()
+            home.timer = None
+        return Watching(
+            home,
+            reading,
+            leave=partial(self._leave, home, reading),
+            disown=partial(self._disown, home),
+        )
+
+    def end(self, home: Home, error: Exception) -> None:
+        """End a generation that runs: its watchers are told `error` after what they have not read.
+
+        Harmless where it has ended.
+        """
+        if not home.has_ended:
+            home.end_with = error
+            home.log.close(error)
+            if home.task is not None:
+                home.task.cancel()
+            self._settle(home)
+
+    def forget(self, home: Home) -> None:
+        """Take a generation's name away."""
+        if home.timer is not None:
+            home.timer.cancel()
+            home.timer = None
+        if self.by_name.get(home.request_id) is home:
+            del self.by_name[home.request_id]
+            if home.claim is not None:
+                # Not before it was claimed, which it may be only in the next turn of the loop.
+                home.claim.add_done_callback(partial(self._give_back, home.request_id))
+
+    async def drain(self, timeout_s: float, why: Callable[[], Exception]) -> None:
+        """Wait for what runs, for `timeout_s` at most; what is left then ends with `why()`.
+
+        What nobody watches is given up at once: nobody could have it afterwards.
+        """
+        self.is_draining = True
+        for home in [*self.by_name.values()]:
+            if not home.callers and home.generation is not None:
+                self._give_up(home)
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            for home in {*self.by_name.values(), *self._running}:
+                self.end(home, why())
+
+    async def _run(self, home: Home, generation: Generation) -> None:
+        error: Exception | None = None
+        try:
+            await generation.run()
+        except asyncio.CancelledError:
+            error = home.end_with or CancelledByRequestError()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, its watchers are told
+            error = home.end_with or self._telling.known(_first(failure))
+        finally:
+            self._running.discard(home)
+            home.ended_s = time.monotonic()
+            if not home.has_ended:
+                home.log.close(error)
+            self._settle(home)
+
+    def _leave(
+        self, home: Home, reading: Reading, code: str, error: Exception | None = None
+    ) -> None:
+        if home.callers.pop(reading, None) is None:
+            return
+        home.log.leave(reading)
+        home.record.images_sent = max(home.record.images_sent, reading.images_read)
+        if not home.callers:
+            home.left_as, home.left_because = code, error
+            home.left.set()
+            self._settle(home)
+
+    def _settle(self, home: Home) -> None:
+        """Do what is due where a generation has ended, or its last watcher has left."""
+        if home.is_idle and not home.is_told and home not in self._running:
+            self._tell_end(home)
+        if home.is_idle and home.place is not None:
+            home.place.leave()  # all that it had is sent, or nobody waits for it
+        if not home.callers and home.timer is None and self.by_name.get(home.request_id) is home:
+            # The whole policy of leaving: at once, or after the time that the request named.
+            if home.lingers and not self.is_draining:
+                loop = asyncio.get_running_loop()
+                home.timer = loop.call_later(home.parameters.linger_s, self._give_up, home)
+            else:
+                self._give_up(home)
+        if home.log.payload_bytes and home.is_idle and home.request_id in self.by_name:
+            drop_oldest_images(self.by_name.values(), self._config.max_kept_bytes)
+        self._note_idle()
+
+    def _give_up(self, home: Home) -> None:
+        """Forget a generation that nobody watches; one that runs is ended."""
+        self.forget(home)
+        if not home.has_ended and home.task is not None:
+            home.was_given_up = True
+            home.task.cancel()
+        self._note_idle()
+
+    def _give_back(self, request_id: str, _: object) -> None:
+        if request_id not in self.by_name:  # or the next of that name would lose it
+            self._directory.forget(request_id)
+
+    def _disown(self, home: Home) -> None:
+        """Let go of a generation whose name is another Gateway's: that one answers for it."""
+        home.is_told = True
+        if self.by_name.get(home.request_id) is home:
+            del self.by_name[home.request_id]
+        if home.task is not None:
+            home.task.cancel()
+
+    def _note_idle(self) -> None:
+        if not self._running and all(home.is_idle for home in self.by_name.values()):
+            self._idle.set()
+        else:
+            self._idle.clear()
+
+    def _bound_unread(self) -> None:
+        if self.unread.bytes <= self._config.max_unsent_bytes:
+            return
+        for home, reading, error in too_much_unread(
+            self.by_name.values(), self._config.max_unsent_bytes
+        ):
+            reading.cut_off(error)
+            self._leave(home, reading, "", error)
+
+    def _tell_end(self, home: Home) -> None:
+        home.is_told = True
+        record, error = home.finished_record(), home.log.error
+        if home.was_given_up or error is None:
+            error = None if home.lingers else home.left_because
+        self._telling.ended(record, error)
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first error of a task group; the others are its cancelled siblings'."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

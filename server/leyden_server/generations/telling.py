@@ -1,0 +1,36 @@
+"""How the house speaks of a request's end: to its observers, and to the client of a defect."""
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from leyden_server.errors import RequestError, StageFailedError
+from leyden_server.generations.records import Observer, RequestRecord
+
+__all__ = ["Telling"]
+
+
+class Telling:
+    """Tells every observer, in the words that the wire has for an error."""
+
+    def __init__(
+        self, observers: Sequence[Observer], describe: Callable[[Exception], tuple[str, str, str]]
+    ) -> None:
+        """`describe` gives the code, reason and message that records have of an error."""
+        self._observers = observers
+        self._describe = describe
+
+    def ended(self, record: RequestRecord, error: Exception | None = None) -> None:
+        """Tell of a request's end, and of the error that was its end where there was one."""
+        if error is not None:
+            record.code, record.reason, record.message = self._describe(error)
+        for observer in self._observers:
+            observer.ended(record)
+
+    def known(self, error: Exception) -> RequestError:
+        """Return an error that may be shown: a defect is logged, and then known by its id."""
+        if isinstance(error, RequestError):
+            return error
+        error_id = str(uuid.uuid4())
+        for observer in self._observers:
+            observer.defect(error_id, error)
+        return StageFailedError("Gateway", type(error).__name__, error_id)
