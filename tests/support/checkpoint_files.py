@@ -7,8 +7,9 @@ kohya's trainer writes them, tokenizers as vocab.json and merges.txt, weights in
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -227,3 +228,12 @@ def _open_clip(weights: Weights) -> Weights:
             three = [weights[name.replace("q_proj", f"{which}_proj")] for which in "qkv"]
             original[f"{stem}.attn.in_proj_{match[3]}"] = torch.cat(three)
     return original
+
+
+def rewrite(base: Path, folder: Path, file: str, change: Callable[[Weights], Any]) -> Path:
+    """Copy a folder, change the weights of one of its files, and return that file."""
+    shutil.copytree(base, folder)
+    weights = safetensors.torch.load_file(folder / file)
+    change(weights)
+    safetensors.torch.save_file(weights, folder / file, {"format": "pt"})
+    return folder / file

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from leyden_server.denoiser.unet_weights import load_unet
+from leyden_server.errors import ModelRepositoryError
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 
 
@@ -18,6 +20,14 @@ def entry(folder: Path, text: str) -> Path:
 
 def resolve(folder: Path) -> ResolvedModel:
     return ModelRepository([folder]).resolve(folder.name)
+
+
+def refused(folder: Path, *said: str) -> None:
+    """Assert that a folder's model is refused, in words among which are these."""
+    with pytest.raises(ModelRepositoryError) as caught:
+        resolve(folder)
+    for text in said:
+        assert text in str(caught.value)
 
 
 def revision(model: ResolvedModel) -> str:
