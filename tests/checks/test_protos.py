@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from checks.stubs import ROOT, stale_stubs, write_stubs
+from checks.stubs import FACADE, ROOT, stale_stubs, write_stubs
 from google.rpc import status_pb2
 
 BUF = Path(sys.executable).parent / "buf"
@@ -87,15 +87,26 @@ def test_breaking_allows_a_new_field(protos: Path) -> None:
     assert buf(protos, *LINT).returncode == 0
 
 
-def test_given_protocols_are_guarded_and_not_linted(protos: Path) -> None:
-    status = protos / "google" / "rpc" / "status.proto"
-    text = status.read_text(encoding="utf-8")
-    status.write_text(text.replace("string message = 2", "string message = 9"), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("file", "field", "number"),
+    [
+        ("google/rpc/status.proto", "message", 2),
+        ("inference/grpc_service.proto", "raw_input_contents", 7),
+        ("inference/model_config.proto", "model_transaction_policy", 19),
+    ],
+)
+def test_given_protocols_are_guarded_and_not_linted(
+    protos: Path, file: str, field: str, number: int
+) -> None:
+    path = protos / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(f" {field} = {number};") == 1
+    path.write_text(text.replace(f" {field} = {number};", f" {field} = 99;"), encoding="utf-8")
 
     assert buf(protos, *LINT).returncode == 0
     result = buf(protos, *BREAKING)
     assert result.returncode != 0
-    assert 'field "2" with name "message"' in result.stdout
+    assert f'field "{number}" with name "{field}"' in result.stdout
 
 
 def test_the_error_details_are_googles(tmp_path: Path) -> None:
@@ -161,6 +172,31 @@ def test_format_notices_an_indent(protos: Path) -> None:
 
 def test_stubs_are_up_to_date() -> None:
     assert stale_stubs(ROOT / "protos", STUBS) == []
+    assert stale_stubs(ROOT / "protos", ROOT / FACADE.parent, FACADE) == []
+
+
+def test_a_changed_protocol_makes_the_servers_stubs_stale(protos: Path) -> None:
+    path = protos / "inference" / "grpc_service.proto"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("bool live = 1", "bool live = 2"), encoding="utf-8")
+
+    assert stale_stubs(protos, ROOT / FACADE.parent, FACADE) == [
+        "differs: inference/grpc_service_pb2.py"
+    ]
+
+
+def test_the_servers_stubs_leave_the_names_to_other_packages() -> None:
+    """tritonclient and kserve put messages of the same names into the process's pool."""
+    code = """
+from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+file = descriptor_pb2.FileDescriptorProto(name="grpc_service.proto", package="inference")
+file.message_type.add(name="ModelInferRequest")
+descriptor_pool.Default().Add(file)
+import importlib.util
+assert importlib.util.find_spec("inference") is None
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_edited_stub_is_named_with_the_cure(stubs: Path) -> None:

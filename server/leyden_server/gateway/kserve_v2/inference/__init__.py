@@ -1,0 +1,1 @@
+"""Generated stubs of `protos/inference`; `make protos` writes them."""
