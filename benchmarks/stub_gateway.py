@@ -41,6 +41,7 @@ from leyden_server.stages.contract import (
     EngineStats,
     ModelStages,
     StageInfo,
+    StageRun,
     StepDone,
 )
 
@@ -53,6 +54,7 @@ STREAMS = 1024
 """Images that may be in the denoiser's hands, and wait, at once."""
 
 IMAGE = bytes(1000)
+RUN = StageRun(0.0, 0.0, 1)
 NOTHING_TO_DO = EngineLoad((0,) * 9, (0,) * 9, (0,) * 9, step_s=0.0, row_cap=8)
 WIDTH = 1
 """Of the embeddings: nobody looks at them."""
@@ -96,7 +98,7 @@ class _Denoiser(_Awake):
         yield DenoiseStarted("denoiser", NOTHING_TO_DO)
         for step in range(1, request.sampling.num_inference_steps + 1):
             await asyncio.sleep(0)
-            yield StepDone(step, 999.0, 14.6, 0.001, 1, None, NOTHING_TO_DO)
+            yield StepDone(step, 999.0, 14.6, 0.0, 0.001, 1, None, NOTHING_TO_DO)
         yield Denoised(np.zeros((4, 32, 32), np.float32))
 
     async def stats(self) -> EngineStats:
@@ -112,7 +114,7 @@ class _Vae(_Awake):
     async def decode(self, request: DecodeRequest) -> DecodedImage:
         """Return a file that is no image."""
         del request
-        return DecodedImage(IMAGE, 256, 256, 0.0, 0.0, "vae")
+        return DecodedImage(IMAGE, 256, 256, 0.0, 0.0, "vae", RUN, RUN)
 
 
 class StubGateway:

@@ -1,6 +1,7 @@
 """A Gateway in this process before stages that stand for real ones: nothing is computed."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from leyden_server.stages.contract import (
     ModelStages,
     PreviewImage,
     StageInfo,
+    StageRun,
     StepDone,
 )
 
@@ -110,7 +112,7 @@ class StubDenoiser(_Life):
                 if self.fails_once:
                     raise self.fails_once.pop()
                 preview = PreviewImage(bytes([step]), "JPEG", 8, 8) if self.previews else None
-                yield StepDone(step, 999.0, 14.6, 0.001, 1, preview, NOTHING_TO_DO)
+                yield StepDone(step, 999.0, 14.6, time.time(), 0.001, 1, preview, NOTHING_TO_DO)
             yield Denoised(np.zeros((4, 32, 32), np.float32))
         finally:
             self.running.remove(request)
@@ -132,7 +134,8 @@ class StubVae(_Life):
         seed = request.parameters["seed"]
         assert isinstance(seed, int)
         data = bytes([seed % 256]) * self.size_bytes
-        return DecodedImage(data, 256, 256, 0.0, 0.0, "vae#1")
+        run = StageRun(time.time(), 0.0, 1)
+        return DecodedImage(data, 256, 256, 0.0, 0.0, "vae#1", run, run)
 
 
 @dataclass

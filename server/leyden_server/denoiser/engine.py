@@ -225,7 +225,7 @@ class DenoiseEngine:
         return denoised
 
     def _report(self, batch: list[RequestState], denoised: torch.Tensor, duration_s: float) -> None:
-        rows = _rows(batch)
+        rows, ended_s = _rows(batch), time.time()
         with self._changed:
             self._unet_batches += 1
             self._unet_rows += rows
@@ -238,6 +238,7 @@ class DenoiseEngine:
                     step=image.step_index - image.schedule.start,
                     timestep=float(image.schedule.timesteps[index]),
                     sigma=float(image.schedule.sigmas[index]),
+                    started_s=ended_s - duration_s,
                     duration_s=duration_s,
                     batch_rows=rows,
                     load=load,

@@ -30,6 +30,8 @@ class Stepped:
     """From 1."""
     timestep: float
     sigma: float
+    started_s: float
+    """Seconds since the epoch."""
     duration_s: float
     batch_rows: int
     load: EngineLoad

@@ -136,6 +136,7 @@ class DenoiseService:
             step=event.step,
             timestep=event.timestep,
             sigma=event.sigma,
+            started_s=event.started_s,
             duration_s=event.duration_s,
             batch_rows=event.batch_rows,
             preview=await self._preview(event, request),

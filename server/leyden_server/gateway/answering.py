@@ -1,5 +1,6 @@
 """How a call is answered where there is no answer: with a status and its details."""
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import grpc
@@ -7,6 +8,7 @@ import grpc
 from leyden_server.gateway.status import to_wire
 from leyden_server.gateway.writing import end
 from leyden_server.generations.home import Caller
+from leyden_server.generations.tracing import TraceContext
 
 __all__ = ["caller_of", "departure_code", "end_stream", "refuse"]
 
@@ -31,9 +33,19 @@ def end_stream(error: Exception, context: "grpc.aio.ServicerContext[Any, Any]") 
     end(context, wire.code, wire.message, wire.trailing_metadata())
 
 
-def caller_of(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
-    """Return what the house wants to know of a call."""
-    return Caller(context.peer(), context.time_remaining())
+def caller_of(context: "grpc.aio.ServicerContext[Any, Any]", method: str) -> Caller:
+    """Return what the house wants to know of a call of `method` ("package.Service/Method")."""
+    metadata = dict(context.invocation_metadata() or ())
+    return Caller(
+        context.peer(), context.time_remaining(), method=method, trace=_trace_context(metadata)
+    )
+
+
+def _trace_context(metadata: Mapping[str, str | bytes]) -> TraceContext | None:
+    parent, state = metadata.get("traceparent"), metadata.get("tracestate", "")
+    if not isinstance(parent, str) or not isinstance(state, str):
+        return None
+    return TraceContext(parent, state)
 
 
 def departure_code(left_s: float | None, timeout_s: float | None) -> str:

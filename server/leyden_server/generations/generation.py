@@ -29,6 +29,7 @@ from leyden_server.generations.events import (
 )
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, RequestWarning
+from leyden_server.generations.tracing import Trace, TraceNotes
 from leyden_server.stages.contract import (
     DecodeRequest,
     Denoised,
@@ -78,6 +79,7 @@ class Generation:
         *,
         config: GatewayConfig,
         replica: str,
+        trace: Trace,
     ) -> None:
         self.retries = 0
         """How many times a stage was run again, because a replica died."""
@@ -90,6 +92,7 @@ class Generation:
         self._log = log
         self._config = config
         self._replica = replica
+        self._notes = TraceNotes(trace)
         self._accepted_s = self._spoke_s = time.monotonic()
         self._text_encoder_replica = ""
         self._warnings: list[RequestWarning] = []
@@ -145,6 +148,7 @@ class Generation:
         )
         self.text_encode_s = time.monotonic() - started_s
         self._text_encoder_replica = prompt.replica
+        self._notes.encoded(prompt, *negative)
         self._warn_of_truncation("prompt", prompt)
         for encoded in negative:
             self._warn_of_truncation("negative_prompt", encoded)
@@ -173,6 +177,7 @@ class Generation:
         image = await self._retrying(partial(self._served.vae.decode, decode_request))
         cost.vae_decode_s, cost.image_encode_s = image.vae_decode_s, image.image_encode_s
         cost.vae_replica = image.replica
+        self._notes.decoded(index, image)
         self._put(
             *image_events(
                 Image(
@@ -190,6 +195,7 @@ class Generation:
     async def _denoise(
         self, index: int, prompt: EncodedPrompt, negative_prompt: EncodedPrompt | None
     ) -> FloatArray:
+        waits_since_s = time.time()
         await self._place.turn(index)
         request = DenoiseRequest(
             request_id=self._parameters.request_id,
@@ -211,6 +217,7 @@ class Generation:
                         loop_started_s = time.monotonic()
                         cost.denoiser_replica = replica
                         self._note_start(index, loop_started_s)
+                        self._notes.queued(index, waits_since_s)
                     case Denoised(latents=latents):
                         self._place.finished(index)
                         return latents
@@ -241,6 +248,7 @@ class Generation:
         total_steps = self._parameters.sampling.num_inference_steps
         self._place.stepped(index, total_steps - step.step, step.duration_s)
         self._served.line.note_load(cost.denoiser_replica, step.load)
+        self._notes.stepped(index, cost.denoiser_replica, step)
         if step.step <= len(cost.steps):
             return  # sent already, before a replica died
         cost.steps.append(StepBill(step.duration_s, step.batch_rows))

@@ -8,6 +8,7 @@ from leyden_server.generations.generation import Generation
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
 from leyden_server.generations.records import RequestRecord
+from leyden_server.generations.tracing import TraceContext
 
 __all__ = ["Caller", "Home"]
 
@@ -15,10 +16,21 @@ __all__ = ["Caller", "Home"]
 class Caller:
     """Who asks: what a handler knows of its call."""
 
-    def __init__(self, peer: str, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        peer: str,
+        timeout_s: float | None = None,
+        *,
+        method: str = "",
+        trace: TraceContext | None = None,
+    ) -> None:
         self.peer = peer
         self.timeout_s = timeout_s
         """What is left until the call's deadline; None: it has none."""
+        self.method = method
+        """What was called, as "package.Service/Method"."""
+        self.trace = trace
+        """Whose trace the call belongs to; None: it names none."""
 
 
 class Home:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from leyden_server.generations.log_file import LogFile
+from leyden_server.generations.tracing import UNTRACED, Trace
 from leyden_server.sampling import Sampling
 
 __all__ = ["Observer", "RequestLog", "RequestRecord"]
@@ -40,12 +41,23 @@ class RequestRecord:
     """How it ended: the name of a gRPC code."""
     reason: str = ""
     message: str = ""
+    method: str = ""
+    """What was called, as "package.Service/Method"."""
+    key: str = ""
+    """Name of the caller's API key; empty: it has none."""
     started: float = field(default_factory=time.time)
+    trace: Trace = UNTRACED
+
+    @property
+    def protocol(self) -> str:
+        """The package of what was called."""
+        return self.method.partition("/")[0].rpartition(".")[0]
 
     def line(self) -> dict[str, object]:
         """Return the record as it is logged, the sampling's fields among its own."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         started, sampling = fields.pop("started"), fields.pop("sampling")
+        trace_id = fields.pop("trace").trace_id
         of_sampling = dict.fromkeys(Sampling.__dataclass_fields__)
         if sampling is not None:
             of_sampling = sampling.as_dict()
@@ -53,6 +65,8 @@ class RequestRecord:
             "time": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
             **fields,
             **of_sampling,
+            "protocol": self.protocol,
+            "trace_id": trace_id,
             "duration_s": round(time.time() - started, 4),
         }
 

@@ -22,6 +22,7 @@ from leyden_server.generations.parameters import GenerationRequest
 from leyden_server.generations.records import Observer, RequestRecord
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
 from leyden_server.generations.telling import Telling
+from leyden_server.generations.tracing import NoTracer, Tracer
 from leyden_server.generations.watching import OwnedElsewhereError, Watching
 from leyden_server.service_order import ServiceOrder
 
@@ -49,6 +50,7 @@ class Generations:
         *,
         replica: str,
         directory: Directory,
+        tracer: Tracer | None = None,
     ) -> None:
         """Take what it needs.
 
@@ -59,13 +61,14 @@ class Generations:
             describe: gives the code, reason and message that records have of an error.
             replica: this Gateway's name, for bills.
             directory: who has which generation, over all Gateways.
+            tracer: makes the requests' traces; None: nobody does.
 
         """
         self.catalog = catalog
         self._config = config
         self._replica = replica
         self._directory = directory
-        self._telling = Telling(observers, describe)
+        self._telling = Telling(observers, describe, tracer or NoTracer())
         self._homes = Homes(config, directory, self._telling)
 
     @property
@@ -88,7 +91,7 @@ class Generations:
             OwnedElsewhereError: another Gateway has the generation of that name.
 
         """
-        record = RequestRecord(caller.peer, caller.timeout_s)
+        record = self._telling.arrived(caller)
         record.request_id = request.request_id[:MAX_LOGGED_CHARS] or self._directory.draw_name()
         record.model = request.model[:MAX_LOGGED_CHARS]
         try:
@@ -105,7 +108,7 @@ class Generations:
             raise
         except Exception as error:
             known = self.known(error)
-            self.refused(record, known)
+            self._telling.ended(record, known)
             raise known from error
 
     async def watch(self, request_id: str, after_index: int | None, caller: Caller) -> Watching:
@@ -132,9 +135,9 @@ class Generations:
         """
         self._homes.end(await self._find(request_id), CancelledByRequestError())
 
-    def refused(self, record: RequestRecord, error: Exception) -> None:
-        """Tell the observers of a request that was refused."""
-        self._telling.ended(record, error)
+    def turned_away(self, caller: Caller, error: Exception) -> None:
+        """Tell the observers of a call that was refused before there was a request to start."""
+        self._telling.ended(self._telling.arrived(caller), error)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""
@@ -197,6 +200,7 @@ class Generations:
             home.log,
             config=self._config,
             replica=self._replica,
+            trace=record.trace,
         )
         watching = self._homes.enter(home, caller, None)
         self._homes.run(home, generation)

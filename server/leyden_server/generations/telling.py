@@ -1,10 +1,12 @@
-"""How the house speaks of a request's end: to its observers, and to the client of a defect."""
+"""How the house speaks of a request: to its observers and its trace, and to a defect's client."""
 
 import uuid
 from collections.abc import Callable, Sequence
 
 from leyden_server.errors import RequestError, StageFailedError
+from leyden_server.generations.home import Caller
 from leyden_server.generations.records import Observer, RequestRecord
+from leyden_server.generations.tracing import Tracer
 
 __all__ = ["Telling"]
 
@@ -13,16 +15,27 @@ class Telling:
     """Tells every observer, in the words that the wire has for an error."""
 
     def __init__(
-        self, observers: Sequence[Observer], describe: Callable[[Exception], tuple[str, str, str]]
+        self,
+        observers: Sequence[Observer],
+        describe: Callable[[Exception], tuple[str, str, str]],
+        tracer: Tracer,
     ) -> None:
         """`describe` gives the code, reason and message that records have of an error."""
         self._observers = observers
         self._describe = describe
+        self._tracer = tracer
+
+    def arrived(self, caller: Caller) -> RequestRecord:
+        """Return the record of a request that has just come, and begin its trace."""
+        record = RequestRecord(caller.peer, caller.timeout_s, method=caller.method)
+        record.trace = self._tracer.begin(record, caller.trace)
+        return record
 
     def ended(self, record: RequestRecord, error: Exception | None = None) -> None:
         """Tell of a request's end, and of the error that was its end where there was one."""
         if error is not None:
             record.code, record.reason, record.message = self._describe(error)
+        record.trace.ended(record)
         for observer in self._observers:
             observer.ended(record)
 

@@ -36,6 +36,7 @@ __all__ = [
     "PreviewRequest",
     "StageInfo",
     "StageLife",
+    "StageRun",
     "StepDone",
     "TextEncoderStage",
     "VaeStage",
@@ -64,6 +65,18 @@ class DenoiserInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class StageRun:
+    """When a stage ran for an answer, and for how many rows at once."""
+
+    started_s: float
+    """Seconds since the epoch, by the clock of the machine that ran."""
+    duration_s: float
+    """Without what was waited for before."""
+    batch_rows: int
+    """Prompts, UNet rows or images that shared the run."""
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedPrompt:
     """One prompt through both text encoders."""
 
@@ -75,6 +88,8 @@ class EncodedPrompt:
     """Tokens before the cut, start and end included; the larger tokenizer's count."""
     truncated: bool
     replica: str
+    run: StageRun | None = None
+    """Of the encoders; None: it was encoded before, for another request."""
 
     def zeroed(self) -> "EncodedPrompt":
         """Return zeros of the same shape: SDXL's encoding of no negative prompt."""
@@ -158,11 +173,18 @@ class StepDone:
     """From 1."""
     timestep: float
     sigma: float
+    started_s: float
+    """Seconds since the epoch, by the clock of the machine that ran."""
     duration_s: float
     batch_rows: int
     preview: PreviewImage | None
     load: EngineLoad
     """After the step."""
+
+    @property
+    def run(self) -> StageRun:
+        """The UNet's run."""
+        return StageRun(self.started_s, self.duration_s, self.batch_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +236,12 @@ class DecodedImage:
     width_px: int
     height_px: int
     vae_decode_s: float
+    """With the wait for the VAE."""
     image_encode_s: float
+    """With the wait for a thread."""
     replica: str
+    vae_run: StageRun
+    encode_run: StageRun
 
 
 class StageLife(Protocol):

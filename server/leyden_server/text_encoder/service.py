@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from dataclasses import replace
 
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
 from leyden_server.accelerator.torch_thread import TorchThread
@@ -9,7 +10,7 @@ from leyden_server.config import TextEncoderConfig
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.service_order import DEFAULT_PRIORITY, ServiceOrder
 from leyden_server.stages.batching import Batcher
-from leyden_server.stages.contract import EncodedPrompt, StageInfo
+from leyden_server.stages.contract import EncodedPrompt, StageInfo, StageRun
 from leyden_server.stages.failures import telling_failures
 from leyden_server.text_encoder.encoder import PromptEncoder
 
@@ -62,7 +63,7 @@ class TextEncodingService:
             # All alike, by arrival: a prompt takes less time than any order among them saves.
             order = ServiceOrder(DEFAULT_PRIORITY, time.monotonic())
             encoded = await self._batcher(prompt, order)
-        self._cache[prompt] = encoded
+        self._cache[prompt] = replace(encoded, run=None)
         if len(self._cache) > self._config.cache_prompts:
             self._cache.popitem(last=False)
         return encoded
@@ -76,4 +77,7 @@ class TextEncodingService:
         self._thread.stop()
 
     async def _encode(self, prompts: list[str]) -> list[EncodedPrompt]:
-        return await self._thread.arun(self._encoder.encode, prompts)
+        started_s, begun_s = time.time(), time.perf_counter()
+        encoded = await self._thread.arun(self._encoder.encode, prompts)
+        run = StageRun(started_s, time.perf_counter() - begun_s, len(prompts))
+        return [replace(prompt, run=run) for prompt in encoded]

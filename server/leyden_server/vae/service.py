@@ -3,6 +3,7 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,13 @@ from leyden_server.config import VaeConfig
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.service_order import ServiceOrder
 from leyden_server.stages.batching import Batcher
-from leyden_server.stages.contract import DecodedImage, DecodeRequest, FloatArray, StageInfo
+from leyden_server.stages.contract import (
+    DecodedImage,
+    DecodeRequest,
+    FloatArray,
+    StageInfo,
+    StageRun,
+)
 from leyden_server.stages.failures import telling_failures
 from leyden_server.vae.decoder import VaeDecoder
 from leyden_server.vae.image_file import encode_image
@@ -26,6 +33,14 @@ __all__ = ["VaeService"]
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """An image's pixels, and the run of the VAE that made them."""
+
+    pixels: Pixels
+    run: StageRun
 
 
 class VaeService:
@@ -49,9 +64,9 @@ class VaeService:
             model.height_px // model.vae_scale_factor, model.width_px // model.vae_scale_factor
         )
         self._encode_threads = ThreadPoolExecutor(config.encode_threads, "image-encode")
-        self._small: Batcher[FloatArray, Pixels] = Batcher(self._decode, self._row_cap, np.shape)
+        self._small: Batcher[FloatArray, _Decoded] = Batcher(self._decode, self._row_cap, np.shape)
         # One after another: the first one is done sooner, and there is one canvas in memory.
-        self._large: Batcher[FloatArray, Pixels] = Batcher(self._decode_in_tiles, lambda _: 1)
+        self._large: Batcher[FloatArray, _Decoded] = Batcher(self._decode_in_tiles, lambda _: 1)
         self.calls = 0
         """Images that it was asked to decode."""
         self.tile_runs = 0
@@ -72,17 +87,12 @@ class VaeService:
         self.calls += 1
         with telling_failures("VAE"):
             started_s = time.perf_counter()
-            pixels = await self._pixels(request.latents, request.order.arrived())
+            decoded = await self._decoded(request.latents, request.order.arrived())
             decoded_s = time.perf_counter()
-            data = await asyncio.get_running_loop().run_in_executor(
-                self._encode_threads,
-                encode_image,
-                pixels,
-                request.format,
-                request.quality,
-                request.parameters,
+            data, encode_run = await asyncio.get_running_loop().run_in_executor(
+                self._encode_threads, _encode, decoded.pixels, request
             )
-            height_px, width_px, _ = pixels.shape
+            height_px, width_px, _ = decoded.pixels.shape
             return DecodedImage(
                 data=data,
                 width_px=width_px,
@@ -90,6 +100,8 @@ class VaeService:
                 vae_decode_s=decoded_s - started_s,
                 image_encode_s=time.perf_counter() - decoded_s,
                 replica=self._replica,
+                vae_run=decoded.run,
+                encode_run=encode_run,
             )
 
     def check_health(self) -> None:
@@ -116,23 +128,27 @@ class VaeService:
         _, height, width = latents.shape
         return self._row_caps.get(height * width)
 
-    async def _pixels(self, latents: FloatArray, order: ServiceOrder) -> Pixels:
+    async def _decoded(self, latents: FloatArray, order: ServiceOrder) -> _Decoded:
         _, height, width = latents.shape
         batcher = self._large if height * width > self._tile_share**2 else self._small
         return await batcher(latents, order)
 
-    async def _decode(self, latents: list[FloatArray]) -> list[Pixels]:
+    async def _decode(self, latents: list[FloatArray]) -> list[_Decoded]:
+        started_s, begun_s = time.time(), time.perf_counter()
         try:
-            return await self._thread.arun(self._decoder.decode, latents)
+            images = await self._thread.arun(self._decoder.decode, latents)
         except MemoryError:
             if len(latents) > 1:
                 _, height, width = latents[0].shape
                 self._row_caps.set(height * width, len(latents) - 1)
             raise
+        run = StageRun(started_s, time.perf_counter() - begun_s, len(latents))
+        return [_Decoded(pixels, run) for pixels in images]
 
-    async def _decode_in_tiles(self, large: list[FloatArray]) -> list[Pixels]:
+    async def _decode_in_tiles(self, large: list[FloatArray]) -> list[_Decoded]:
         """Decode a large image; smaller ones have their turns between two of its runs."""
         (latents,) = large
+        started_s, begun_s = time.time(), time.perf_counter()
         _, height, width = latents.shape
         grid = TileGrid.cut(height, width, self._tile_share)
         decoding = TiledDecoding(
@@ -141,4 +157,12 @@ class VaeService:
         # Between two runs a client that has left ends this with a CancelledError.
         while await self._thread.arun(decoding.run_next):
             self.tile_runs += 1
-        return [decoding.pixels]
+        run = StageRun(started_s, time.perf_counter() - begun_s, 1)
+        return [_Decoded(decoding.pixels, run)]
+
+
+def _encode(pixels: Pixels, request: DecodeRequest) -> tuple[bytes, StageRun]:
+    """Encode an image, in a thread."""
+    started_s, begun_s = time.time(), time.perf_counter()
+    data = encode_image(pixels, request.format, request.quality, request.parameters)
+    return data, StageRun(started_s, time.perf_counter() - begun_s, 1)

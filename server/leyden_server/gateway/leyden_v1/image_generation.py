@@ -16,7 +16,6 @@ from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.peers import Peers
 from leyden_server.gateway.writing import Writer
 from leyden_server.generations.home import Caller
-from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.registry import Generations
 from leyden_server.generations.watching import OwnedElsewhereError, Watching
 
@@ -46,11 +45,11 @@ class ImageGeneration:
 
     async def generate_image(self, data: bytes, context: Context) -> None:
         """Begin a generation, or join it, and send its events."""
-        caller = caller_of(context)
+        caller = caller_of(context, f"{SERVICE_NAME}/GenerateImage")
         try:
             request = generation_request(parse(pb.GenerateImageRequest, data))
         except InvalidRequestError as error:
-            self._generations.refused(RequestRecord(caller.peer, caller.timeout_s), error)
+            self._generations.turned_away(caller, error)
             end_stream(error, context)
             return
         try:
@@ -64,7 +63,7 @@ class ImageGeneration:
 
     async def watch_generation(self, data: bytes, context: Context) -> None:
         """Send the events of a generation from a given one on."""
-        caller, request_id = caller_of(context), ""
+        caller, request_id = caller_of(context, f"{SERVICE_NAME}/WatchGeneration"), ""
         try:
             request = parse(pb.WatchGenerationRequest, data)
             request_id = request.request_id
