@@ -9,6 +9,7 @@
     └── RequestError               ends one request; `gateway.status` maps it to the wire
         ├── InvalidRequestError    fields are wrong
         ├── ModelNotFoundError     no such model
+        ├── ModelVersionNotFoundError  of this model there is no such version
         ├── ModelNotLoadedError    listed, but this server does not load it
         ├── RequestIdInUseError    the request_id belongs to another generation
         ├── GenerationNotFoundError  nobody knows such a generation (any more)
@@ -21,6 +22,7 @@
         ├── ReaderTooSlowError     the client has stopped reading
         ├── DeadlineExceededError  the client's deadline passed
         ├── CancelledByRequestError  CancelGeneration ended it
+        ├── UnsupportedError       a method, or a part of one, that this server has not
         ├── UnavailableError       loading, draining, or a stage died
         └── StageFailedError       a defect in a stage; its log has it by an id
 
@@ -45,6 +47,7 @@ __all__ = [
     "ModelNotFoundError",
     "ModelNotLoadedError",
     "ModelRepositoryError",
+    "ModelVersionNotFoundError",
     "OutOfMemoryError",
     "OverloadedError",
     "ReaderTooSlowError",
@@ -56,6 +59,7 @@ __all__ = [
     "StageFailedError",
     "StartupError",
     "UnavailableError",
+    "UnsupportedError",
 ]
 
 
@@ -116,6 +120,21 @@ class ModelNotFoundError(RequestError):
 
     def __str__(self) -> str:
         return f"no model {self.model!r}; the models are {', '.join(self.models)}"
+
+
+class ModelVersionNotFoundError(RequestError):
+    """A model has no such version, in a protocol that numbers them."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(model, version)
+        self.model = model
+        self.version = version
+
+    def __str__(self) -> str:
+        return (
+            f"model {self.model!r} has no version {self.version!r}; it has '1' alone, and an "
+            "empty version is the same"
+        )
 
 
 class ModelNotLoadedError(RequestError):
@@ -263,6 +282,17 @@ class DeadlineExceededError(RequestError):
 
     def __str__(self) -> str:
         return "the deadline passed before the generation was done"
+
+
+class UnsupportedError(RequestError):
+    """The client asks for what this server does not have, whatever the request."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class UnavailableError(RequestError):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from support.image_parameters import parameters_of
 
+from leyden_server.stages.contract import PIXELS
 from leyden_server.vae.image_file import encode_image
 
 PARAMETERS: dict[str, object] = {
@@ -46,6 +47,12 @@ def test_the_file_carries_its_parameters(pixels: NDArray[np.uint8], image_format
     assert opened(data).size == (56, 40)
     quality = {} if image_format == "PNG" else {"output_quality": 90}
     assert parameters_of(data) == {**PARAMETERS, **quality}
+
+
+def test_bare_pixels_are_their_bytes(pixels: NDArray[np.uint8]) -> None:
+    data = encode_image(pixels, PIXELS, 90, PARAMETERS)
+
+    assert np.array_equal(np.frombuffer(data, np.uint8).reshape(40, 56, 3), pixels)
 
 
 def entries_of(tiff: bytes, offset: int) -> dict[int, tuple[int, int, int]]:

@@ -19,6 +19,7 @@ from leyden_server.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ModelNotLoadedError,
+    ModelVersionNotFoundError,
     OutOfMemoryError,
     OverloadedError,
     ReaderTooSlowError,
@@ -29,6 +30,7 @@ from leyden_server.errors import (
     RequestIdInUseError,
     StageFailedError,
     UnavailableError,
+    UnsupportedError,
 )
 from leyden_server.gateway.status import DETAILS_KEY, WireError, to_wire
 
@@ -56,6 +58,20 @@ TABLE: list[tuple[RequestError, grpc.StatusCode, str, dict[str, str], set[type[M
         grpc.StatusCode.FAILED_PRECONDITION,
         "MODEL_NOT_LOADED",
         {"model": "sdxl", "missing": "unet.safetensors is missing"},
+        {ErrorInfo},
+    ),
+    (
+        ModelVersionNotFoundError("sdxl", "7"),
+        grpc.StatusCode.NOT_FOUND,
+        "MODEL_VERSION_NOT_FOUND",
+        {"model": "sdxl", "version": "7"},
+        {ErrorInfo},
+    ),
+    (
+        UnsupportedError("tensors in GPU memory are not taken"),
+        grpc.StatusCode.UNIMPLEMENTED,
+        "UNSUPPORTED",
+        {},
         {ErrorInfo},
     ),
     (

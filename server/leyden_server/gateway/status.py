@@ -18,6 +18,7 @@ from leyden_server.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ModelNotLoadedError,
+    ModelVersionNotFoundError,
     OutOfMemoryError,
     OverloadedError,
     ReaderTooSlowError,
@@ -27,6 +28,7 @@ from leyden_server.errors import (
     RequestIdInUseError,
     StageFailedError,
     UnavailableError,
+    UnsupportedError,
 )
 
 __all__ = ["WireError", "describe", "set_duration", "to_wire"]
@@ -60,6 +62,7 @@ class WireError:
 
 _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     DeadlineExceededError: (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    UnsupportedError: (grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED"),
     CancelledByRequestError: (grpc.StatusCode.CANCELLED, "CANCELLED_BY_REQUEST"),
     # Without RetryInfo: the same request would fail again.
     OutOfMemoryError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY"),
@@ -95,6 +98,9 @@ def to_wire(error: Exception) -> WireError:
         case ModelNotFoundError():
             models = {"model": error.model, "models": ",".join(error.models)}
             return WireError(code.NOT_FOUND, "MODEL_NOT_FOUND", text, models)
+        case ModelVersionNotFoundError():
+            version = {"model": error.model, "version": error.version}
+            return WireError(code.NOT_FOUND, "MODEL_VERSION_NOT_FOUND", text, version)
         case ModelNotLoadedError():
             missing = {"model": error.model, "missing": error.missing}
             return WireError(code.FAILED_PRECONDITION, "MODEL_NOT_LOADED", text, missing)

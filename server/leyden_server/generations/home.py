@@ -23,6 +23,7 @@ class Caller:
         *,
         method: str = "",
         trace: TraceContext | None = None,
+        request_id: str = "",
     ) -> None:
         self.peer = peer
         self.timeout_s = timeout_s
@@ -31,6 +32,8 @@ class Caller:
         """What was called, as "package.Service/Method"."""
         self.trace = trace
         """Whose trace the call belongs to; None: it names none."""
+        self.request_id = request_id
+        """What it calls its request, in a protocol where that is no name of a generation."""
 
 
 class Home:

@@ -42,6 +42,9 @@ class GenerationRequest:
     solver: str = ""
     image_count: int = 0
     output_format: str = ""
+    pixels: bool = False
+    """Whether an image is to be its bare pixels, (height, width, 3) bytes, and no file: then
+    `output_format` means nothing. For protocols that carry arrays."""
     output_quality: int = 0
     preview: RequestedPreview | None = None
     request_id: str = ""

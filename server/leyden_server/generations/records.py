@@ -15,6 +15,9 @@ from leyden_server.sampling import Sampling
 
 __all__ = ["Observer", "RequestLog", "RequestRecord"]
 
+PROTOCOLS = {"inference": "kserve.v2"}
+"""Protocols whose package has another name than they have."""
+
 
 @dataclass(slots=True)
 class RequestRecord:
@@ -43,6 +46,8 @@ class RequestRecord:
     message: str = ""
     method: str = ""
     """What was called, as "package.Service/Method"."""
+    caller_request_id: str = ""
+    """What the client calls its request, in a protocol where that is no name of a generation."""
     key: str = ""
     """Name of the caller's API key; empty: it has none."""
     started: float = field(default_factory=time.time)
@@ -50,8 +55,9 @@ class RequestRecord:
 
     @property
     def protocol(self) -> str:
-        """The package of what was called."""
-        return self.method.partition("/")[0].rpartition(".")[0]
+        """What the client speaks: the package of what was called, or what is known better."""
+        package = self.method.partition("/")[0].rpartition(".")[0]
+        return PROTOCOLS.get(package, package)
 
     def line(self) -> dict[str, object]:
         """Return the record as it is logged, the sampling's fields among its own."""

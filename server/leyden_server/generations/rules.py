@@ -19,7 +19,7 @@ from leyden_server.model_repository import ResolvedModel
 from leyden_server.model_repository.known_words import knows_any
 from leyden_server.sampling import Sampling, SolverName
 from leyden_server.service_order import DEFAULT_PRIORITY
-from leyden_server.stages.contract import ImageFormat, PreviewRequest
+from leyden_server.stages.contract import PIXELS, ImageFormat, PreviewRequest
 
 __all__ = ["FORMATS", "Vocabulary", "check_request_id", "validate"]
 
@@ -82,7 +82,7 @@ def validate(
             solver=check.solver(request),
         ),
         image_count=image_count,
-        format=check.format("output_format", request.output_format, "PNG"),
+        format=check.image_format(request),
         quality=check.quality(request),
         preview=check.preview(request),
         linger_s=check.linger_s(request),
@@ -224,6 +224,10 @@ class _Check:
             self._wrong(field, f"one of {allowed}; got {value}")
             return default
         return value
+
+    def image_format(self, request: GenerationRequest) -> ImageFormat:
+        asked = self.format("output_format", request.output_format, "PNG")
+        return PIXELS if request.pixels else asked
 
     def quality(self, request: GenerationRequest) -> int:
         value = request.output_quality

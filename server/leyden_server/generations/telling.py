@@ -10,6 +10,9 @@ from leyden_server.generations.tracing import Tracer
 
 __all__ = ["Telling"]
 
+MAX_LOGGED_CHARS = 128
+"""Of what a client calls its requests."""
+
 
 class Telling:
     """Tells every observer, in the words that the wire has for an error."""
@@ -27,7 +30,12 @@ class Telling:
 
     def arrived(self, caller: Caller) -> RequestRecord:
         """Return the record of a request that has just come, and begin its trace."""
-        record = RequestRecord(caller.peer, caller.timeout_s, method=caller.method)
+        record = RequestRecord(
+            caller.peer,
+            caller.timeout_s,
+            method=caller.method,
+            caller_request_id=caller.request_id[:MAX_LOGGED_CHARS],
+        )
         record.trace = self._tracer.begin(record, caller.trace)
         return record
 

@@ -15,6 +15,7 @@ from leyden_server.sampling import Sampling
 from leyden_server.service_order import TravellingOrder
 
 __all__ = [
+    "PIXELS",
     "DecodeRequest",
     "DecodedImage",
     "DenoiseEvent",
@@ -43,7 +44,10 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float32]
-ImageFormat = str  # "PNG", "JPEG" or "WEBP": Pillow's names
+ImageFormat = str  # "PNG", "JPEG" or "WEBP": Pillow's names; or PIXELS
+
+PIXELS: ImageFormat = "RGB"
+"""No file: the bytes of pixels (H, W, 3), in that order. No client can name it."""
 
 
 @dataclass(frozen=True, slots=True)

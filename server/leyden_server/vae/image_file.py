@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from leyden_server.stages.contract import ImageFormat
+from leyden_server.stages.contract import PIXELS, ImageFormat
 from leyden_server.vae.png import encode_png
 
 __all__ = ["METADATA_KEY", "encode_image"]
@@ -34,8 +34,11 @@ def encode_image(
 
     `parameters` go, as JSON, into a PNG's text chunk `leyden`, or into the Exif field
     UserComment of a JPEG or WebP, where Stable Diffusion's tools look for theirs. Those of
-    a JPEG or WebP have `output_quality` too, without which it could not be made again.
+    a JPEG or WebP have `output_quality` too, without which it could not be made again. Of
+    PIXELS nothing but the pixels is returned.
     """
+    if image_format == PIXELS:
+        return pixels.tobytes()
     if image_format == "PNG":
         return encode_png(pixels, {METADATA_KEY: _json(parameters), "Software": "Leyden"})
     text = _json({**parameters, "output_quality": quality})
