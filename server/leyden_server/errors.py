@@ -17,6 +17,9 @@
         ├── RegionNotFoundError    no shared memory region of this name
         ├── RegionExistsError      the name belongs to another shared memory region
         ├── RegionInUseError       a request uses the shared memory region
+        ├── UnauthenticatedError   no API key, or a wrong one
+        ├── PermissionDeniedError  the caller's key does not allow it
+        ├── QuotaExceededError     the caller's key allows no more of it now
         ├── OverloadedError        no room to wait, or no hope of being in time
         ├── OutOfMemoryError       the device has not enough for this image
         ├── ReaderTooSlowError     the client has stopped reading
@@ -50,6 +53,8 @@ __all__ = [
     "ModelVersionNotFoundError",
     "OutOfMemoryError",
     "OverloadedError",
+    "PermissionDeniedError",
+    "QuotaExceededError",
     "ReaderTooSlowError",
     "RegionExistsError",
     "RegionInUseError",
@@ -58,6 +63,7 @@ __all__ = [
     "RequestIdInUseError",
     "StageFailedError",
     "StartupError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedError",
 ]
@@ -225,6 +231,52 @@ class RegionInUseError(RequestError):
         rest = len(self.regions) - self.NAMED
         more = f" and {rest} more" if rest > 0 else ""
         return f"requests use shared memory {names}{more}; unregister it when they have ended"
+
+
+class UnauthenticatedError(RequestError):
+    """The server has API keys, and the call has none of them.
+
+    One text, whatever is wrong with what the call has: it tells nobody which keys there are.
+    """
+
+    def __str__(self) -> str:
+        return "a valid API key is needed; send it as metadata: 'authorization: Bearer ley_...'"
+
+
+class PermissionDeniedError(RequestError):
+    """The caller is known, and what he asks for is not allowed to him.
+
+    `reason` is UPPER_SNAKE_CASE, `metadata` what it is about.
+    """
+
+    def __init__(self, reason: str, message: str, metadata: dict[str, str]) -> None:
+        super().__init__(reason, message, metadata)
+        self.reason = reason
+        self.message = message
+        self.metadata = metadata
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class QuotaExceededError(RequestError):
+    """The caller's API key allows no more of it now; others are served.
+
+    `reason` is UPPER_SNAKE_CASE, `limits` are the numbers that it is about, and `retry_after_s`
+    says when to come back; None: the same request would never be allowed.
+    """
+
+    def __init__(
+        self, reason: str, message: str, limits: dict[str, str], retry_after_s: float | None
+    ) -> None:
+        super().__init__(reason, message, limits, retry_after_s)
+        self.reason = reason
+        self.message = message
+        self.limits = limits
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class OverloadedError(RequestError):

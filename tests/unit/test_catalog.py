@@ -72,6 +72,7 @@ def test_a_long_name_does_not_overflow_the_metadata(catalog: ModelCatalog, lette
         catalog.get(letter * 100_000)
     wire = to_wire(caught.value)
     ((key, data),) = wire.trailing_metadata()
+    assert isinstance(data, bytes)
     percent_encoded = 3 * len(wire.message.encode())
 
     assert len(key) + len(data) * 4 // 3 + percent_encoded < 8192

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 import leyden_server
 from leyden_server import errors
-from leyden_server.gateway.status import to_wire
+from leyden_server.gateway.status import DETAILS_KEY, to_wire
 
 SERVER = Path(leyden_server.__file__).parent
 PAGE = (SERVER.parents[1] / "docs" / "clients.md").read_text(encoding="utf-8")
@@ -27,6 +27,11 @@ RAISED = [
     errors.RequestIdInUseError("r"),
     errors.GenerationNotFoundError("r"),
     errors.EventsExpiredError("r"),
+    errors.UnauthenticatedError(),
+    errors.PermissionDeniedError("OPERATOR_ONLY", "no", {"method": "LoadModel"}),
+    errors.PermissionDeniedError("MODEL_NOT_ALLOWED", "no", {"model": "a", "models": "b"}),
+    errors.QuotaExceededError("RATE_LIMITED", "later", {"images_per_minute": "60"}, 2.0),
+    errors.QuotaExceededError("TOO_MANY_IN_ONE", "fewer", {"images_at_once": "2"}, None),
     errors.OverloadedError("QUEUE_FULL", "full", {"max_waiting_images": "64"}, 2.0),
     errors.OverloadedError("DEADLINE_CANNOT_BE_MET", "late", {"timeout_s": "1"}, 2.0),
     errors.OutOfMemoryError("denoiser"),
@@ -44,7 +49,8 @@ def test_the_table_has_the_error_as_it_is_on_the_wire(error: Exception) -> None:
     wire = to_wire(error)
     code, reason, details, metadata, _ = ROWS[wire.reason]
 
-    ((_, packed),) = wire.trailing_metadata()
+    packed = dict(wire.trailing_metadata())[DETAILS_KEY]
+    assert isinstance(packed, bytes)
     names = [detail.TypeName() for detail in status_pb2.Status.FromString(packed).details]
     assert code == wire.code.name
     assert reason == wire.reason
@@ -61,7 +67,9 @@ def test_every_kind_of_request_error_is_among_them() -> None:
 
 
 def test_the_table_has_every_reason_that_the_server_gives() -> None:
-    call = re.compile(r'(?:UnavailableError|OverloadedError|_overloaded)\W+"([A-Z_]+)"')
+    call = re.compile(
+        r'(?:UnavailableError|OverloadedError|_overloaded|QuotaExceededError|PermissionDeniedError)\W+"([A-Z_]+)"'
+    )
     given = {
         reason
         for file in SERVER.rglob("*.py")
@@ -73,7 +81,9 @@ def test_the_table_has_every_reason_that_the_server_gives() -> None:
 
 
 def test_the_details_can_be_unpacked_by_the_protos_that_are_shipped() -> None:
-    ((_, packed),) = to_wire(errors.UnavailableError("DRAINING", "bye", 5.0)).trailing_metadata()
+    trailing = to_wire(errors.UnavailableError("DRAINING", "bye", 5.0)).trailing_metadata()
+    packed = dict(trailing)[DETAILS_KEY]
+    assert isinstance(packed, bytes)
     detail: any_pb2.Any = status_pb2.Status.FromString(packed).details[1]
     retry = error_details_pb2.RetryInfo()
 

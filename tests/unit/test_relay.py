@@ -190,7 +190,7 @@ async def test_an_error_keeps_its_code_text_and_details(
     assert initial == (INITIAL if received else ())
     assert await call.code() is REFUSAL.code
     assert await call.details() == REFUSAL.message
-    assert tuple(await call.trailing_metadata()) == REFUSAL.trailing_metadata()
+    assert dict(await call.trailing_metadata()) == dict(REFUSAL.trailing_metadata())
 
 
 async def test_an_answer_and_an_error_of_a_unary_call_come_through(gateways: Gateways) -> None:
@@ -202,7 +202,7 @@ async def test_an_answer_and_an_error_of_a_unary_call_come_through(gateways: Gat
     assert caught.value.code() is REFUSAL.code
     assert caught.value.details() == REFUSAL.message
     trailing: Any = caught.value.trailing_metadata()
-    assert tuple(trailing) == REFUSAL.trailing_metadata()
+    assert dict(trailing) == dict(REFUSAL.trailing_metadata())
 
 
 async def test_a_client_that_leaves_ends_the_far_call(gateways: Gateways) -> None:

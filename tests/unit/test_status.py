@@ -22,6 +22,8 @@ from leyden_server.errors import (
     ModelVersionNotFoundError,
     OutOfMemoryError,
     OverloadedError,
+    PermissionDeniedError,
+    QuotaExceededError,
     ReaderTooSlowError,
     RegionExistsError,
     RegionInUseError,
@@ -29,6 +31,7 @@ from leyden_server.errors import (
     RequestError,
     RequestIdInUseError,
     StageFailedError,
+    UnauthenticatedError,
     UnavailableError,
     UnsupportedError,
 )
@@ -117,6 +120,27 @@ TABLE: list[tuple[RequestError, grpc.StatusCode, str, dict[str, str], set[type[M
         {ErrorInfo},
     ),
     (
+        UnauthenticatedError(),
+        grpc.StatusCode.UNAUTHENTICATED,
+        "UNAUTHENTICATED",
+        {},
+        {ErrorInfo},
+    ),
+    (
+        PermissionDeniedError("OPERATOR_ONLY", "not for you", {"method": "LoadModel"}),
+        grpc.StatusCode.PERMISSION_DENIED,
+        "OPERATOR_ONLY",
+        {"method": "LoadModel"},
+        {ErrorInfo},
+    ),
+    (
+        QuotaExceededError("RATE_LIMITED", "later", {"images_per_minute": "60"}, 2.5),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "RATE_LIMITED",
+        {"images_per_minute": "60"},
+        {ErrorInfo, RetryInfo},
+    ),
+    (
         OutOfMemoryError("denoiser"),
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "OUT_OF_MEMORY",
@@ -174,8 +198,9 @@ DETAIL_TYPES: dict[str, type[Message]] = {
 
 
 def details_of(wire: WireError) -> tuple[Status, list[Message]]:
-    ((key, data),) = wire.trailing_metadata()
-    assert key == DETAILS_KEY == "grpc-status-details-bin"
+    assert DETAILS_KEY == "grpc-status-details-bin"
+    data = dict(wire.trailing_metadata())[DETAILS_KEY]
+    assert isinstance(data, bytes)
     status = Status.FromString(data)
     details = []
     for packed in status.details:
@@ -230,6 +255,24 @@ def test_each_wrong_field_is_a_violation() -> None:
     assert [(v.field, v.description) for v in bad.field_violations] == [
         (v.field, v.description) for v in VIOLATIONS
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "pushback_ms"),
+    [
+        (OverloadedError("X", "x", {}, 2.5), "2500"),
+        (UnavailableError("X", "x", 2.5), "2500"),
+        (QuotaExceededError("X", "x", {}, 2.5), "2500"),
+        (QuotaExceededError("X", "x", {}, None), "-1"),
+        (OutOfMemoryError("denoiser"), "-1"),
+        (ReaderTooSlowError("x", {}), "-1"),
+        (StageFailedError("denoiser", "x", "0b5e"), None),
+        (UnauthenticatedError(), None),
+    ],
+)
+def test_grpcs_own_retries_are_told_as_well(error: RequestError, pushback_ms: str | None) -> None:
+    trailing = dict(to_wire(error).trailing_metadata())
+    assert trailing.get("grpc-retry-pushback-ms") == pushback_ms
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import grpc
 
+from leyden_server.gateway.access import account_of
 from leyden_server.gateway.status import to_wire
 from leyden_server.gateway.writing import end
 from leyden_server.generations.home import Caller
@@ -37,7 +38,11 @@ def caller_of(context: "grpc.aio.ServicerContext[Any, Any]", method: str) -> Cal
     """Return what the house wants to know of a call of `method` ("package.Service/Method")."""
     metadata = dict(context.invocation_metadata() or ())
     return Caller(
-        context.peer(), context.time_remaining(), method=method, trace=_trace_context(metadata)
+        context.peer(),
+        context.time_remaining(),
+        account=account_of(context),
+        method=method,
+        trace=_trace_context(metadata),
     )
 
 

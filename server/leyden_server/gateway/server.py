@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 import grpc
 
 from leyden_server.config import GatewayConfig
+from leyden_server.errors import UnauthenticatedError
 from leyden_server.gateway import health
+from leyden_server.gateway.access import Access
 from leyden_server.gateway.channel_options import server_options
 from leyden_server.gateway.health import Health
 from leyden_server.gateway.leyden_v1 import image_generation, model_listing
@@ -17,6 +19,7 @@ from leyden_server.gateway.reflection import add_reflection
 from leyden_server.gateway.status import describe
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory, OnlyHere
+from leyden_server.generations.home import Caller
 from leyden_server.generations.records import Observer
 from leyden_server.generations.registry import Generations
 
@@ -27,6 +30,9 @@ Join = Callable[[str, Callable[[], Iterable[str]]], Directory]
 
 SERVICES = (image_generation.SERVICE_NAME, model_listing.SERVICE_NAME)
 
+
+OPEN_METHODS = frozenset({f"/{health.SERVICE_NAME}/"})
+"""Orchestrators and balancers, who ask for health, have no keys."""
 
 STOP_GRACE_S = 1.0
 """After the drain, how long streams that never end by themselves (Health.Watch) get."""
@@ -53,7 +59,10 @@ class GatewayServer:
         self._replica = replica
         self._peers = Peers(config)
         self._tasks: list[asyncio.Task[None]] = []
-        self.server = grpc.aio.server(options=server_options(config))
+        self.server = grpc.aio.server(
+            interceptors=(Access(None, OPEN_METHODS, self._refused),),
+            options=server_options(config),
+        )
         self.generations: Generations
         """There once it has started."""
 
@@ -85,6 +94,9 @@ class GatewayServer:
         port = self.server.add_insecure_port(address)
         await self.server.start()
         return port
+
+    def _refused(self, caller: Caller, error: UnauthenticatedError) -> None:
+        self.generations.turned_away(caller, error)
 
     async def load(self) -> None:
         """Return once every model's stages are warmed up and the directory answers, and say so."""

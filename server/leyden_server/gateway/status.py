@@ -21,12 +21,15 @@ from leyden_server.errors import (
     ModelVersionNotFoundError,
     OutOfMemoryError,
     OverloadedError,
+    PermissionDeniedError,
+    QuotaExceededError,
     ReaderTooSlowError,
     RegionExistsError,
     RegionInUseError,
     RegionNotFoundError,
     RequestIdInUseError,
     StageFailedError,
+    UnauthenticatedError,
     UnavailableError,
     UnsupportedError,
 )
@@ -37,6 +40,10 @@ DOMAIN = "leyden"
 """`ErrorInfo.domain` of every error."""
 
 DETAILS_KEY = "grpc-status-details-bin"
+
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""Read by gRPC's own retries, where a client's service config switches them on; they know
+nothing of RetryInfo, and would come back within milliseconds. Below 0: not to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +56,27 @@ class WireError:
     metadata: dict[str, str] = field(default_factory=dict)
     details: tuple[Message, ...] = ()
 
-    def trailing_metadata(self) -> tuple[tuple[str, bytes]]:
-        """Return the details as gRPC carries them."""
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Return the details as gRPC carries them, and when its own retries may come back."""
         info = ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
         status = Status(code=self.code.value[0], message=self.message)
         for detail in (info, *self.details):
             packed = AnyMessage()
             packed.Pack(detail)
             status.details.append(packed)
-        return ((DETAILS_KEY, status.SerializeToString()),)
+        trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+        for detail in self.details:
+            if isinstance(detail, RetryInfo):
+                trailing.append((PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
+        if len(trailing) == 1 and self.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            trailing.append((PUSHBACK_KEY, "-1"))
+        return tuple(trailing)
 
 
 _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     DeadlineExceededError: (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     UnsupportedError: (grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED"),
+    UnauthenticatedError: (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     CancelledByRequestError: (grpc.StatusCode.CANCELLED, "CANCELLED_BY_REQUEST"),
     # Without RetryInfo: the same request would fail again.
     OutOfMemoryError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY"),
@@ -70,18 +84,24 @@ _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
 }
 """Errors that say all in their message."""
 
-_OF_A_GENERATION: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
-    RequestIdInUseError: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_IN_USE"),
-    GenerationNotFoundError: (grpc.StatusCode.NOT_FOUND, "GENERATION_NOT_FOUND"),
-    EventsExpiredError: (grpc.StatusCode.OUT_OF_RANGE, "EVENTS_EXPIRED"),
+_NAMING: dict[type[Exception], tuple[grpc.StatusCode, str, tuple[str, ...]]] = {
+    ModelVersionNotFoundError: (
+        grpc.StatusCode.NOT_FOUND,
+        "MODEL_VERSION_NOT_FOUND",
+        ("model", "version"),
+    ),
+    ModelNotLoadedError: (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "MODEL_NOT_LOADED",
+        ("model", "missing"),
+    ),
+    RequestIdInUseError: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_IN_USE", ("request_id",)),
+    GenerationNotFoundError: (grpc.StatusCode.NOT_FOUND, "GENERATION_NOT_FOUND", ("request_id",)),
+    EventsExpiredError: (grpc.StatusCode.OUT_OF_RANGE, "EVENTS_EXPIRED", ("request_id",)),
+    RegionNotFoundError: (grpc.StatusCode.NOT_FOUND, "REGION_NOT_FOUND", ("region",)),
+    RegionExistsError: (grpc.StatusCode.ALREADY_EXISTS, "REGION_EXISTS", ("region",)),
 }
-"""Errors that name a generation by its request_id."""
-
-_OF_A_REGION: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
-    RegionNotFoundError: (grpc.StatusCode.NOT_FOUND, "REGION_NOT_FOUND"),
-    RegionExistsError: (grpc.StatusCode.ALREADY_EXISTS, "REGION_EXISTS"),
-}
-"""Errors that name a region of shared memory."""
+"""Errors whose metadata are attributes of theirs: these."""
 
 
 def to_wire(error: Exception) -> WireError:
@@ -98,30 +118,23 @@ def to_wire(error: Exception) -> WireError:
         case ModelNotFoundError():
             models = {"model": error.model, "models": ",".join(error.models)}
             return WireError(code.NOT_FOUND, "MODEL_NOT_FOUND", text, models)
-        case ModelVersionNotFoundError():
-            version = {"model": error.model, "version": error.version}
-            return WireError(code.NOT_FOUND, "MODEL_VERSION_NOT_FOUND", text, version)
-        case ModelNotLoadedError():
-            missing = {"model": error.model, "missing": error.missing}
-            return WireError(code.FAILED_PRECONDITION, "MODEL_NOT_LOADED", text, missing)
-        case RequestIdInUseError() | GenerationNotFoundError() | EventsExpiredError():
-            request_id = {"request_id": error.request_id}
-            return WireError(*_OF_A_GENERATION[type(error)], text, request_id)
-        case RegionNotFoundError() | RegionExistsError():
-            region = {"region": error.region}
-            return WireError(*_OF_A_REGION[type(error)], text, region)
-        case OverloadedError():
-            retry = (_retry(error.retry_after_s),)
+        case PermissionDeniedError():
+            return WireError(code.PERMISSION_DENIED, error.reason, text, error.metadata)
+        case OverloadedError() | QuotaExceededError():
+            retry = () if error.retry_after_s is None else (_retry(error.retry_after_s),)
             return WireError(code.RESOURCE_EXHAUSTED, error.reason, text, error.limits, retry)
         case ReaderTooSlowError():
             return WireError(code.RESOURCE_EXHAUSTED, "READER_TOO_SLOW", text, error.limits)
         case UnavailableError():
-            retry = (_retry(error.retry_after_s),)
-            return WireError(code.UNAVAILABLE, error.reason, text, details=retry)
+            later = (_retry(error.retry_after_s),)
+            return WireError(code.UNAVAILABLE, error.reason, text, details=later)
         case StageFailedError():
             return _internal(error.error_id)  # the stage's own log has it by that id
         case _ if type(error) in _PLAIN:
             return WireError(*_PLAIN[type(error)], text)
+        case _ if type(error) in _NAMING:
+            named, reason, names = _NAMING[type(error)]
+            return WireError(named, reason, text, {name: getattr(error, name) for name in names})
         case _:
             return _internal(str(uuid.uuid4()))
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+from leyden_server.generations.account import Account
 from leyden_server.generations.event_log import EventLog, Reading, Unread
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.line import Place
@@ -11,6 +12,8 @@ from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.tracing import TraceContext
 
 __all__ = ["Caller", "Home"]
+
+NOBODY = Account()
 
 
 class Caller:
@@ -21,6 +24,7 @@ class Caller:
         peer: str,
         timeout_s: float | None = None,
         *,
+        account: Account = NOBODY,
         method: str = "",
         trace: TraceContext | None = None,
         request_id: str = "",
@@ -28,6 +32,8 @@ class Caller:
         self.peer = peer
         self.timeout_s = timeout_s
         """What is left until the call's deadline; None: it has none."""
+        self.account = account
+        """Whose API key the call has, and what he may."""
         self.method = method
         """What was called, as "package.Service/Method"."""
         self.trace = trace

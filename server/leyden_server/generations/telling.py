@@ -35,6 +35,7 @@ class Telling:
             caller.timeout_s,
             method=caller.method,
             caller_request_id=caller.request_id[:MAX_LOGGED_CHARS],
+            key=caller.account.name,
         )
         record.trace = self._tracer.begin(record, caller.trace)
         return record

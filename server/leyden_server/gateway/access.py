@@ -1,0 +1,112 @@
+"""Who calls: found once for each call, before any handler, whatever the protocol.
+
+An interceptor of the whole server, so that a service which is added later is closed from its first
+day. What a call may, its handler asks of the caller's `Account`.
+"""
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+import grpc
+
+from leyden_server.errors import UnauthenticatedError
+from leyden_server.gateway.status import to_wire
+from leyden_server.generations.account import Account, anybody
+from leyden_server.generations.home import Caller
+
+__all__ = ["Access", "Keys", "account_of", "is_local"]
+
+AUTHORIZATION = "authorization"
+SCHEME = "bearer "
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+_account: ContextVar[Account | None] = ContextVar("account", default=None)
+"""Of the call whose handler runs: gRPC runs the interceptor and the handler in one task."""
+
+
+class Keys(Protocol):
+    """The API keys that are valid now."""
+
+    def find(self, key: str) -> Account | None:
+        """Return the account of a key; None: there is no such key."""
+
+
+class Access(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Finds the account of each call, and refuses a call that has none."""
+
+    def __init__(
+        self,
+        keys: Keys | None,
+        open_methods: frozenset[str],
+        refused: Callable[[Caller, UnauthenticatedError], None],
+    ) -> None:
+        """Take the keys; None: the server has none, and everybody may call.
+
+        `open_methods` need no key: paths, or the beginnings of paths up to a method's name
+        ("/package.Service/"). `refused` is told of each call that is refused.
+        """
+        self._keys = keys
+        self._open = open_methods
+        self._refused = refused
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Return the method's handler, or one that refuses."""
+        if self._keys is not None:
+            account = self._keys.find(_key_of(handler_call_details.invocation_metadata))
+            if account is None and not self._is_open(handler_call_details.method):
+                refuse = partial(self._refuse, handler_call_details.method.removeprefix("/"))
+                return grpc.stream_stream_rpc_method_handler(refuse)
+            _account.set(account or Account())
+        return await continuation(handler_call_details)
+
+    def _is_open(self, method: str) -> bool:
+        return method in self._open or f"{method.rpartition('/')[0]}/" in self._open
+
+    async def _refuse(self, method: str, _: object, context: Context) -> None:
+        error = UnauthenticatedError()
+        self._refused(Caller(context.peer(), context.time_remaining(), method=method), error)
+        wire = to_wire(error)
+        await context.abort(wire.code, wire.message, wire.trailing_metadata())
+
+
+def account_of(context: Context) -> Account:
+    """Return whose call this is; called in the task of its handler."""
+    account = _account.get()
+    return anybody(is_local=is_local(context.peer())) if account is None else account
+
+
+def is_local(peer: str) -> bool:
+    """Return whether a peer, as gRPC writes it, is on this machine.
+
+    A proxy on this machine is, for whomever it speaks.
+    """
+    kind, _, address = peer.replace("%5B", "[").replace("%5D", "]").partition(":")
+    if kind == "unix":
+        return True
+    if kind not in {"ipv4", "ipv6"}:
+        return False
+    try:
+        host = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
+    return (mapped or host).is_loopback
+
+
+def _key_of(metadata: Any) -> str:
+    """Return what follows "Bearer" in a call's metadata; empty: nothing does."""
+    for name, value in metadata or ():
+        if name == AUTHORIZATION and isinstance(value, str):
+            if value[: len(SCHEME)].lower() == SCHEME:
+                return value[len(SCHEME) :].strip()
+            return ""
+    return ""
