@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from leyden_cli.command_parser import CommandParser
+from leyden_cli.connection import TLS_SCHEME, add_security_arguments
 from leyden_client.options import DEFAULT_TARGET
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[CommandParser]"
@@ -17,7 +18,10 @@ _GRPC_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", 
 
 
 def add_server_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --server, whose default is LEYDEN_SERVER or the usual local address."""
+    """Add --server, whose default is LEYDEN_SERVER or the usual local address, and its security.
+
+    `connection.client_of` makes a client of them.
+    """
     parser.add_argument(
         "--server",
         metavar="ADDR",
@@ -27,12 +31,15 @@ def add_server_argument(parser: argparse.ArgumentParser) -> None:
         "left out (default: LEYDEN_SERVER, else "
         f"{DEFAULT_TARGET}; now %(default)s)",
     )
+    add_security_arguments(parser)
 
 
 def address(text: str) -> str:
     """Parse the address of a server: HOST[:PORT], or a name that gRPC resolves itself."""
     if text.startswith(_GRPC_SCHEMES):
         return text
+    if text.startswith(TLS_SCHEME):
+        return TLS_SCHEME + address(text.removeprefix(TLS_SCHEME))
     if "://" in text:
         scheme = text.partition("://")[0]
         raise argparse.ArgumentTypeError(

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 from leyden_cli.bench import DEFAULT_DURATION_S, OPEN_LOOP_CONNECTIONS
 from leyden_cli.bench_display import open_display, print_report
+from leyden_cli.connection import async_client_of
 from leyden_client._files import check_writable, write_atomically
 from leyden_client._version import __version__
-from leyden_client.aio import AsyncClient
 from leyden_client.bench.load import Limit, closed_loop, open_loop, poisson_arrivals
 from leyden_client.bench.report import Report, summarize
 from leyden_client.bench.sample import Sample
@@ -59,7 +59,7 @@ async def _load(
         clients = [
             # Its own pool, or all channels of a process would share one connection.
             await stack.enter_async_context(
-                AsyncClient(args.server, channel_options=[("grpc.use_local_subchannel_pool", 1)])
+                async_client_of(args, [("grpc.use_local_subchannel_pool", 1)])
             )
             for _ in range(connections)
         ]

@@ -9,6 +9,7 @@ from leyden_client.errors import (
     OverloadedError,
     ProtocolError,
     RpcError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -41,9 +42,16 @@ def explain(error: LeydenError, server: str) -> str:
         return f"error: {error}"
     if isinstance(error, UnavailableError) and not error.reason:
         # Every error of a Leyden server has a reason: this one is gRPC's own.
+        if "handshake" in error.message.lower() or "certificate" in error.message.lower():
+            return (
+                f"error: the server at {server} is there, but TLS with it fails ({error.message})\n"
+                "name whom to believe with --ca, and your certificate with --cert and --key where "
+                "it asks for one; without --tls, where it speaks plaintext"
+            )
         return (
             f"error: the server at {server} is not there, or went away ({error.message})\n"
-            "start one with `leyden serve`, or name another with --server or LEYDEN_SERVER"
+            "start one with `leyden serve`, or name another with --server or LEYDEN_SERVER; "
+            "one that speaks TLS needs --tls"
         )
     if isinstance(error, MessageTooLargeError):
         return (
@@ -74,6 +82,8 @@ def _hints(error: RpcError) -> list[str]:
         lines.append("try again later")
     if isinstance(error, GenerationNotFoundError):
         lines.append("a generation is known while it runs, and for its --linger after its end")
+    if isinstance(error, UnauthenticatedError):
+        lines.append("give your API key by LEYDEN_API_KEY or --api-key-file")
     if isinstance(error, InternalError) and error.error_id:
         lines.append(f"the server's log has it under {error.error_id}")
     return lines
@@ -82,4 +92,6 @@ def _hints(error: RpcError) -> list[str]:
 def _may_pass(error: RpcError) -> bool:
     if isinstance(error, GenerationCancelledError):
         return error.reason != "CANCELLED_BY_REQUEST"
+    if error.reason == "TOO_MANY_IN_ONE":
+        return False
     return isinstance(error, OverloadedError | UnavailableError)

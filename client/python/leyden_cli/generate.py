@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import NoReturn
 
 from leyden_cli.arguments import Subparsers
+from leyden_cli.connection import client_of
 from leyden_cli.from_file import Recipe, read_recipe
 from leyden_cli.generate_arguments import (
     EPILOG,
@@ -66,8 +67,6 @@ def _generate(
     options: GenerateOptions,
     terminal: Terminal | None,
 ) -> int:
-    from leyden_client.client import Client
-
     outputs = Outputs(
         output=args.output,
         numbers_from=0 if args.count > 1 else 1,
@@ -76,7 +75,7 @@ def _generate(
     )
     outputs.check()
     with (
-        Client(args.server) as client,
+        client_of(args) as client,
         open_progress(as_json=args.json, image_count=args.count, terminal=terminal) as progress,
         closing(client.stream_image(prompt, timeout_s=args.timeout, **options)) as events,
     ):
@@ -88,9 +87,7 @@ def _generate(
 
 
 def _detach(args: argparse.Namespace, prompt: str, options: GenerateOptions) -> int:
-    from leyden_client.client import Client
-
-    with Client(args.server) as client:
+    with client_of(args) as client:
         request_id = client.start_image(prompt, timeout_s=args.timeout, **options)
     print(request_id)
     return 0

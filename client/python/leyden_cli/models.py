@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 from leyden_cli.arguments import Subparsers, add_server_argument, positive_seconds
+from leyden_cli.connection import client_of
 from leyden_cli.printable import printable
 from leyden_client.models import Model, ModelState
 
@@ -53,9 +54,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from leyden_client.client import Client
-
-    with Client(args.server) as client:
+    with client_of(args) as client:
         if args.name is None:
             found = client.list_models(timeout_s=args.timeout)
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from leyden_cli.arguments import Subparsers, add_server_argument, integer, positive_seconds
+from leyden_cli.connection import client_of
 from leyden_cli.from_file import INT32_MAX
 from leyden_cli.generate_arguments import FORMAT_OF_SUFFIX
 from leyden_cli.outputs import STDOUT, Outputs, print_outcome, show_all, warn
@@ -95,14 +96,12 @@ def check_stdout_takes_an_image(args: argparse.Namespace) -> None:
 
 
 def _watch(args: argparse.Namespace) -> int:
-    from leyden_client.client import Client
-
     check_stdout_takes_an_image(args)
     outputs = Outputs(output=args.output, numbers_from=1)
     outputs.check()
     try:
         with (
-            Client(args.server) as client,
+            client_of(args) as client,
             open_progress(as_json=args.json, image_count=1, terminal=None) as progress,
             closing(client.watch(args.request_id, args.after, timeout_s=args.timeout)) as events,
         ):
@@ -130,9 +129,7 @@ def _judged(events: Iterable[Event], outputs: Outputs) -> Iterator[Event]:
 
 
 def _cancel(args: argparse.Namespace) -> int:
-    from leyden_client.client import Client
-
-    with Client(args.server) as client:
+    with client_of(args) as client:
         client.cancel(args.request_id, timeout_s=args.timeout)
     print(f"{args.request_id} is cancelled, unless it had ended", file=sys.stderr)
     return 0

@@ -58,6 +58,7 @@ from leyden_client.options import (
     PreviewOptions,
     Solver,
 )
+from leyden_client.security import TlsConfig
 
 if TYPE_CHECKING:
     from leyden_client.aio import AsyncClient
@@ -113,6 +114,7 @@ __all__ = [
     "StepBill",
     "Summary",
     "TextEncoded",
+    "TlsConfig",
     "UnauthenticatedError",
     "UnavailableError",
     "__version__",

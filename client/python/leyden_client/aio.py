@@ -20,6 +20,7 @@ from leyden.v1 import (
 )
 from leyden_client import _wire
 from leyden_client._collector import GenerationCollector
+from leyden_client._credentials import authorization, channel_credentials
 from leyden_client._follow import Following
 from leyden_client._health import Health
 from leyden_client._request import repeatable_request
@@ -29,6 +30,7 @@ from leyden_client.errors import GenerationCancelledError
 from leyden_client.events import Event, Generation
 from leyden_client.models import Model
 from leyden_client.options import DEFAULT_TARGET, DETACHED_LINGER_S, LINGER_S, GenerateOptions
+from leyden_client.security import TlsConfig
 
 _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.primary_user_agent", f"leyden-python/{__version__}"),
@@ -68,19 +70,30 @@ class AsyncClient:
         self,
         target: str = DEFAULT_TARGET,
         *,
+        tls: bool | TlsConfig = False,
+        api_key: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
         channel_options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         """Connect lazily to `target` (host:port, or any gRPC name).
 
-        `credentials` turns on TLS; `metadata` goes with every call (an
-        authorization, say); `channel_options` are gRPC channel arguments and win
-        over this client's own.
+        `tls=True` turns on TLS; a `TlsConfig` says whom to believe, and has this client's
+        own certificate where the server asks for one. `api_key` goes with every call: over a
+        network rather with TLS, or everybody on the way reads it.
+
+        `credentials` are gRPC's own, in place of `tls`; `metadata` goes with every call;
+        `channel_options` are gRPC channel arguments and win over this client's own.
+
+        Raises `ValueError` where these do not go together or cannot be, and `OSError` for a
+        file that cannot be read.
         """
         options = (*_CHANNEL_OPTIONS, *channel_options)
+        if tls is not False and credentials is not None:
+            raise ValueError("tls and credentials say the same in two ways: give one of them")
+        credentials = credentials or channel_credentials(tls)
         self._target = target
-        self._metadata = tuple(metadata)
+        self._metadata = (*authorization(api_key), *metadata)
         self._closed = False
         self._lingering: set[Following] = set()
         self._channel = (

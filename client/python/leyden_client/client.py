@@ -17,6 +17,7 @@ from leyden_client.aio import AsyncClient
 from leyden_client.events import Event, Generation
 from leyden_client.models import Model
 from leyden_client.options import DEFAULT_TARGET, GenerateOptions
+from leyden_client.security import TlsConfig
 
 
 class Client:
@@ -36,30 +37,44 @@ class Client:
         self,
         target: str = DEFAULT_TARGET,
         *,
+        tls: bool | TlsConfig = False,
+        api_key: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
         channel_options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         """Connect lazily to `target` (host:port, or any gRPC name).
 
-        `credentials` turns on TLS; `metadata` goes with every call (an
-        authorization, say); `channel_options` are gRPC channel arguments and win
-        over this client's own.
+        `tls=True` turns on TLS; a `TlsConfig` says whom to believe, and has this client's
+        own certificate where the server asks for one. `api_key` goes with every call: over a
+        network rather with TLS, or everybody on the way reads it.
+
+        `credentials` are gRPC's own, in place of `tls`; `metadata` goes with every call;
+        `channel_options` are gRPC channel arguments and win over this client's own.
+
+        Raises `ValueError` where these do not go together or cannot be, and `OSError` for a
+        file that cannot be read.
         """
 
         async def open_client() -> AsyncClient:
             # grpc.aio binds a channel to the loop that runs when it is made.
             return AsyncClient(
                 target,
+                tls=tls,
+                api_key=api_key,
                 credentials=credentials,
                 metadata=metadata,
                 channel_options=channel_options,
             )
 
         self._portal = Portal(name="leyden-client")
-        self._client = self._portal.run(open_client())
         # A client that is dropped or left open at exit ends its thread too.
         self._closer = weakref.finalize(self, self._portal.close)
+        try:
+            self._client = self._portal.run(open_client())
+        except BaseException:
+            self._closer()
+            raise
 
     def __enter__(self) -> Self:
         return self

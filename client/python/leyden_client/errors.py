@@ -9,7 +9,7 @@
         ├── EventsExpiredError       the events to watch are no longer kept
         ├── FailedPreconditionError  the model is known but not loaded
         ├── AlreadyExistsError       the request_id belongs to another generation
-        ├── OverloadedError          the queue is full; `retry_after_s`
+        ├── OverloadedError          the queue is full, or the key's limit; `retry_after_s`
         ├── OutOfMemoryError         the server's device has not enough for this image
         ├── ReaderTooSlowError       this client has stopped reading
         ├── MessageTooLargeError     a message is over gRPC's size limit
@@ -107,7 +107,7 @@ class AlreadyExistsError(RpcError):
 
 
 class OverloadedError(RpcError):
-    """The queue is full, or the deadline cannot be met."""
+    """The queue is full, the deadline cannot be met, or a limit of the API key is reached."""
 
 
 class OutOfMemoryError(RpcError):
