@@ -114,6 +114,15 @@ class GatewayConfig(StrictModel):
     request_log_backups: int = Field(default=3, ge=0, le=1000)
     """How many logs that were moved aside are kept, the newest as `.1`; 0 keeps none."""
 
+    trace_endpoint: str = Field(default="", pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$")
+    """Where traces go by OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` by
+    HTTP, https for TLS. It needs the extra `leyden[tracing]`. Empty: nothing is traced, and
+    OpenTelemetry is not even imported."""
+
+    trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces begun here that are recorded; a request that comes with a
+    `traceparent` is recorded where that says so."""
+
     @model_validator(mode="after")
     def _a_whole_request_may_wait(self) -> Self:
         if min(self.max_waiting_images, self.max_open_images) < self.max_image_count:

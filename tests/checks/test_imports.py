@@ -144,6 +144,7 @@ def test_nothing_else_sorts_by_the_order_of_service() -> None:
     [
         (("google.protobuf", "leyden"), ("gateway/",)),
         (("grpc",), ("gateway/", "stages/ray_handle.py")),
+        (("opentelemetry",), ("gateway/otlp.py",)),
         (
             ("ray",),
             (

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from support.random_sdxl import write_random_sdxl
 from support.running_server import RunningServer
+from support.trace_collector import TraceCollector, collecting
 
 from leyden_server.config import ServerConfig
 from leyden_server.controller.in_process import InProcessServer
@@ -39,29 +40,37 @@ KINDS = ("in-process", "ray")
 """How a server runs. What holds for one holds for the other: modules that say so run on both."""
 
 
-def config_of(random_model: Path) -> ServerConfig:
+def config_of(random_model: Path, collector: TraceCollector) -> ServerConfig:
     """Return the config of a server with three models, whose line is as short as it may be.
+
+    Its traces go to `collector`.
 
     How many rows pay is a reading of the moment on a shared machine; here they all do.
     """
     return ServerConfig().replace(
         models=[LIGHTNING, BASE, RANDOM],
         model_repository=[random_model.parent],
-        gateway={"port": 0, "max_waiting_images": 8},
+        gateway={"port": 0, "max_waiting_images": 8, "trace_endpoint": collector.endpoint},
         denoiser={"measure_batch_rows": False},
         vae={"tile_px": TILE_PX},
     )
 
 
 @pytest.fixture(scope="session")
-def in_process_server(random_model: Path) -> Iterator[RunningServer]:
-    with InProcessServer(config_of(random_model)) as started:
+def collector() -> Iterator[TraceCollector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def in_process_server(random_model: Path, collector: TraceCollector) -> Iterator[RunningServer]:
+    with InProcessServer(config_of(random_model, collector)) as started:
         yield RunningServer(started)
 
 
 @pytest.fixture(scope="session")
-def ray_server(random_model: Path) -> Iterator[RunningServer]:
-    with LeydenServer(config_of(random_model)) as started:
+def ray_server(random_model: Path, collector: TraceCollector) -> Iterator[RunningServer]:
+    with LeydenServer(config_of(random_model, collector)) as started:
         yield RunningServer(started)
 
 

@@ -11,6 +11,7 @@ import grpc.aio
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_client._assemble import EventAssembler, HeaderMissingError
 from leyden_client._status import error_of_call, timed_out
+from leyden_client._trace_context import with_trace_context
 from leyden_client.errors import (
     DeadlineExceededError,
     GenerationNotFoundError,
@@ -167,7 +168,7 @@ class Following:
     def _generate(self, request: pb.GenerateImageRequest) -> "Call":
         self._watches = False
         return self._images.GenerateImage(
-            request, timeout=self._remaining_s(), metadata=self._metadata
+            request, timeout=self._remaining_s(), metadata=with_trace_context(self._metadata)
         )
 
     def _watch(self) -> "Call":
@@ -178,7 +179,7 @@ class Following:
             after_event_index=self._after_event_index if last_index is None else last_index,
         )
         return self._images.WatchGeneration(
-            request, timeout=self._remaining_s(), metadata=self._metadata
+            request, timeout=self._remaining_s(), metadata=with_trace_context(self._metadata)
         )
 
     def _remaining_s(self) -> float | None:

@@ -11,7 +11,10 @@ from leyden_server.gateway.writing import end
 from leyden_server.generations.home import Caller
 from leyden_server.generations.tracing import TraceContext
 
-__all__ = ["caller_of", "departure_code", "end_stream", "refuse"]
+__all__ = ["TRACE_HEADERS", "caller_of", "departure_code", "end_stream", "refuse"]
+
+TRACE_HEADERS = ("traceparent", "tracestate")
+"""Of W3C Trace Context."""
 
 DEADLINE_ROUNDING = 0.01
 """As a share of a deadline: how much of it may be left on this side when its client leaves.
@@ -47,8 +50,8 @@ def caller_of(context: "grpc.aio.ServicerContext[Any, Any]", method: str) -> Cal
 
 
 def _trace_context(metadata: Mapping[str, str | bytes]) -> TraceContext | None:
-    parent, state = metadata.get("traceparent"), metadata.get("tracestate", "")
-    if not isinstance(parent, str) or not isinstance(state, str):
+    parent, state = (metadata.get(name, "") for name in TRACE_HEADERS)
+    if not parent or not isinstance(parent, str) or not isinstance(state, str):
         return None
     return TraceContext(parent, state)
 

@@ -6,7 +6,7 @@ import grpc
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import GenerationNotFoundError
-from leyden_server.gateway.answering import end_stream, refuse
+from leyden_server.gateway.answering import TRACE_HEADERS, end_stream, refuse
 from leyden_server.gateway.channel_options import PEER_OPTIONS
 from leyden_server.gateway.relay import PeerGoneError, relay_stream, relay_unary
 from leyden_server.gateway.writing import end
@@ -46,7 +46,7 @@ class Peers:
                 method,
                 data,
                 context,
-                (RELAYED,),
+                (RELAYED, *_trace_headers(context)),
                 write_timeout_s=self._write_timeout_s,
             )
         except PeerGoneError as gone:
@@ -75,6 +75,12 @@ class Peers:
         if address not in self._channels:
             self._channels[address] = grpc.aio.insecure_channel(address, PEER_OPTIONS)
         return self._channels[address]
+
+
+def _trace_headers(context: Context) -> list[tuple[str, str | bytes]]:
+    """Return what says whose trace the call belongs to: its owner makes its spans."""
+    pairs = [(key, value) for key, value in context.invocation_metadata() or ()]
+    return [(key, value) for key, value in pairs if key in TRACE_HEADERS]
 
 
 def _was_relayed(context: Context) -> bool:

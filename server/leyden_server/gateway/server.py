@@ -17,6 +17,7 @@ from leyden_server.gateway.leyden_v1.model_listing import ModelListing
 from leyden_server.gateway.peers import Peers
 from leyden_server.gateway.reflection import add_reflection
 from leyden_server.gateway.status import describe
+from leyden_server.gateway.tracing import open_tracing
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory, OnlyHere
 from leyden_server.generations.home import Caller
@@ -52,12 +53,16 @@ class GatewayServer:
         *,
         replica: str,
     ) -> None:
-        """`replica` is this Gateway's name, for bills."""
+        """Raise StartupError where traces are asked for and OpenTelemetry is missing.
+
+        `replica` is this Gateway's name, for bills and traces.
+        """
         self._config = config
         self._catalog = catalog
         self._observers = observers
         self._replica = replica
         self._peers = Peers(config)
+        self._tracing = open_tracing(config, replica)
         self._tasks: list[asyncio.Task[None]] = []
         self.server = grpc.aio.server(
             interceptors=(Access(None, OPEN_METHODS, self._refused),),
@@ -84,6 +89,7 @@ class GatewayServer:
             describe,
             replica=self._replica,
             directory=directory,
+            tracer=self._tracing,
         )
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
@@ -119,3 +125,4 @@ class GatewayServer:
             task.cancel()
         await self._directory.close()
         await self._peers.close()
+        await self._tracing.close()

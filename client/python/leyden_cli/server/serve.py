@@ -15,6 +15,7 @@ from leyden_cli.server.interrupts import interrupt_on_signals
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.errors import StartupError
+from leyden_server.gateway.tracing import check_tracing
 from leyden_server.generations.log_file import LogFollower
 from leyden_server.model_repository import ModelRepository
 
@@ -47,6 +48,7 @@ def serve(args: argparse.Namespace) -> int:
             repository = ModelRepository(config.model_repository)
             for name in config.models:
                 repository.resolve(name)
+            check_tracing(config.gateway)
             if args.print_serve_config:
                 _print_serve_config(config)
                 return 0
