@@ -44,6 +44,7 @@ from leyden_server.stages.contract import (
     StageRun,
     StepDone,
 )
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["MODEL", "STREAMS", "StubGateway"]
 
@@ -104,6 +105,10 @@ class _Denoiser(_Awake):
     async def stats(self) -> EngineStats:
         """Return nothing but zeros."""
         return EngineStats(0, 0, 0, 0, 0, 0)
+
+    async def tally(self) -> EngineTally | None:
+        """Return nothing: nobody leaves."""
+        return None
 
 
 class _Vae(_Awake):

@@ -34,6 +34,7 @@ from leyden_server.stages.contract import (
     StageRun,
     StepDone,
 )
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["House", "Records", "StubDenoiser", "StubTextEncoder", "StubVae", "catalog_of", "house"]
 
@@ -120,6 +121,9 @@ class StubDenoiser(_Life):
     async def stats(self) -> EngineStats:
         return EngineStats(0, 0, 0, 0, len(self.running), 0)
 
+    async def tally(self) -> EngineTally | None:
+        return None
+
 
 @dataclass
 class StubVae(_Life):
@@ -139,11 +143,14 @@ class StubVae(_Life):
 
 
 @dataclass
-class Records:
-    """An observer that keeps what it is told."""
+class Records(Observer):
+    """An observer that keeps what it is told of ends."""
 
     records: list[RequestRecord] = field(default_factory=list)
     defects: dict[str, BaseException] = field(default_factory=dict)
+
+    def refused(self, record: RequestRecord) -> None:
+        self.records.append(record)
 
     def ended(self, record: RequestRecord) -> None:
         self.records.append(record)

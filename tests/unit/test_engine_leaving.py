@@ -48,6 +48,41 @@ async def test_a_cancelled_image_frees_its_row_at_the_next_step(
     assert ((await service.stats()).running, (await service.stats()).waiting) == (0, 0)
 
 
+async def test_what_leaving_saved_is_counted_once_and_told_once(
+    service: DenoiseService, gate: Gate, request_: DenoiseRequest
+) -> None:
+    leaving = await submitted(service, sampled(request_, num_inference_steps=50))
+    gate.let(2)
+    await gate.arrival(3)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    asked = asyncio.create_task(service.tally())
+    await asyncio.sleep(0)
+    assert not asked.done()  # the image leaves once the run that is at the gate has ended
+    gate.open()
+
+    tally = await asked
+    assert tally is not None
+    ran = (await service.stats()).unet_rows
+    assert ran == sum(gate.rows) == 3
+    assert (tally.images_left, tally.rows_saved) == (1, 50 - ran)
+    assert await service.tally() is None
+
+
+async def test_each_run_is_told_with_one_answer_whoever_of_its_images_gets_that(
+    service: DenoiseService, gate: Gate, request_: DenoiseRequest
+) -> None:
+    gate.open()
+    images = [sampled(request_, seed=seed) for seed in range(3)]
+    answers = await asyncio.gather(*(events_of(service, image) for image in images))
+
+    steps = [event for events in answers for event in events if isinstance(event, StepDone)]
+    runs = [run for step in steps if step.tally is not None for run in step.tally.runs]
+    assert sorted(run.rows for run in runs) == sorted(gate.rows)
+    assert all(run.padded_rows == 0 and run.duration_s > 0 for run in runs)  # on a CPU
+
+
 async def test_leaving_the_iterator_stops_the_rows(
     service: DenoiseService, gate: Gate, request_: DenoiseRequest
 ) -> None:

@@ -9,6 +9,7 @@ from leyden_server.config import DenoiserConfig
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import DenoiseEvent, DenoiseRequest, DenoiserInfo, EngineStats
 from leyden_server.stages.replica import replica_name
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["Denoiser"]
 
@@ -35,6 +36,10 @@ class Denoiser:
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""
         return await self._service.stats()
+
+    async def tally(self) -> EngineTally | None:
+        """Return what the engine owes, once the images that leave it have left."""
+        return await self._service.tally()
 
     async def check_health(self) -> None:
         """Tell Serve whether the engine can be relied on."""

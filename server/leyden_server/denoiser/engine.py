@@ -14,11 +14,13 @@ from leyden_server.accelerator.run_health import RunHealth, memory_errors
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.load import RunningMean, engine_load
+from leyden_server.denoiser.owed import Owed
 from leyden_server.denoiser.request_state import Finished, RequestState, Started, Stepped
 from leyden_server.denoiser.step_scheduler import StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import UnavailableError
 from leyden_server.stages.contract import EngineLoad, EngineStats
+from leyden_server.stages.tally import UNetRun
 
 __all__ = ["DenoiseEngine"]
 
@@ -40,6 +42,8 @@ class DenoiseEngine:
     ) -> None:
         """`thread` is the one that loaded the runner; the loop takes it over in `start`."""
         self.row_caps = RowCaps()
+        self.owed = Owed()
+        """What callers are still to be told."""
         self._runner = runner
         self._max_batch_rows = max_batch_rows
         self._scheduler: StepScheduler[RequestState] = StepScheduler(
@@ -177,6 +181,7 @@ class DenoiseEngine:
             if image.cancelled:
                 self._scheduler.remove(image)
                 self._aborted += 1
+                self.owed.left(image.rows * image.steps_left)
                 image.emit(Finished(None))
 
     def _run(self, batch: list[RequestState]) -> None:
@@ -229,6 +234,7 @@ class DenoiseEngine:
         with self._changed:
             self._unet_batches += 1
             self._unet_rows += rows
+        self.owed.ran(UNetRun(rows, self._runner.padded_rows(rows) - rows, duration_s))
         self._step_s.add(duration_s)
         load = self.load()
         for b, image in enumerate(batch):

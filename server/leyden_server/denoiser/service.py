@@ -7,6 +7,7 @@ from contextlib import aclosing
 import torch
 
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
+from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.engine import DenoiseEngine
@@ -37,6 +38,7 @@ from leyden_server.stages.contract import (
     StepDone,
 )
 from leyden_server.stages.failures import telling_failures
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["DenoiseService"]
 
@@ -56,6 +58,10 @@ class DenoiseService:
         # Before the weights, which take long: a request is a bad moment to find out.
         self._schedules.check(model.solvers, {model.steps.default, model.steps.max})
         self._replica = replica
+        self._memory = MemoryReading(device)
+        self._leaving: set[RequestState] = set()
+        """Images whose callers have left, until the engine has noticed."""
+        self._has_left = asyncio.Event()
         self._thread = TorchThread("denoise-engine", torch_threads(config))
         self._runner = self._thread.run(
             UNetRunner.load,
@@ -80,6 +86,14 @@ class DenoiseService:
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""
         return self._engine.stats()
+
+    async def tally(self) -> EngineTally | None:
+        """Return what nobody was told yet, once the images that leave now have left."""
+        for image in [*self._leaving]:
+            while image in self._leaving:
+                self._has_left.clear()
+                await self._has_left.wait()
+        return self._engine.owed.take()
 
     def check_health(self) -> None:
         """Raise RuntimeError where the engine can no longer be relied on."""
@@ -109,9 +123,18 @@ class DenoiseService:
     async def _denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[ImageEvent] = asyncio.Queue()
+        is_in_engine = True
+
+        def take(event: ImageEvent) -> None:
+            nonlocal is_in_engine
+            events.put_nowait(event)
+            if isinstance(event, Finished):
+                is_in_engine = False
+                self._leaving.discard(image)
+                self._has_left.set()
 
         def emit(event: ImageEvent) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
+            loop.call_soon_threadsafe(take, event)
 
         image = self._request_state(request, emit)
         self._engine.submit(image)
@@ -129,9 +152,12 @@ class DenoiseService:
                         yield Denoised(latents.numpy())
                         return
         finally:
-            self._engine.abort(image)
+            if is_in_engine:
+                self._leaving.add(image)
+                self._engine.abort(image)
 
     async def _step_done(self, event: Stepped, request: DenoiseRequest) -> StepDone:
+        preview = await self._preview(event, request)
         return StepDone(
             step=event.step,
             timestep=event.timestep,
@@ -139,8 +165,11 @@ class DenoiseService:
             started_s=event.started_s,
             duration_s=event.duration_s,
             batch_rows=event.batch_rows,
-            preview=await self._preview(event, request),
+            preview=preview,
             load=event.load,
+            # Last: what is taken here is lost with whoever leaves before it is sent.
+            tally=self._engine.owed.take(),
+            memory=self._memory(),
         )
 
     async def _preview(self, event: Stepped, request: DenoiseRequest) -> PreviewImage | None:

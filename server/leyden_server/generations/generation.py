@@ -7,29 +7,26 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnavailableError
 from leyden_server.generations.catalog import ServedModel
+from leyden_server.generations.costs import Costs
 from leyden_server.generations.event_log import EventLog
 from leyden_server.generations.events import (
-    Bill,
     DenoiseProgress,
     Event,
     Image,
-    ImageBill,
     Queued,
-    StepBill,
     Summary,
     TextEncoded,
     image_events,
 )
 from leyden_server.generations.line import Place
+from leyden_server.generations.notes import Notes
 from leyden_server.generations.parameters import GenerationParameters, RequestWarning
-from leyden_server.generations.tracing import Trace, TraceNotes
 from leyden_server.stages.contract import (
     DecodeRequest,
     Denoised,
@@ -45,28 +42,6 @@ __all__ = ["Generation"]
 Result = TypeVar("Result")
 
 
-@dataclass(slots=True)
-class _ImageCost:
-    """What one image has cost so far."""
-
-    steps: list[StepBill] = field(default_factory=list)
-    vae_decode_s: float = 0.0
-    image_encode_s: float = 0.0
-    denoiser_replica: str = ""
-    vae_replica: str = ""
-
-    def bill(self, index: int) -> ImageBill:
-        """Return it as the summary shows it."""
-        return ImageBill(
-            index,
-            tuple(self.steps),
-            self.vae_decode_s,
-            self.image_encode_s,
-            self.denoiser_replica,
-            self.vae_replica,
-        )
-
-
 class Generation:
     """Takes one request through the stages, and puts every event into its log."""
 
@@ -79,30 +54,19 @@ class Generation:
         *,
         config: GatewayConfig,
         replica: str,
-        trace: Trace,
+        notes: Notes,
     ) -> None:
-        self.retries = 0
-        """How many times a stage was run again, because a replica died."""
-        self.queue_s: float | None = None
-        """From acceptance to the first denoise step, less the encoding; None: not there yet."""
-        self.text_encode_s: float | None = None
+        self.costs = Costs(parameters)
+        self.served = served
         self._parameters = parameters
-        self._served = served
         self._place = place
         self._log = log
         self._config = config
         self._replica = replica
-        self._notes = TraceNotes(trace)
-        self._accepted_s = self._spoke_s = time.monotonic()
-        self._text_encoder_replica = ""
+        self._notes = notes
+        self._spoke_s = time.monotonic()
         self._warnings: list[RequestWarning] = []
-        self._costs = [_ImageCost() for _ in range(parameters.image_count)]
         self._silence: asyncio.TimerHandle | None = None
-
-    @property
-    def unet_rows(self) -> int:
-        """Rows of the UNet that its steps took so far."""
-        return self._parameters.rows * sum(len(cost.steps) for cost in self._costs)
 
     async def run(self) -> None:
         """Run to the summary.
@@ -128,10 +92,10 @@ class Generation:
             Summary(
                 warnings=(*self._parameters.warnings, *self._warnings),
                 model=self._parameters.model.name,
-                model_revision=self._served.revision,
-                retries=self.retries,
+                model_revision=self.served.revision,
+                retries=self.costs.retries,
                 sampling=self._parameters.sampling,
-                bill=self._bill(),
+                bill=self.costs.bill(self._replica),
             )
         )
 
@@ -142,12 +106,11 @@ class Generation:
         texts = [parameters.prompt]
         if parameters.rows > 1 and not zeroed:
             texts.append(parameters.negative_prompt)
-        encode = self._served.text_encoder.encode
+        encode = self.served.text_encoder.encode
         prompt, *negative = await _side_by_side(
-            partial(self._retrying, partial(encode, text)) for text in texts
+            partial(self._retrying, "text_encoder", partial(encode, text)) for text in texts
         )
-        self.text_encode_s = time.monotonic() - started_s
-        self._text_encoder_replica = prompt.replica
+        self.costs.encoded(time.monotonic() - started_s, prompt.replica)
         self._notes.encoded(prompt, *negative)
         self._warn_of_truncation("prompt", prompt)
         for encoded in negative:
@@ -158,14 +121,14 @@ class Generation:
     async def _make_image(
         self, index: int, prompt: EncodedPrompt, negative_prompt: EncodedPrompt | None
     ) -> None:
-        cost, parameters = self._costs[index], self._parameters
+        parameters = self._parameters
 
         def start_again() -> None:
             # The same seed takes the same way; steps that were already sent are passed over.
             self._place.restarted(index)
 
         latents = await self._retrying(
-            partial(self._denoise, index, prompt, negative_prompt), start_again
+            "denoiser", partial(self._denoise, index, prompt, negative_prompt), start_again
         )
         decode_request = DecodeRequest(
             latents=latents,
@@ -174,9 +137,8 @@ class Generation:
             parameters=self._provenance(index),
             order=self._place.order.travelling(),
         )
-        image = await self._retrying(partial(self._served.vae.decode, decode_request))
-        cost.vae_decode_s, cost.image_encode_s = image.vae_decode_s, image.image_encode_s
-        cost.vae_replica = image.replica
+        image = await self._retrying("vae", partial(self.served.vae.decode, decode_request))
+        self.costs.decoded(index, image)
         self._notes.decoded(index, image)
         self._put(
             *image_events(
@@ -206,25 +168,27 @@ class Generation:
             order=self._place.order.travelling(),
             preview=self._parameters.preview,
         )
-        cost = self._costs[index]
         loop_started_s = 0.0
-        async with contextlib.aclosing(self._served.denoiser.denoise(request)) as items:
+        self.costs.handed(index)
+        async with contextlib.aclosing(self.served.denoiser.denoise(request)) as items:
             async for item in items:
                 match item:
                     case StepDone():
                         self._note_step(index, item, time.monotonic() - loop_started_s)
                     case DenoiseStarted(replica=replica):
                         loop_started_s = time.monotonic()
-                        cost.denoiser_replica = replica
-                        self._note_start(index, loop_started_s)
+                        self.costs.started(index, replica)
+                        self._place.started(index)
                         self._notes.queued(index, waits_since_s)
                     case Denoised(latents=latents):
                         self._place.finished(index)
+                        self.costs.denoised(index)
                         return latents
         raise UnavailableError("STAGE_DIED", "the denoiser's stream broke off", 1.0)
 
     async def _retrying(
         self,
+        stage: str,
         run: Callable[[], Coroutine[Any, Any, Result]],
         before_retry: Callable[[], None] = lambda: None,
     ) -> Result:
@@ -234,24 +198,19 @@ class Generation:
             except UnavailableError as error:
                 if error.reason not in {"STAGE_DIED", "STAGE_STOPPING"}:
                     raise
-                self.retries += 1
+                self.costs.retries += 1
+                self._notes.retried(stage)
                 before_retry()
         return await run()
 
-    def _note_start(self, index: int, now: float) -> None:
-        self._place.started(index)
-        if self.queue_s is None:
-            self.queue_s = now - self._accepted_s - (self.text_encode_s or 0.0)
-
     def _note_step(self, index: int, step: StepDone, loop_s: float) -> None:
-        cost = self._costs[index]
+        replica = self.costs.denoiser_replica(index)
         total_steps = self._parameters.sampling.num_inference_steps
         self._place.stepped(index, total_steps - step.step, step.duration_s)
-        self._served.line.note_load(cost.denoiser_replica, step.load)
-        self._notes.stepped(index, cost.denoiser_replica, step)
-        if step.step <= len(cost.steps):
+        self.served.line.note_load(replica, step.load)
+        self._notes.stepped(index, replica, step)
+        if not self.costs.stepped(index, step):
             return  # sent already, before a replica died
-        cost.steps.append(StepBill(step.duration_s, step.batch_rows))
         self._put(
             DenoiseProgress(
                 image_index=index,
@@ -259,7 +218,7 @@ class Generation:
                 total_steps=total_steps,
                 timestep=step.timestep,
                 sigma=step.sigma,
-                elapsed_s=self._elapsed_s(),
+                elapsed_s=self.costs.elapsed_s(),
                 remaining_s=loop_s / step.step * (total_steps - step.step),
                 batch_rows=step.batch_rows,
                 preview=step.preview,
@@ -287,24 +246,14 @@ class Generation:
     @property
     def _waits(self) -> bool:
         """Whether it waits for its turn, or for a stage to start."""
-        return self._place.waiting > 0 or self._served.starts
-
-    def _bill(self) -> Bill:
-        return Bill(
-            queue_s=self.queue_s or 0.0,
-            text_encode_s=self.text_encode_s or 0.0,
-            total_s=self._elapsed_s(),
-            text_encoder_replica=self._text_encoder_replica,
-            gateway_replica=self._replica,
-            images=tuple(cost.bill(index) for index, cost in enumerate(self._costs)),
-        )
+        return self._place.waiting > 0 or self.served.starts
 
     def _provenance(self, index: int) -> dict[str, object]:
         """Return what makes this image again; the file carries it."""
         sampling = self._parameters.sampling.of_image(index)
         return {
             "model": self._parameters.model.name,
-            "model_revision": self._served.revision,
+            "model_revision": self.served.revision,
             "prompt": self._parameters.prompt,
             "negative_prompt": self._parameters.negative_prompt,
             **sampling.as_dict(),
@@ -320,9 +269,6 @@ class Generation:
                     f"{prompt.token_count} tokens; what goes past {limit} was cut",
                 )
             )
-
-    def _elapsed_s(self) -> float:
-        return time.monotonic() - self._accepted_s
 
 
 def _say_nothing(position: int, wait_s: float | None) -> None:

@@ -118,10 +118,14 @@ class Home:
         """Return the record of what it cost, and of how it ended where that was its own end."""
         record, generation = self.record, self.generation
         if generation is not None:
-            record.queue_s = generation.queue_s
-            record.text_encode_s = generation.text_encode_s
-            record.unet_rows = generation.unet_rows
-            record.retries = generation.retries
+            costs = generation.costs
+            record.queue_s = costs.queue_s
+            record.text_encode_s = costs.text_encode_s
+            record.denoise_s = costs.denoise_s
+            record.decode_s = costs.decode_s
+            record.unet_rows = costs.unet_rows
+            record.spared_rows = costs.spared_rows
+            record.retries = costs.retries
         if self.was_given_up and self.lingers:
             record.code, record.reason = "CANCELLED", "NOBODY_WATCHED"
         elif self.was_given_up or not self.lingers:

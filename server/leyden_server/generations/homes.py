@@ -8,6 +8,7 @@ from functools import partial
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import CancelledByRequestError
 from leyden_server.generations.bounds import drop_oldest_images, too_much_unread
+from leyden_server.generations.collecting import Collecting
 from leyden_server.generations.directory import Directory
 from leyden_server.generations.event_log import Reading, Unread
 from leyden_server.generations.generation import Generation
@@ -31,6 +32,7 @@ class Homes:
         self._config = config
         self._directory = directory
         self._telling = telling
+        self._collecting = Collecting(telling.tallied)
         self._running: set[Home] = set()
         """Whose task has not come to its end."""
         self._idle = asyncio.Event()
@@ -113,6 +115,7 @@ class Homes:
         except TimeoutError:
             for home in {*self.by_name.values(), *self._running}:
                 self.end(home, why())
+        self._collecting.close()
 
     async def _run(self, home: Home, generation: Generation) -> None:
         error: Exception | None = None
@@ -124,6 +127,8 @@ class Homes:
             error = home.end_with or self._telling.known(_first(failure))
         finally:
             self._running.discard(home)
+            if generation.costs.has_left_its_engine:
+                self._collecting.ask(generation.served)
             home.ended_s = time.monotonic()
             if not home.has_ended:
                 home.log.close(error)

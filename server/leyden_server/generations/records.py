@@ -1,4 +1,4 @@
-"""What is told of each request at its end, and to whom: the request log is the first."""
+"""What is told of each request, and to whom: the request log, the metrics."""
 
 import json
 import sys
@@ -7,11 +7,12 @@ import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from leyden_server.generations.log_file import LogFile
 from leyden_server.generations.tracing import UNTRACED, Trace
 from leyden_server.sampling import Sampling
+from leyden_server.stages.contract import DecodedImage, EncodedPrompt, StepDone
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["Observer", "RequestLog", "RequestRecord"]
 
@@ -35,8 +36,14 @@ class RequestRecord:
     priority: int = 0
     queue_s: float | None = None
     text_encode_s: float | None = None
+    denoise_s: float | None = None
+    """From the first step's start to the last step's end, of all images; None: not all are done."""
+    decode_s: float | None = None
+    """From there until the last image was there; None: it is not."""
     unet_rows: int = 0
     """Rows of this request's own, summed over the steps that were reported."""
+    spared_rows: int = 0
+    """Rows of its images that no engine had been handed when it ended."""
     retries: int = 0
     images_sent: int = 0
     """Most images that one watcher has read."""
@@ -77,17 +84,45 @@ class RequestRecord:
         }
 
 
-class Observer(Protocol):
-    """Is told how each request ended. What it raises is a defect."""
+class Observer:
+    """Is told what becomes of each request. What it raises is a defect.
+
+    A subclass writes the moments that it is there for. They are, of one
+    request: `refused`; or `admitted`, any of the others, and `ended`, whatever the end was.
+    """
+
+    def refused(self, record: RequestRecord) -> None:
+        """Take note of a request that has ended before there was a generation."""
+
+    def admitted(self, record: RequestRecord) -> None:
+        """Take note of a generation that begins."""
+
+    def text_encoded(self, record: RequestRecord, prompt: EncodedPrompt) -> None:
+        """Take note of a prompt, or a negative one, that a TextEncoder has answered."""
+
+    def stepped(self, record: RequestRecord, replica: str, step: StepDone) -> None:
+        """Take note of a denoise step of one image, of one that is run again too."""
+
+    def tallied(self, model: str, tally: EngineTally) -> None:
+        """Take note of what an engine had counted and told with no step."""
+
+    def decoded(self, record: RequestRecord, image: DecodedImage) -> None:
+        """Take note of an image that a Vae has made."""
+
+    def retried(self, record: RequestRecord, stage: str) -> None:
+        """Take note of a stage ("text_encoder", "denoiser", "vae") that is run again."""
 
     def ended(self, record: RequestRecord) -> None:
-        """Take note of a request that has ended."""
+        """Take note of a generation that has ended, and whose watchers have had its end."""
+
+    def sent(self, protocol: str, size_bytes: int) -> None:
+        """Take note of a message that was sent to a client."""
 
     def defect(self, error_id: str, error: BaseException) -> None:
         """Take note of a defect, under the id that the client was given."""
 
 
-class RequestLog:
+class RequestLog(Observer):
     """Appends records to a file that all Gateway replicas of a node may share: `LogFile`.
 
     Without `max_bytes` the file grows for ever.
@@ -99,6 +134,10 @@ class RequestLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def refused(self, record: RequestRecord) -> None:
+        """Append one line."""
+        self.ended(record)
 
     def ended(self, record: RequestRecord) -> None:
         """Append one line."""

@@ -102,13 +102,13 @@ class Generations:
             return await self._begin(request, caller, record, vocabulary)
         except asyncio.CancelledError:
             record.code = "CANCELLED"
-            self._telling.ended(record)
+            self._telling.refused(record)
             raise
         except OwnedElsewhereError:
             raise
         except Exception as error:
             known = self.known(error)
-            self._telling.ended(record, known)
+            self._telling.refused(record, known)
             raise known from error
 
     async def watch(self, request_id: str, after_index: int | None, caller: Caller) -> Watching:
@@ -137,7 +137,7 @@ class Generations:
 
     def turned_away(self, caller: Caller, error: Exception) -> None:
         """Tell the observers of a call that was refused before there was a request to start."""
-        self._telling.ended(self._telling.arrived(caller), error)
+        self._telling.refused(self._telling.arrived(caller), error)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""
@@ -200,7 +200,7 @@ class Generations:
             home.log,
             config=self._config,
             replica=self._replica,
-            trace=record.trace,
+            notes=self._telling.admitted(record),
         )
         watching = self._homes.enter(home, caller, None)
         self._homes.run(home, generation)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 from leyden_server.errors import RequestError, StageFailedError
 from leyden_server.generations.home import Caller
+from leyden_server.generations.notes import Notes
 from leyden_server.generations.records import Observer, RequestRecord
 from leyden_server.generations.tracing import Tracer
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["Telling"]
 
@@ -40,13 +42,35 @@ class Telling:
         record.trace = self._tracer.begin(record, caller.trace)
         return record
 
+    def refused(self, record: RequestRecord, error: Exception | None = None) -> None:
+        """Tell of a request that has ended before there was a generation, and of the error."""
+        self._put_error(record, error)
+        record.trace.ended(record)
+        for observer in self._observers:
+            observer.refused(record)
+
+    def admitted(self, record: RequestRecord) -> Notes:
+        """Tell of a generation that begins; return what takes the notes of its work."""
+        for observer in self._observers:
+            observer.admitted(record)
+        return Notes(record, self._observers)
+
     def ended(self, record: RequestRecord, error: Exception | None = None) -> None:
-        """Tell of a request's end, and of the error that was its end where there was one."""
-        if error is not None:
-            record.code, record.reason, record.message = self._describe(error)
+        """Tell of a generation's end, and of the error that was its end where there was one."""
+        self._put_error(record, error)
         record.trace.ended(record)
         for observer in self._observers:
             observer.ended(record)
+
+    def tallied(self, model: str, tally: EngineTally) -> None:
+        """Tell of what an engine was asked for that it had counted."""
+        for observer in self._observers:
+            observer.tallied(model, tally)
+
+    def sent(self, protocol: str, size_bytes: int) -> None:
+        """Tell of a message that was sent to a client."""
+        for observer in self._observers:
+            observer.sent(protocol, size_bytes)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""
@@ -56,3 +80,7 @@ class Telling:
         for observer in self._observers:
             observer.defect(error_id, error)
         return StageFailedError("Gateway", type(error).__name__, error_id)
+
+    def _put_error(self, record: RequestRecord, error: Exception | None) -> None:
+        if error is not None:
+            record.code, record.reason, record.message = self._describe(error)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from leyden_server.sampling import Sampling
 from leyden_server.service_order import TravellingOrder
+from leyden_server.stages.tally import DeviceMemory, EngineTally
 
 __all__ = [
     "PIXELS",
@@ -94,6 +95,8 @@ class EncodedPrompt:
     replica: str
     run: StageRun | None = None
     """Of the encoders; None: it was encoded before, for another request."""
+    memory: DeviceMemory | None = None
+    """None on a CPU."""
 
     def zeroed(self) -> "EncodedPrompt":
         """Return zeros of the same shape: SDXL's encoding of no negative prompt."""
@@ -184,6 +187,10 @@ class StepDone:
     preview: PreviewImage | None
     load: EngineLoad
     """After the step."""
+    tally: EngineTally | None = None
+    """What the engine has done since it last told anybody: not of this image alone."""
+    memory: DeviceMemory | None = None
+    """None on a CPU."""
 
     @property
     def run(self) -> StageRun:
@@ -246,6 +253,8 @@ class DecodedImage:
     replica: str
     vae_run: StageRun
     encode_run: StageRun
+    memory: DeviceMemory | None = None
+    """None on a CPU."""
 
 
 class StageLife(Protocol):
@@ -294,6 +303,9 @@ class DenoiserStage(Protocol):
 
     async def stats(self) -> EngineStats:
         """Return a replica's counters."""
+
+    async def tally(self) -> EngineTally | None:
+        """Return what a replica has told nobody yet, once the images that leave it have left."""
 
 
 class VaeStage(Protocol):

@@ -17,6 +17,7 @@ from leyden_server.stages.contract import (
     TextEncoderStage,
     VaeStage,
 )
+from leyden_server.stages.tally import EngineTally
 
 __all__ = ["DenoiserInProcess", "TextEncoderInProcess", "VaeInProcess"]
 
@@ -108,6 +109,10 @@ class DenoiserInProcess(_InProcess[_DenoiseService]):
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""
         return await (await self.service()).stats()
+
+    async def tally(self) -> EngineTally | None:
+        """Return what the engine owes, once the images that leave it have left."""
+        return await (await self.service()).tally()
 
 
 class VaeInProcess(_InProcess[_VaeService]):

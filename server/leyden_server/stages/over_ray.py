@@ -18,6 +18,7 @@ from leyden_server.stages.contract import (
 )
 from leyden_server.stages.ray_handle import Patience, StageHandle
 from leyden_server.stages.replica_counts import ReplicaCounts
+from leyden_server.stages.tally import EngineTally
 
 __all__ = [
     "DenoiserOverRay",
@@ -67,6 +68,11 @@ class DenoiserOverRay(StageHandle):
         """Return a replica's counters; raises as `call` does."""
         stats: EngineStats = await self.call("stats")
         return stats
+
+    async def tally(self) -> EngineTally | None:
+        """Return what a replica owes; raises as `call` does."""
+        tally: EngineTally | None = await self.call("tally")
+        return tally
 
 
 class VaeOverRay(StageHandle):

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
+from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import TextEncoderConfig
 from leyden_server.model_repository import ResolvedModel
@@ -28,6 +29,7 @@ class TextEncodingService:
         self._config = config
         self._replica = replica
         device, dtype = device_and_dtype(config)
+        self._memory = MemoryReading(device)
         self._thread = TorchThread("text-encoder", torch_threads(config))
         self._encoder = self._thread.run(
             PromptEncoder,
@@ -63,7 +65,7 @@ class TextEncodingService:
             # All alike, by arrival: a prompt takes less time than any order among them saves.
             order = ServiceOrder(DEFAULT_PRIORITY, time.monotonic())
             encoded = await self._batcher(prompt, order)
-        self._cache[prompt] = replace(encoded, run=None)
+        self._cache[prompt] = replace(encoded, run=None, memory=None)
         if len(self._cache) > self._config.cache_prompts:
             self._cache.popitem(last=False)
         return encoded
@@ -80,4 +82,5 @@ class TextEncodingService:
         started_s, begun_s = time.time(), time.perf_counter()
         encoded = await self._thread.arun(self._encoder.encode, prompts)
         run = StageRun(started_s, time.perf_counter() - begun_s, len(prompts))
-        return [replace(prompt, run=run) for prompt in encoded]
+        memory = self._memory()
+        return [replace(prompt, run=run, memory=memory) for prompt in encoded]

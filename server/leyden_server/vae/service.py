@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
+from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import VaeConfig
@@ -54,6 +55,7 @@ class VaeService:
         self._config = config
         self._replica = replica
         device, dtype = device_and_dtype(config)
+        self._memory = MemoryReading(device)
         self._thread = TorchThread("vae", torch_threads(config))
         self._decoder = self._thread.run(
             VaeDecoder, model, dtype=dtype, device=device, execution=config.vae_execution
@@ -102,6 +104,7 @@ class VaeService:
                 replica=self._replica,
                 vae_run=decoded.run,
                 encode_run=encode_run,
+                memory=self._memory(),
             )
 
     def check_health(self) -> None:
