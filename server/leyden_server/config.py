@@ -282,6 +282,10 @@ class ServerConfig(StrictModel):
     each, a thread a stage. For one GPU, small machines and tests; what the config says of
     replicas, num_cpus, num_gpus and ray is not looked at then."""
 
+    log_format: Literal["json", "text"] = "json"
+    """How `leyden serve` shows each request on stderr: json, as the request log's file always
+    has it, or text for people."""
+
     gateway: GatewayConfig = GatewayConfig()
     """The gRPC front."""
 

@@ -46,6 +46,7 @@ TOGETHER = {
 WITHOUT_RAY = (
     "tests/cli/test_demo.py",
     "tests/cli/test_in_process.py",
+    "tests/cli/test_log_format.py",
     "tests/cli/test_serve_options.py",
 )
 """Where tests run the `leyden` command with what starts no Ray."""

@@ -20,7 +20,8 @@ examples:
 
 It prints `ready: grpc HOST:PORT` when the first request would succeed. Ctrl-C (or
 SIGTERM) drains: running generations finish, new ones are refused; a second Ctrl-C
-stops at once. One JSON line for each request goes to stderr.
+stops at once. One line for each request goes to stderr: JSON, as in the request log, or
+with --log-format text for people.
 """
 
 PULL_EPILOG = """\
@@ -78,6 +79,12 @@ def add_commands(subparsers: "Subparsers") -> None:
         "--in-process",
         action="store_true",
         help="run everything in this process, without Ray: one replica of each stage",
+    )
+    serve.add_argument(
+        "--log-format",
+        choices=("json", "text"),
+        help="how requests are shown on stderr: json, as the request log has them, or text for "
+        "people, in colours on a terminal unless NO_COLOR is set (default: json)",
     )
     serve.add_argument(
         "--print-serve-config",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from leyden_cli.server.interrupts import interrupt_on_signals
+from leyden_cli.server.request_lines import shown_as
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.errors import StartupError
@@ -59,7 +60,7 @@ def serve(args: argparse.Namespace) -> int:
             server = start(
                 config,
                 report,
-                follow=stack.enter_context(_Echo()).follow,
+                follow=stack.enter_context(_Echo(_shown(config))).follow,
                 repository=repository,
                 address=address,
             )
@@ -82,6 +83,12 @@ def serve(args: argparse.Namespace) -> int:
         return _end(config, 130)
     report("stopped")
     return _end(config, 0)
+
+
+def _shown(config: ServerConfig) -> Callable[[str], str]:
+    return shown_as(
+        config.log_format, colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    )
 
 
 def _print_serve_config(config: ServerConfig) -> None:
@@ -126,6 +133,7 @@ def _config(args: argparse.Namespace) -> ServerConfig:
         "gateway": {key: value for key, value in gateway.items() if value is not None},
         "models": args.model,
         "in_process": args.in_process or None,
+        "log_format": args.log_format,
         "model_repository": args.model_repository,
     }
     return config.replace(**{key: value for key, value in options.items() if value})
@@ -142,7 +150,9 @@ def _wait(server: "LeydenServer | InProcessServer") -> None:
 class _Echo:
     """Copies what is appended to the request log to stderr until it is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[str], str]) -> None:
+        """`shown` makes of whole lines what is to be read."""
+        self._shown = shown
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -167,5 +177,5 @@ class _Echo:
             stopping = False
             while not stopping:
                 stopping = self._stop.wait(FOLLOW_PERIOD_S)
-                sys.stderr.write(follower.read())
+                sys.stderr.write(self._shown(follower.read()))
                 sys.stderr.flush()
