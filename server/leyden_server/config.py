@@ -75,6 +75,10 @@ class GatewayConfig(StrictModel):
     """Payload (images) that the readers of one Gateway replica have not read yet; beyond it
     the reader with the most is cut off."""
 
+    max_stream_requests: int = Field(default=64, ge=1, le=4096)
+    """Requests in flight on one stream of the KServe v2 protocol; beyond it a request is
+    refused with RESOURCE_EXHAUSTED, and the others go on."""
+
     write_timeout_s: float = Field(default=30.0, gt=0)
     """A reader that takes nothing for this many seconds, though something is there for it,
     is cut off."""

@@ -9,7 +9,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from server.conftest import KINDS
 from support.running_server import RunningServer
 
-SERVICES = ["leyden.v1.ImageGenerationService", "leyden.v1.ModelService"]
+SERVICES = [
+    "leyden.v1.ImageGenerationService",
+    "leyden.v1.ModelService",
+    "inference.GRPCInferenceService",
+]
 
 pytestmark = pytest.mark.parametrize("server", KINDS, indirect=True)
 
@@ -28,3 +32,7 @@ def test_reflection_describes_the_services(server: RunningServer) -> None:
     method = pool.FindServiceByName(SERVICES[0]).FindMethodByName("GenerateImage")
     fields = method.input_type.fields_by_name
     assert {"prompt", "num_inference_steps", "request_id"} <= set(fields)
+    method = pool.FindServiceByName(SERVICES[2]).FindMethodByName("ModelConfig")
+    config = method.output_type.fields_by_name["config"].message_type
+    assert config is not None
+    assert config.full_name == "inference.ModelConfig"

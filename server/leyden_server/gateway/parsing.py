@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError, Message
 
 from leyden_server.errors import FieldViolation, InvalidRequestError
 
-__all__ = ["parse"]
+__all__ = ["invalid", "parse"]
 
 Request = TypeVar("Request", bound=Message)
 
@@ -26,3 +26,8 @@ def parse(kind: type[Request], data: bytes) -> Request:
     except DecodeError as error:
         violation = FieldViolation("", f"the bytes are not a {kind.DESCRIPTOR.full_name}")
         raise InvalidRequestError((violation,)) from error
+
+
+def invalid(field: str, description: str) -> InvalidRequestError:
+    """Return the error of one wrong field."""
+    return InvalidRequestError((FieldViolation(field, description),))

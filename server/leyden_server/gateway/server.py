@@ -11,6 +11,9 @@ from leyden_server.gateway import health
 from leyden_server.gateway.access import Access
 from leyden_server.gateway.channel_options import server_options
 from leyden_server.gateway.health import Health
+from leyden_server.gateway.kserve_v2 import service as inference_service
+from leyden_server.gateway.kserve_v2.inference.descriptor_pool import POOL
+from leyden_server.gateway.kserve_v2.service import InferenceService
 from leyden_server.gateway.leyden_v1 import image_generation, model_listing
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
 from leyden_server.gateway.leyden_v1.model_listing import ModelListing
@@ -29,7 +32,11 @@ __all__ = ["STOP_GRACE_S", "GatewayServer", "Join"]
 Join = Callable[[str, Callable[[], Iterable[str]]], Directory]
 """Joins the directory: takes this Gateway's peer address and what lists its generations."""
 
-SERVICES = (image_generation.SERVICE_NAME, model_listing.SERVICE_NAME)
+SERVICES = (
+    image_generation.SERVICE_NAME,
+    model_listing.SERVICE_NAME,
+    inference_service.SERVICE_NAME,
+)
 
 
 OPEN_METHODS = frozenset({f"/{health.SERVICE_NAME}/"})
@@ -94,9 +101,12 @@ class GatewayServer:
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelListing(self.generations, self._config)
-        self.server.add_generic_rpc_handlers((images.handler(), models.handler()))
+        inference = InferenceService(self.generations, self._config)
+        self.server.add_generic_rpc_handlers(
+            (images.handler(), models.handler(), inference.handler())
+        )
         await self._health.add_to(self.server)
-        add_reflection((*SERVICES, health.SERVICE_NAME), self.server)
+        add_reflection((*SERVICES, health.SERVICE_NAME), self.server, POOL)
         port = self.server.add_insecure_port(address)
         await self.server.start()
         return port

@@ -135,9 +135,24 @@ class Generations:
         """
         self._homes.end(await self._find(request_id), CancelledByRequestError())
 
-    def turned_away(self, caller: Caller, error: Exception) -> None:
-        """Tell the observers of a call that was refused before there was a request to start."""
-        self._telling.refused(self._telling.arrived(caller), error)
+    def check(self, request: GenerationRequest, vocabulary: Vocabulary) -> None:
+        """See that a request could be started, as far as that can be known without starting it.
+
+        Raises:
+            RequestError: it would be refused.
+
+        """
+        served = self.catalog.get(request.model)
+        validate(with_name(request, "unnamed"), served.model, self._config, vocabulary)
+
+    def turned_away(self, caller: Caller, error: Exception, model: str = "") -> None:
+        """Tell the observers of a call that was refused before there was a request to start.
+
+        `model` is what it called the model, where that could be read.
+        """
+        record = self._telling.arrived(caller)
+        record.model = model[:MAX_LOGGED_CHARS]
+        self._telling.refused(record, error)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""

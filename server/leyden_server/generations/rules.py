@@ -21,7 +21,7 @@ from leyden_server.sampling import Sampling, SolverName
 from leyden_server.service_order import DEFAULT_PRIORITY
 from leyden_server.stages.contract import PIXELS, ImageFormat, PreviewRequest
 
-__all__ = ["FORMATS", "Vocabulary", "check_request_id", "validate"]
+__all__ = ["FORMATS", "MAX_PRIORITY", "MAX_SEED", "Vocabulary", "check_request_id", "validate"]
 
 MAX_SEED = 2**53
 """Seeds are exact in JavaScript up to here."""

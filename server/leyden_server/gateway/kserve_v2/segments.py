@@ -10,9 +10,10 @@ import re
 import stat
 from pathlib import Path
 
-from leyden_server.errors import FieldViolation, InvalidRequestError
+from leyden_server.errors import InvalidRequestError
+from leyden_server.gateway.parsing import invalid
 
-__all__ = ["RESERVED", "Segment", "invalid"]
+__all__ = ["RESERVED", "Segment"]
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -31,11 +32,6 @@ RESERVED = {
 
 FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """O_NONBLOCK, since the opening of a pipe would wait for its other end."""
-
-
-def invalid(field: str, description: str) -> InvalidRequestError:
-    """Return the error of one wrong field."""
-    return InvalidRequestError((FieldViolation(field, description),))
 
 
 class Segment:

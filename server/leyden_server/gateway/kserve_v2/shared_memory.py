@@ -15,7 +15,8 @@ from leyden_server.errors import (
     RegionInUseError,
     RegionNotFoundError,
 )
-from leyden_server.gateway.kserve_v2.segments import Segment, invalid
+from leyden_server.gateway.kserve_v2.segments import Segment
+from leyden_server.gateway.parsing import invalid
 
 __all__ = ["HeldRegions", "Region", "SharedMemory", "Slice"]
 

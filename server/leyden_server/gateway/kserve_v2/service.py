@@ -1,0 +1,159 @@
+"""The table of the service's 20 methods, and those that need no room of their own."""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import InvalidRequestError, RequestError, UnsupportedError
+from leyden_server.gateway.kserve_v2.answering import refuse
+from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
+from leyden_server.gateway.kserve_v2.model_description import (
+    PLATFORM,
+    config_message,
+    metadata_message,
+)
+from leyden_server.gateway.kserve_v2.model_infer import ModelInfer
+from leyden_server.gateway.kserve_v2.model_names import ready_model
+from leyden_server.gateway.kserve_v2.model_stream_infer import ModelStreamInfer
+from leyden_server.gateway.kserve_v2.repository import ModelRepositoryMethods
+from leyden_server.gateway.kserve_v2.settings import log_settings, trace_settings
+from leyden_server.gateway.kserve_v2.statistics import model_statistics
+from leyden_server.gateway.method_handlers import unary_unary
+from leyden_server.gateway.parsing import parse
+from leyden_server.generations.registry import Generations
+
+__all__ = ["SERVICE_NAME", "InferenceService"]
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+
+EXTENSIONS = (
+    "model_repository",
+    "model_configuration",
+    "schedule_policy",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+)
+"""Of the protocol, by their names in Triton's documents."""
+
+Context = grpc.aio.ServicerContext[bytes, Any]
+Request = TypeVar("Request", bound=Message)
+
+
+class InferenceService:
+    """Serves `inference.GRPCInferenceService`."""
+
+    def __init__(self, generations: Generations, config: GatewayConfig) -> None:
+        self._generations = generations
+        self._catalog = generations.catalog
+        self._config = config
+        self._unary = ModelInfer(generations, config)
+        self._streams = ModelStreamInfer(generations, config)
+
+    def handler(self) -> "grpc.GenericRpcHandler[bytes, Any]":
+        """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
+        answer, repository = self._answer, ModelRepositoryMethods(self._catalog)
+        methods: dict[str, grpc.RpcMethodHandler[bytes, Any]] = {
+            "ServerLive": answer(pb.ServerLiveRequest, self._server_live),
+            "ServerReady": answer(pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": answer(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": answer(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": answer(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelInfer": unary_unary(self._unary.model_infer),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
+                self._streams.model_stream_infer
+            ),
+            "ModelConfig": answer(pb.ModelConfigRequest, self._model_config),
+            "ModelStatistics": answer(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": answer(pb.RepositoryIndexRequest, repository.index),
+            "RepositoryModelLoad": answer(pb.RepositoryModelLoadRequest, repository.load),
+            "RepositoryModelUnload": answer(pb.RepositoryModelUnloadRequest, repository.unload),
+            "SystemSharedMemoryStatus": answer(
+                pb.SystemSharedMemoryStatusRequest, _no_shared_memory
+            ),
+            "SystemSharedMemoryRegister": answer(
+                pb.SystemSharedMemoryRegisterRequest, _no_shared_memory
+            ),
+            "SystemSharedMemoryUnregister": answer(
+                pb.SystemSharedMemoryUnregisterRequest, _no_shared_memory
+            ),
+            "CudaSharedMemoryStatus": answer(pb.CudaSharedMemoryStatusRequest, _no_gpu_memory),
+            "CudaSharedMemoryRegister": answer(pb.CudaSharedMemoryRegisterRequest, _no_gpu_memory),
+            "CudaSharedMemoryUnregister": answer(
+                pb.CudaSharedMemoryUnregisterRequest, _no_gpu_memory
+            ),
+            "TraceSetting": answer(pb.TraceSettingRequest, self._trace_setting),
+            "LogSettings": answer(pb.LogSettingsRequest, self._log_settings),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
+
+    def _answer(
+        self, kind: type[Request], answer: Callable[[Request], Awaitable[Message]]
+    ) -> "grpc.RpcMethodHandler[bytes, Any]":
+        """Return the method that answers a request of `kind`, or says why not."""
+
+        async def handle(data: bytes, context: Context) -> bytes:
+            try:
+                return (await answer(parse(kind, data))).SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the table maps every one
+                await refuse(self._generations.known(error), context)
+
+        return unary_unary(handle)
+
+    async def _server_live(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        ready = self._catalog.is_ready and not self._generations.is_draining
+        return pb.ServerReadyResponse(ready=ready)
+
+    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+        try:
+            ready_model(self._catalog, request.name, request.version)
+        except InvalidRequestError:
+            raise
+        except RequestError:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=not self._generations.is_draining)
+
+    async def _server_metadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(
+            name=PLATFORM, version=version("leyden"), extensions=EXTENSIONS
+        )
+
+    async def _model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+        return metadata_message(ready_model(self._catalog, request.name, request.version).model)
+
+    async def _model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+        model = ready_model(self._catalog, request.name, request.version).model
+        return pb.ModelConfigResponse(config=config_message(model, self._config.max_image_count))
+
+    async def _model_statistics(
+        self, request: pb.ModelStatisticsRequest
+    ) -> pb.ModelStatisticsResponse:
+        return model_statistics(request, self._catalog)
+
+    async def _trace_setting(self, request: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
+        if request.model_name:
+            self._catalog.view(request.model_name)
+        return trace_settings(request)
+
+    async def _log_settings(self, request: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
+        return log_settings(request)
+
+
+async def _no_shared_memory(_: Message) -> NoReturn:
+    raise UnsupportedError("system shared memory is not open to clients here")
+
+
+async def _no_gpu_memory(_: Message) -> NoReturn:
+    raise UnsupportedError(
+        "CUDA shared memory is not taken: images are encoded from the host's memory, so nothing "
+        "would be saved"
+    )
