@@ -24,7 +24,7 @@ RAY = (
     "tests/server/test_protocols.py",
     "tests/server/test_several_models.py",
     "tests/server/test_stage_",
-    "tests/server/test_traces.py",
+    "tests/server/test_traced_stages.py",
 )
 """Where tests start Ray; how their paths from the repository's root begin."""
 

@@ -174,12 +174,13 @@ class Generation:
             async for item in items:
                 match item:
                     case StepDone():
+                        if item.step == 1:
+                            self._notes.queued(index, waits_since_s, item.started_s)
                         self._note_step(index, item, time.monotonic() - loop_started_s)
                     case DenoiseStarted(replica=replica):
                         loop_started_s = time.monotonic()
                         self.costs.started(index, replica)
                         self._place.started(index)
-                        self._notes.queued(index, waits_since_s)
                     case Denoised(latents=latents):
                         self._place.finished(index)
                         self.costs.denoised(index)

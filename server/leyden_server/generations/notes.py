@@ -24,9 +24,9 @@ class Notes:
             for prompt in prompts:
                 observer.text_encoded(self._record, prompt)
 
-    def queued(self, image_index: int, since_s: float) -> None:
-        """Note that an image has waited for the denoiser, from `since_s` of the epoch to now."""
-        self._trace.queued(image_index, since_s)
+    def queued(self, image_index: int, since_s: float, until_s: float) -> None:
+        """Note that an image has waited for its first step; in seconds since the epoch."""
+        self._trace.queued(image_index, since_s, until_s)
 
     def stepped(self, image_index: int, replica: str, step: StepDone) -> None:
         """Note a denoise step."""

@@ -1,6 +1,5 @@
 """The seam for traces: what a generation tells of its work, and to whom. No OpenTelemetry here."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -87,9 +86,13 @@ class TraceNotes:
                 details: Details = {"replica": prompt.replica, "token_count": prompt.token_count}
                 self._trace.worked("text_encode", prompt.run, details)
 
-    def queued(self, image_index: int, since_s: float) -> None:
-        """Note that an image has waited for the denoiser, from `since_s` of the epoch to now."""
-        self._trace.waited("queue", since_s, time.time() - since_s, {"image_index": image_index})
+    def queued(self, image_index: int, since_s: float, until_s: float) -> None:
+        """Note that an image has waited for its first step; in seconds since the epoch.
+
+        Two machines' clocks may say that it has not.
+        """
+        waited_s = max(0.0, until_s - since_s)
+        self._trace.waited("queue", since_s, waited_s, {"image_index": image_index})
 
     def stepped(self, image_index: int, replica: str, step: StepDone) -> None:
         """Note a denoise step."""

@@ -49,9 +49,11 @@ def test_each_piece_of_work_has_its_own_time(
     }
     for index in range(2):
         of_image = [s for s in spans if attributes(s).get("leyden.image_index") == index]
-        in_order = [span for span in of_image if span.name != "queue"]
-        names = [*["denoise_step"] * 3, "vae_decode", "image_encode"]
-        assert [span.name for span in in_order] == names
+        names = [span.name for span in of_image]
+        assert names == ["queue", *["denoise_step"] * 3, "vae_decode", "image_encode"]
+        waited, *in_order = of_image
+        first_ns = in_order[0].start_time_unix_nano
+        assert abs(waited.end_time_unix_nano - first_ns) < 1000, "of a float, digits are lost"
         for before, after in pairwise(in_order):
             assert before.end_time_unix_nano <= after.start_time_unix_nano, (before, after)
         assert [attributes(s)["leyden.step"] for s in in_order[:3]] == [1, 2, 3]
