@@ -10,7 +10,10 @@
         ├── InvalidRequestError    fields are wrong
         ├── ModelNotFoundError     no such model
         ├── ModelVersionNotFoundError  of this model there is no such version
-        ├── ModelNotLoadedError    listed, but this server does not load it
+        ├── ModelNotLoadedError    listed, but not loaded
+        ├── ModelLoadError         it cannot be loaded: what is wrong, and where
+        ├── NoResourcesError       a stage of it cannot be placed
+        ├── ModelsManagedError     others decide which models run
         ├── RequestIdInUseError    the request_id belongs to another generation
         ├── GenerationNotFoundError  nobody knows such a generation (any more)
         ├── EventsExpiredError     its events are no longer kept
@@ -47,10 +50,13 @@ __all__ = [
     "HubError",
     "InvalidRequestError",
     "LeydenError",
+    "ModelLoadError",
     "ModelNotFoundError",
     "ModelNotLoadedError",
     "ModelRepositoryError",
     "ModelVersionNotFoundError",
+    "ModelsManagedError",
+    "NoResourcesError",
     "OutOfMemoryError",
     "OverloadedError",
     "PermissionDeniedError",
@@ -144,7 +150,7 @@ class ModelVersionNotFoundError(RequestError):
 
 
 class ModelNotLoadedError(RequestError):
-    """The model is in the repository, but this server does not load it."""
+    """The model is in the repository, but it is not loaded."""
 
     def __init__(self, model: str, missing: str) -> None:
         super().__init__(model, missing)
@@ -153,6 +159,40 @@ class ModelNotLoadedError(RequestError):
 
     def __str__(self) -> str:
         return f"model {self.model!r} is not loaded: {self.missing}"
+
+
+class ModelLoadError(RequestError):
+    """A model cannot be loaded: `why` says what is wrong, and where."""
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(model, why)
+        self.model = model
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"model {self.model!r} was not loaded: {self.why}"
+
+
+class NoResourcesError(RequestError):
+    """No replica of a model's stage can be placed: `why` says what it needs and what is free."""
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(model, why)
+        self.model = model
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"model {self.model!r} was not loaded: {self.why}"
+
+
+class ModelsManagedError(RequestError):
+    """The server's applications stand in a Serve config, whose owner decides which models run."""
+
+    def __str__(self) -> str:
+        return (
+            "the models of this server stand in its Serve config (serveConfigV2); change `models` "
+            "there and apply it: what is loaded beside it would be taken back"
+        )
 
 
 class RequestIdInUseError(RequestError):

@@ -428,6 +428,27 @@ def test_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no model 'none'" in capsys.readouterr().err
 
 
+def test_models_are_loaded_and_unloaded(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "load", "tiny"]) == 0
+    assert capsys.readouterr().out.startswith("tiny is ready: ")
+    assert main(["models", "load", "tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+    assert main(["models", "unload", "tiny"]) == 0
+    assert capsys.readouterr().out == "tiny is not loaded\n"
+    assert (server.loads, server.unloads) == (["tiny", "tiny"], ["tiny"])
+    info = error_details_pb2.ErrorInfo(reason="MODEL_LOAD_FAILED")
+    server.load_fails = Fail(grpc.StatusCode.FAILED_PRECONDITION, "unet.st: holds NaN", [info])
+    assert main(["models", "load", "tiny"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: unet.st: holds NaN",
+        "reason: MODEL_LOAD_FAILED",
+    ]
+    assert usage_error(["models", "load"]) == 2
+    assert usage_error(["models", "unload", "a", "b"]) == 2
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert usage_error(["--version"]) == 0
     assert capsys.readouterr().out == f"leyden {leyden_client.__version__}\n"

@@ -378,6 +378,20 @@ async def test_closing_the_async_client_is_not_a_cancelled_task(server: Scripted
 # ---- models and readiness ---------------------------------------------------------
 
 
+def test_models_are_loaded_and_unloaded(server: ScriptedServer, client: Client) -> None:
+    assert client.load_model("tiny", timeout_s=WAIT_S).state is ModelState.READY
+    client.unload_model("tiny", timeout_s=WAIT_S)
+    assert (server.loads, server.unloads) == (["tiny"], ["tiny"])
+
+
+async def test_models_are_loaded_and_unloaded_by_asyncio(
+    server: ScriptedServer, async_client: AsyncClient
+) -> None:
+    assert (await async_client.load_model("other")).name == "other"
+    await async_client.unload_model("other")
+    assert (server.loads, server.unloads) == (["other"], ["other"])
+
+
 def test_models(server: ScriptedServer, client: Client) -> None:
     other, tiny = client.list_models()
     assert (other.name, other.state) == ("other", ModelState.UNAVAILABLE)

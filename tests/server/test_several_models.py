@@ -88,7 +88,7 @@ def generate(channel: grpc.Channel, **fields: Any) -> Reply:
 
 def test_the_four_need_one_encoder_and_one_decoder(home: Path) -> None:
     config = ServerConfig().replace(models=list(ENTRIES), model_repository=[home / "models"])
-    catalog = build_catalog(config, ModelRepository(config.model_repository))
+    catalog = build_catalog(config.models, ModelRepository(config.model_repository))
     models = [entry.model for entry in catalog if entry.is_served and entry.model is not None]
     names = Names("leyden")
 

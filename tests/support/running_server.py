@@ -17,7 +17,8 @@ from ray import serve
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden.v1 import model_service_pb2_grpc as model_grpc
-from leyden_server.controller.in_process import InProcessServer, InProcessStages
+from leyden_server.controller.in_process import InProcessServer
+from leyden_server.controller.in_process_stages import InProcessStages
 from leyden_server.controller.launcher import LeydenServer
 from leyden_server.stages.contract import EngineStats
 

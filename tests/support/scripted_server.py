@@ -72,6 +72,12 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
     cancel_fails: Fail | Hold | None = None
     """What CancelGeneration answers: an error, or nothing. None: that the generation is marked."""
     models: list[model_pb.Model] = field(default_factory=list)
+    load_fails: Fail | Hold | None = None
+    """What LoadModel and UnloadModel answer: an error, or nothing. None: that it is done."""
+    loads: list[str] = field(default_factory=list)
+    """The model of each LoadModel call."""
+    unloads: list[str] = field(default_factory=list)
+    """The model of each UnloadModel call."""
     requests: list[pb.GenerateImageRequest] = field(default_factory=list)
     watches: list[pb.WatchGenerationRequest] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
@@ -110,16 +116,20 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
         self, request: pb.CancelGenerationRequest, context: grpc.ServicerContext
     ) -> pb.CancelGenerationResponse:
         self.cancels.append(request.request_id)
-        match self.cancel_fails:
+        self._fail(self.cancel_fails, context)
+        return pb.CancelGenerationResponse()
+
+    def _fail(self, how: Fail | Hold | None, context: grpc.ServicerContext) -> None:
+        match how:
             case Fail():
-                context.abort_with_status(self.cancel_fails.status())
+                context.abort_with_status(how.status())
             case Hold():
                 ended = threading.Event()
                 if context.add_callback(ended.set):
+                    self.held.set()
                     ended.wait(3 * WAIT_S)
             case None:
                 pass
-        return pb.CancelGenerationResponse()
 
     def _play(
         self, script: Sequence[Step], request_id: str, context: grpc.ServicerContext
@@ -161,6 +171,21 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
         fail = Fail(grpc.StatusCode.NOT_FOUND, f"no model {request.model!r}", [info])
         context.abort_with_status(fail.status())
         raise AssertionError("abort_with_status raises")
+
+    def LoadModel(  # noqa: N802
+        self, request: model_pb.LoadModelRequest, context: grpc.ServicerContext
+    ) -> model_pb.LoadModelResponse:
+        self.loads.append(request.model)
+        self._fail(self.load_fails, context)
+        found = next(model for model in self.models if model.name == request.model)
+        return model_pb.LoadModelResponse(model=found)
+
+    def UnloadModel(  # noqa: N802
+        self, request: model_pb.UnloadModelRequest, context: grpc.ServicerContext
+    ) -> model_pb.UnloadModelResponse:
+        self.unloads.append(request.model)
+        self._fail(self.load_fails, context)
+        return model_pb.UnloadModelResponse()
 
 
 def _named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImageResponse:

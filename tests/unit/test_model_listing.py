@@ -8,10 +8,11 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from support.house import House, house
 from support.running_server import details_of
 
-from leyden_server.gateway.leyden_v1.model_listing import SERVICE_NAME
+from leyden.v1 import model_service_pb2 as pb
+from leyden_server.gateway.leyden_v1.model_service import SERVICE_NAME
 from leyden_server.generations.catalog import CatalogEntry
 
-METHODS = ["ListModels", "GetModel"]
+METHODS = ["ListModels", "GetModel", "LoadModel", "UnloadModel"]
 
 
 async def refusal(home: House, method: str, data: bytes) -> Any:
@@ -31,7 +32,7 @@ async def test_bytes_that_are_no_request_are_an_invalid_argument(method: str) ->
         assert not home.records.defects
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["ListModels", "GetModel"])
 async def test_a_defect_is_told_under_the_id_that_the_client_was_given(
     monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -46,3 +47,12 @@ async def test_a_defect_is_told_under_the_id_that_the_client_was_given(
         ((error_id, defect),) = home.records.defects.items()
         assert error_id == details_of(error)[ErrorInfo].metadata["error_id"]
         assert "no words for leyden-tiny-lightning-4step" in str(defect)
+
+
+@pytest.mark.parametrize("method", ["LoadModel", "UnloadModel"])
+async def test_models_that_a_serve_config_names_stay_as_they_are(method: str) -> None:
+    async with house() as home:
+        error = await refusal(home, method, pb.LoadModelRequest(model="x").SerializeToString())
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert details_of(error)[ErrorInfo].reason == "MANAGED_BY_SERVE_CONFIG"
+        assert "serveConfigV2" in error.details()

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import cast
 
-from leyden_cli import bench, generate, inspect, models, watch
+from leyden_cli import bench, generate, inspect, load, models, watch
 from leyden_cli.arguments import Subparsers
 from leyden_cli.command_parser import CommandParser
 from leyden_cli.explain import explain
@@ -21,6 +21,7 @@ from leyden_client.errors import LeydenError
 
 _PLUGINS = "leyden.commands"
 """Group of entry points: functions that add commands. The server's distribution has one."""
+_OF_MODELS = ("pull", "check", "load", "unload")
 _INSTALL_SERVER = "pip install client/python . (in a clone of Leyden)"
 
 _EPILOG = """\
@@ -65,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
-    """Make `models pull` and `models check` the one word that argparse takes for a command."""
+    """Make `models pull` and its like the one word that argparse takes for a command."""
     words = list(argv)
-    two = words[:2] in (["models", "pull"], ["models", "check"])
+    two = words[:1] == ["models"] and words[1:2] in [[word] for word in _OF_MODELS]
     return [" ".join(words[:2]), *words[2:]] if two else words
 
 
@@ -85,6 +86,7 @@ def build_parser() -> CommandParser:
     watch.add_commands(subparsers)
     inspect.add_command(subparsers)
     models.add_command(subparsers)
+    load.add_commands(subparsers)
     bench.add_command(subparsers)
     _add_plugins(subparsers)
     return parser

@@ -20,6 +20,8 @@ _EPILOG = """\
 examples:
   leyden models
   leyden models leyden-tiny-base --json
+  leyden models load leyden-tiny-base        load it in the server that runs
+  leyden models unload leyden-tiny-base      and give its memory back
   leyden models pull sdxl-lightning-4step    fetch a model's files; pull --help says more
   leyden models check my.safetensors         say what a file is; check --help says more
 """

@@ -32,6 +32,9 @@ _CLASS_OF_CODE: Mapping[grpc.StatusCode, type[errors.RpcError]] = {
 # Where one code has several meanings, the reason tells them apart.
 _CLASS_OF_REASON: Mapping[str, type[errors.RpcError]] = {
     "GENERATION_NOT_FOUND": errors.GenerationNotFoundError,
+    "MANAGED_BY_SERVE_CONFIG": errors.ModelsManagedError,
+    "MODEL_LOAD_FAILED": errors.ModelLoadError,
+    "NO_RESOURCES": errors.NoResourcesError,
     "OUT_OF_MEMORY": errors.OutOfMemoryError,
     "READER_TOO_SLOW": errors.ReaderTooSlowError,
 }

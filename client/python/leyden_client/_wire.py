@@ -30,6 +30,7 @@ _MODEL_STATE_FROM_WIRE: dict[int, models.ModelState] = {
     model_pb.MODEL_STATE_READY: models.ModelState.READY,
     model_pb.MODEL_STATE_LOADING: models.ModelState.LOADING,
     model_pb.MODEL_STATE_UNAVAILABLE: models.ModelState.UNAVAILABLE,
+    model_pb.MODEL_STATE_UNLOADING: models.ModelState.UNLOADING,
 }
 
 

@@ -282,6 +282,38 @@ class AsyncClient:
             )
         return _wire.model(response.model)
 
+    async def load_model(self, name: str, *, timeout_s: float | None = None) -> Model:
+        """Load a model, and return it once it is ready.
+
+        One that is ready is loaded anew where its files have changed, and left alone where not.
+        Leaving the call, or its `timeout_s` in seconds (None: none), does not stop the load.
+
+        Raises `NotFoundError`, `ModelLoadError`, `NoResourcesError`, `ModelsManagedError` and the
+        other kinds of `RpcError`.
+        """
+        with self._typed_errors():
+            response = await self._models.LoadModel(
+                model_service_pb2.LoadModelRequest(model=name),
+                timeout=timeout_s,
+                metadata=self._metadata,
+            )
+        return _wire.model(response.model)
+
+    async def unload_model(self, name: str, *, timeout_s: float | None = None) -> None:
+        """Unload a model, and return once its stages are gone; at once where it is not loaded.
+
+        New requests are refused from the call on, and what was accepted finishes for as long as
+        the server's drain lasts. Leaving the call, or its `timeout_s` in seconds (None: none),
+        does not stop it. Raises `NotFoundError`, `ModelsManagedError` and the other kinds of
+        `RpcError`.
+        """
+        with self._typed_errors():
+            await self._models.UnloadModel(
+                model_service_pb2.UnloadModelRequest(model=name),
+                timeout=timeout_s,
+                metadata=self._metadata,
+            )
+
     async def wait_until_ready(self, timeout_s: float | None = None) -> None:
         """Wait until the server says that it serves.
 

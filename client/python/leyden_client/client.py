@@ -207,6 +207,29 @@ class Client:
         self._check_open()
         return self._portal.run(self._client.get_model(name, timeout_s=timeout_s))
 
+    def load_model(self, name: str, *, timeout_s: float | None = None) -> Model:
+        """Load a model, and return it once it is ready.
+
+        One that is ready is loaded anew where its files have changed, and left alone where not.
+        Leaving the call, or its `timeout_s` in seconds (None: none), does not stop the load.
+
+        Raises `NotFoundError`, `ModelLoadError`, `NoResourcesError`, `ModelsManagedError` and the
+        other kinds of `RpcError`.
+        """
+        self._check_open()
+        return self._portal.run(self._client.load_model(name, timeout_s=timeout_s))
+
+    def unload_model(self, name: str, *, timeout_s: float | None = None) -> None:
+        """Unload a model, and return once its stages are gone; at once where it is not loaded.
+
+        New requests are refused from the call on, and what was accepted finishes for as long as
+        the server's drain lasts. Leaving the call, or its `timeout_s` in seconds (None: none),
+        does not stop it. Raises `NotFoundError`, `ModelsManagedError` and the other kinds of
+        `RpcError`.
+        """
+        self._check_open()
+        self._portal.run(self._client.unload_model(name, timeout_s=timeout_s))
+
     def wait_until_ready(self, timeout_s: float | None = None) -> None:
         """Wait until the server says that it serves.
 

@@ -8,8 +8,11 @@
         │   └── GenerationNotFoundError  no such generation runs or is kept
         ├── EventsExpiredError       the events to watch are no longer kept
         ├── FailedPreconditionError  the model is known but not loaded
+        │   ├── ModelLoadError       it cannot be loaded; the message says what and where
+        │   └── ModelsManagedError   others decide which models run
         ├── AlreadyExistsError       the request_id belongs to another generation
         ├── OverloadedError          the queue is full, or the key's limit; `retry_after_s`
+        ├── NoResourcesError         no replica of the model's stages can be placed
         ├── OutOfMemoryError         the server's device has not enough for this image
         ├── ReaderTooSlowError       this client has stopped reading
         ├── MessageTooLargeError     a message is over gRPC's size limit
@@ -102,12 +105,24 @@ class FailedPreconditionError(RpcError):
     """The model is known but not loaded."""
 
 
+class ModelLoadError(FailedPreconditionError):
+    """The model cannot be loaded: something of its files is missing or wrong, or does not fit."""
+
+
+class ModelsManagedError(FailedPreconditionError):
+    """The server's applications stand in a Serve config, whose owner decides what is loaded."""
+
+
 class AlreadyExistsError(RpcError):
     """The request_id belongs to another generation, which runs or is kept."""
 
 
 class OverloadedError(RpcError):
     """The queue is full, the deadline cannot be met, or a limit of the API key is reached."""
+
+
+class NoResourcesError(RpcError):
+    """No replica of the model's stages can be placed; the message says what is lacking."""
 
 
 class OutOfMemoryError(RpcError):

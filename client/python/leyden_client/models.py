@@ -17,6 +17,8 @@ class ModelState(enum.StrEnum):
     """Being loaded."""
     UNAVAILABLE = "unavailable"
     """In the repository, but not loaded; `Model.files_present` says whether it could be."""
+    UNLOADING = "unloading"
+    """Being unloaded: new requests are refused, those that were accepted finish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Model:
     state: ModelState
     """Whether it can be used now."""
     unavailable_reason: str
-    """Where the state is `UNAVAILABLE`: what is missing and how to get it.
+    """Where the state is `UNAVAILABLE`: what is missing and how to get it, or why its last
+    load failed.
 
     Where it is `LOADING` although it was ready before: which stage has no running replica.
     """

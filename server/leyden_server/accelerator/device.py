@@ -1,5 +1,6 @@
 """Where a stage runs, in which precision, and how its weights lie."""
 
+import gc
 import os
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from leyden_server.config import Dtype, StageConfig
 
-__all__ = ["channels_last", "device_and_dtype", "torch_threads"]
+__all__ = ["channels_last", "device_and_dtype", "give_memory_back", "torch_threads"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -40,6 +41,12 @@ def channels_last(module: ModuleT) -> ModuleT:
     movable: Any = module  # torch's types do not know memory_format here
     movable.to(memory_format=torch.channels_last)
     return module
+
+
+def give_memory_back() -> None:
+    """Give back what models that are gone have held; torch keeps a GPU's memory otherwise."""
+    gc.collect()
+    torch.cuda.empty_cache()  # nothing, where no GPU was used
 
 
 def _dtype_name(dtype: Dtype, device: torch.device) -> str:

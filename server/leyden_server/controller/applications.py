@@ -118,7 +118,7 @@ def build_app(args: dict[str, Any]) -> Application:
     host, port = config.gateway.host, config.gateway.port
     if port == 0:
         raise ConfigError("args: config.gateway.port: from 1 to 65535 where nobody holds it; got 0")
-    catalog = build_catalog(config, ModelRepository(config.model_repository))
+    catalog = build_catalog(config.models, ModelRepository(config.model_repository))
     sharer = Names(config.ray.instance).gateway
     applications = _wished(config, catalog, written_address(host, port), sharer)
     wished = {application.name: application for application in applications}
@@ -138,7 +138,7 @@ def serve_config(config: ServerConfig) -> dict[str, Any]:
         ModelRepositoryError: a model that is to be loaded does not exist or is incomplete.
 
     """
-    catalog = build_catalog(config, ModelRepository(config.model_repository))
+    catalog = build_catalog(config.models, ModelRepository(config.model_repository))
     folders = [str(folder.resolve()) for folder in config.model_repository]
     changed = config.replace(model_repository=folders).model_dump(
         mode="json", exclude_defaults=True

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import logging
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,23 +13,17 @@ from typing import Any, Self, TypeVar
 
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
+from leyden_server.controller.in_process_models import InProcessModels
+from leyden_server.controller.in_process_stages import InProcessStages
 from leyden_server.controller.models import build_catalog
-from leyden_server.controller.names import Names
-from leyden_server.errors import StartupError
 from leyden_server.gateway.server import GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
-from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages.contract import ModelStages
-from leyden_server.stages.in_process import DenoiserInProcess, TextEncoderInProcess, VaeInProcess
+from leyden_server.model_repository import ModelRepository
 
-__all__ = ["InProcessServer", "InProcessStages"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["InProcessServer"]
 
 Result = TypeVar("Result")
-
-HEALTH_CHECK_PERIOD_S = 2.0
 
 
 class InProcessServer:
@@ -62,7 +55,7 @@ class InProcessServer:
         self._follow = follow
         self._reserved = address
         self._entries = build_catalog(
-            config, repository or ModelRepository(config.model_repository)
+            config.models, repository or ModelRepository(config.model_repository)
         )
         self._stack = ExitStack()
         self._ended = threading.Event()
@@ -133,7 +126,8 @@ class _Server:
     def __init__(
         self, config: ServerConfig, entries: Sequence[CatalogEntry], request_log: Path
     ) -> None:
-        self.stages = InProcessStages(config)
+        served = [entry.model for entry in entries if entry.is_served and entry.model is not None]
+        self._models = InProcessModels(config, served)
         self._config = config
         self._entries = entries
         gateway = config.gateway
@@ -141,6 +135,11 @@ class _Server:
             request_log, gateway.request_log_max_bytes, gateway.request_log_backups
         )
         self._gateway: GatewayServer | None = None
+
+    @property
+    def stages(self) -> InProcessStages:
+        """The stages that run."""
+        return self._models.stages
 
     async def start(self, address: str) -> None:
         """Listen, load everything, and serve.
@@ -153,10 +152,13 @@ class _Server:
         catalog = ModelCatalog(
             self._entries,
             config.gateway,
-            self.stages.of,
+            self._models.stages_of,
             share=config.denoiser.max_ongoing_requests,
         )
-        self._gateway = GatewayServer(config.gateway, catalog, [self._log], replica="gateway")
+        self._models.catalog = catalog
+        self._gateway = GatewayServer(
+            config.gateway, catalog, [self._log], replica="gateway", models=self._models
+        )
         await self._gateway.start(address)
         await self.stages.load()
         await self._gateway.load()
@@ -165,7 +167,7 @@ class _Server:
         """Drain, then stop the stages; what a stage is in the midst of ends first."""
         if self._gateway is not None:
             await self._gateway.stop(drain_timeout_s)
-        await self.stages.stop()
+        await self._models.stop()
         self._log.close()
 
     async def give_up(self) -> None:
@@ -173,83 +175,6 @@ class _Server:
         if self._gateway is not None:
             await self._gateway.stop(0.0)
         self._log.close()
-
-
-class InProcessStages:
-    """The stages of all models: models of one base share its encoders and its VAE."""
-
-    def __init__(self, config: ServerConfig) -> None:
-        self.text_encoders: dict[str, TextEncoderInProcess] = {}
-        self.denoisers: dict[str, DenoiserInProcess] = {}
-        self.vaes: dict[str, VaeInProcess] = {}
-        self._config = config
-
-    def __iter__(self) -> Iterator[TextEncoderInProcess | DenoiserInProcess | VaeInProcess]:
-        return iter((*self.text_encoders.values(), *self.denoisers.values(), *self.vaes.values()))
-
-    def of(self, model: ResolvedModel) -> ModelStages:
-        """Return a model's stages; they are not loaded by that."""
-        from leyden_server.denoiser.service import DenoiseService
-        from leyden_server.text_encoder.service import TextEncodingService
-        from leyden_server.vae.service import VaeService
-
-        config, names = self._config, Names(self._config.ray.instance)
-        encoder, unet, vae = (
-            names.text_encoder(model.text_encoder_key),
-            names.denoiser(model.name),
-            names.vae(model.vae_key),
-        )
-        load_encoder = partial(TextEncodingService, model, config.text_encoder, f"{encoder}#1")
-        load_unet = partial(DenoiseService, model, config.denoiser, f"{unet}#1")
-        load_vae = partial(VaeService, model, config.vae, f"{vae}#1")
-        return ModelStages(
-            self.text_encoders.setdefault(encoder, TextEncoderInProcess(encoder, load_encoder)),
-            self.denoisers.setdefault(unet, DenoiserInProcess(unet, load_unet)),
-            self.vaes.setdefault(vae, VaeInProcess(vae, load_vae)),
-        )
-
-    async def load(self) -> None:
-        """Load and warm up all stages.
-
-        Raises:
-            StartupError: one of them failed; it is named.
-
-        """
-        await asyncio.to_thread(_quiet)
-        # One after another: the libraries that load models change process-wide state meanwhile.
-        for stage in self:
-            try:
-                await stage.load()
-            except StartupError:
-                raise
-            except Exception as error:
-                first_line = str(error).strip().partition("\n")[0]
-                raise StartupError(
-                    f"{stage.name}: {type(error).__name__}: {first_line}; where memory is what "
-                    "lacks, load fewer models or set its dtype to bfloat16"
-                ) from error
-
-    async def stop(self) -> None:
-        """Stop all stages."""
-        for stage in self:
-            await asyncio.to_thread(stage.stop)
-
-    async def watch_health(self, fail: Callable[[str], None]) -> None:
-        """Call `fail` once with what is wrong, if a stage can no longer be relied on."""
-        while True:
-            for stage in self:
-                try:
-                    stage.check_health()
-                except RuntimeError as error:
-                    fail(f"{stage.name}: {error}")
-                    return
-            await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
-
-
-def _quiet() -> None:
-    from leyden_server.accelerator.quiet import quiet_libraries
-
-    quiet_libraries()
 
 
 class _LoopThread:

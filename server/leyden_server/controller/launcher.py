@@ -73,7 +73,7 @@ class LeydenServer:
         self._report = report
         self._names = Names(config.ray.instance)
         self._catalog = build_catalog(
-            config, repository or ModelRepository(config.model_repository)
+            config.models, repository or ModelRepository(config.model_repository)
         )
         self._follow = follow
         self._reserved = address

@@ -14,9 +14,9 @@ from leyden_server.gateway.health import Health
 from leyden_server.gateway.kserve_v2 import service as inference_service
 from leyden_server.gateway.kserve_v2.inference.descriptor_pool import POOL
 from leyden_server.gateway.kserve_v2.service import InferenceService
-from leyden_server.gateway.leyden_v1 import image_generation, model_listing
+from leyden_server.gateway.leyden_v1 import image_generation, model_service
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
-from leyden_server.gateway.leyden_v1.model_listing import ModelListing
+from leyden_server.gateway.leyden_v1.model_service import ModelService
 from leyden_server.gateway.peers import Peers
 from leyden_server.gateway.reflection import add_reflection
 from leyden_server.gateway.status import describe
@@ -24,6 +24,7 @@ from leyden_server.gateway.tracing import open_tracing
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory, OnlyHere
 from leyden_server.generations.home import Caller
+from leyden_server.generations.model_control import FixedModels, ModelControl
 from leyden_server.generations.records import Observer
 from leyden_server.generations.registry import Generations
 
@@ -34,7 +35,7 @@ Join = Callable[[str, Callable[[], Iterable[str]]], Directory]
 
 SERVICES = (
     image_generation.SERVICE_NAME,
-    model_listing.SERVICE_NAME,
+    model_service.SERVICE_NAME,
     inference_service.SERVICE_NAME,
 )
 
@@ -59,15 +60,18 @@ class GatewayServer:
         observers: Sequence[Observer],
         *,
         replica: str,
+        models: ModelControl | None = None,
     ) -> None:
         """Raise StartupError where traces are asked for and OpenTelemetry is missing.
 
-        `replica` is this Gateway's name, for bills and traces.
+        `replica` is this Gateway's name, for bills and traces; `models` loads and unloads, and
+        None means that they stay as they are.
         """
         self._config = config
         self._catalog = catalog
         self._observers = observers
         self._replica = replica
+        self._models: ModelControl = FixedModels() if models is None else models
         self._peers = Peers(config)
         self._tracing = open_tracing(config, replica)
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,7 +104,7 @@ class GatewayServer:
         )
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
-        models = ModelListing(self.generations, self._config)
+        models = ModelService(self.generations, self._models, self._config)
         inference = InferenceService(self.generations, self._config)
         self.server.add_generic_rpc_handlers(
             (images.handler(), models.handler(), inference.handler())

@@ -16,9 +16,12 @@ from leyden_server.errors import (
     EventsExpiredError,
     GenerationNotFoundError,
     InvalidRequestError,
+    ModelLoadError,
     ModelNotFoundError,
     ModelNotLoadedError,
+    ModelsManagedError,
     ModelVersionNotFoundError,
+    NoResourcesError,
     OutOfMemoryError,
     OverloadedError,
     PermissionDeniedError,
@@ -81,6 +84,7 @@ _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     # Without RetryInfo: the same request would fail again.
     OutOfMemoryError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY"),
     RegionInUseError: (grpc.StatusCode.FAILED_PRECONDITION, "REGION_IN_USE"),
+    ModelsManagedError: (grpc.StatusCode.FAILED_PRECONDITION, "MANAGED_BY_SERVE_CONFIG"),
 }
 """Errors that say all in their message."""
 
@@ -103,6 +107,15 @@ _NAMING: dict[type[Exception], tuple[grpc.StatusCode, str, tuple[str, ...]]] = {
 }
 """Errors whose metadata are attributes of theirs: these."""
 
+_OF_A_LOAD: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
+    ModelLoadError: (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_LOAD_FAILED"),
+    NoResourcesError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "NO_RESOURCES"),
+}
+"""Errors of a model that was to be loaded."""
+
+MAX_WHY_CHARS = 1000
+"""Of why a load failed: it is sent twice, and gRPC clients refuse metadata over 8 KiB."""
+
 
 def to_wire(error: Exception) -> WireError:
     """Map an error; whatever is not ours is INTERNAL, with an id and no internals."""
@@ -120,6 +133,10 @@ def to_wire(error: Exception) -> WireError:
             return WireError(code.NOT_FOUND, "MODEL_NOT_FOUND", text, models)
         case PermissionDeniedError():
             return WireError(code.PERMISSION_DENIED, error.reason, text, error.metadata)
+        case ModelLoadError() | NoResourcesError():
+            # Without RetryInfo: somebody has to mend something, or to make room.
+            why = {"model": error.model, "why": error.why[:MAX_WHY_CHARS]}
+            return WireError(*_OF_A_LOAD[type(error)], text[:MAX_WHY_CHARS], why)
         case OverloadedError() | QuotaExceededError():
             retry = () if error.retry_after_s is None else (_retry(error.retry_after_s),)
             return WireError(code.RESOURCE_EXHAUSTED, error.reason, text, error.limits, retry)

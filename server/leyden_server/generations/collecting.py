@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from leyden_server.errors import RequestError
-from leyden_server.generations.catalog import ServedModel
+from leyden_server.generations.served_model import ServedModel
 from leyden_server.stages.tally import EngineTally
 
 __all__ = ["Collecting"]

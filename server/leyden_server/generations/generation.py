@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnavailableError
-from leyden_server.generations.catalog import ServedModel
 from leyden_server.generations.costs import Costs
 from leyden_server.generations.event_log import EventLog
 from leyden_server.generations.events import (
@@ -27,6 +26,7 @@ from leyden_server.generations.events import (
 from leyden_server.generations.line import Place
 from leyden_server.generations.notes import Notes
 from leyden_server.generations.parameters import GenerationParameters, RequestWarning
+from leyden_server.generations.served_model import ServedModel
 from leyden_server.stages.contract import (
     DecodeRequest,
     Denoised,

@@ -9,6 +9,7 @@ from leyden_server.generations.generation import Generation
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
 from leyden_server.generations.records import RequestRecord
+from leyden_server.generations.served_model import Use
 from leyden_server.generations.tracing import TraceContext
 
 __all__ = ["Caller", "Home"]
@@ -65,6 +66,8 @@ class Home:
         self.place: Place | None = None
         """None until it is admitted."""
         self.generation: Generation | None = None
+        self.use: Use | None = None
+        """Its hold on the model; None until it is begun."""
         self.task: asyncio.Task[None] | None = None
         self.claim: asyncio.Task[str | None] | None = None
         """Asks whether another Gateway has the name; None where we drew it."""

@@ -48,6 +48,8 @@ class Homes:
     def drop(self, home: Home) -> None:
         """Let go of a generation that could not begin: whoever refuses it tells of it."""
         home.is_told = True
+        if home.use is not None:
+            home.use.leave()
         self.forget(home)
         self._note_idle()
 
@@ -127,6 +129,8 @@ class Homes:
             error = home.end_with or self._telling.known(_first(failure))
         finally:
             self._running.discard(home)
+            if home.use is not None:
+                home.use.leave()
             if generation.costs.has_left_its_engine:
                 self._collecting.ask(generation.served)
             home.ended_s = time.monotonic()

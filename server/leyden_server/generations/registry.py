@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import (
@@ -12,7 +13,7 @@ from leyden_server.errors import (
     RequestIdInUseError,
     UnavailableError,
 )
-from leyden_server.generations.catalog import ModelCatalog, ServedModel
+from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.home import Caller, Home, with_name
@@ -21,6 +22,7 @@ from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationRequest
 from leyden_server.generations.records import Observer, RequestRecord
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
+from leyden_server.generations.served_model import ServedModel
 from leyden_server.generations.telling import Telling
 from leyden_server.generations.tracing import NoTracer, Tracer
 from leyden_server.generations.watching import OwnedElsewhereError, Watching
@@ -194,6 +196,7 @@ class Generations:
         self._homes.add(home)
         # Until there is a generation to end, a drain ends the call.
         home.task = asyncio.current_task()
+        home.use = served.use(partial(self._homes.end, home))
         try:
             if request.request_id:
                 # The answer is awaited beside the first stage, before the first event.

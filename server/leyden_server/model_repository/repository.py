@@ -69,6 +69,11 @@ class ModelRepository:
         """All names, of the broken ones too, in order."""
         return sorted({*self.items, *self.broken})
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where entries are looked for: the shipped folder, then the user's."""
+        return self._folders
+
     def resolve(self, name: str) -> ResolvedModel:
         """Read the configs of one model and check that its weight files are there.
 

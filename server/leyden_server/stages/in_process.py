@@ -58,6 +58,11 @@ class _InProcess(Generic[ServiceT]):
         self._service = await asyncio.to_thread(self._load)
         self._is_loaded.set()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is loaded and warmed up."""
+        return self._is_loaded.is_set()
+
     async def service(self) -> ServiceT:
         """Return the service, once it is loaded."""
         await self._is_loaded.wait()

@@ -50,7 +50,9 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     says of which.
     """
     MODEL_STATE_UNAVAILABLE: _ModelState.ValueType  # 3
-    """In the repository, but not among the models that this server loads."""
+    """In the repository, but not loaded."""
+    MODEL_STATE_UNLOADING: _ModelState.ValueType  # 4
+    """Being unloaded: new requests are refused, those that were accepted finish."""
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
     """Whether a model can be used now."""
@@ -66,7 +68,9 @@ MODEL_STATE_LOADING: ModelState.ValueType  # 2
 says of which.
 """
 MODEL_STATE_UNAVAILABLE: ModelState.ValueType  # 3
-"""In the repository, but not among the models that this server loads."""
+"""In the repository, but not loaded."""
+MODEL_STATE_UNLOADING: ModelState.ValueType  # 4
+"""Being unloaded: new requests are refused, those that were accepted finish."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 @_typing.final
@@ -157,6 +161,91 @@ class GetModelResponse(_message.Message):
 Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
+class LoadModelRequest(_message.Message):
+    """Asks to load a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """REQUIRED. The model's name, as ListModels has it."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
+
+@_typing.final
+class LoadModelResponse(_message.Message):
+    """A model that is loaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """OUTPUT_ONLY. The model, as it was loaded."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
+
+@_typing.final
+class UnloadModelRequest(_message.Message):
+    """Asks to unload a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """REQUIRED. The model's name, as ListModels has it."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
+
+@_typing.final
+class UnloadModelResponse(_message.Message):
+    """Says that a model's stages are gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
+
+@_typing.final
 class Model(_message.Message):
     """A model and what it accepts. All ranges are inclusive. Where files of the model
     are missing, as unavailable_reason then says, what it accepts is not known: sizes,
@@ -198,7 +287,7 @@ class Model(_message.Message):
     """OUTPUT_ONLY. Whether it can be used now."""
     unavailable_reason: _builtins.str
     """OUTPUT_ONLY. Where the state is MODEL_STATE_UNAVAILABLE: what is missing and
-    how to get it. Where it is MODEL_STATE_LOADING although it was ready before:
+    how to get it, or why its last load failed. Where it is MODEL_STATE_LOADING although it was ready before:
     which stage has no running replica.
     """
     is_default: _builtins.bool

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Says which models there are and what each accepts.
+    """Says which models there are and what each accepts, and loads and unloads them while
+    the server runs.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,21 @@ class ModelServiceStub(object):
                 request_serializer=leyden_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=leyden_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/leyden.v1.ModelService/LoadModel',
+                request_serializer=leyden_dot_v1_dot_model__service__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=leyden_dot_v1_dot_model__service__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/leyden.v1.ModelService/UnloadModel',
+                request_serializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
-    """Says which models there are and what each accepts.
+    """Says which models there are and what each accepts, and loads and unloads them while
+    the server runs.
     """
 
     def ListModels(self, request, context):
@@ -61,6 +73,38 @@ class ModelServiceServicer(object):
 
     def GetModel(self, request, context):
         """Describes one model. NOT_FOUND names the models that exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """Loads a model of the repository, which is looked at anew, beside those that are
+        loaded, and answers once it is MODEL_STATE_READY. A model that is ready and whose
+        files are unchanged is left alone. One whose files have changed is loaded anew
+        beside the old version, takes over, and the old version finishes what it was given.
+
+        Leaving the call does not stop the load; whoever asks for the same meanwhile joins
+        it. Nothing is remembered over a restart of the server, whose config says what it
+        loads. NOT_FOUND: the repository has no such model. FAILED_PRECONDITION: it cannot
+        be loaded (reason MODEL_LOAD_FAILED, with what and where; what was begun is taken
+        back), or others own what runs (MANAGED_BY_SERVE_CONFIG). RESOURCE_EXHAUSTED: no
+        replica of a stage can be placed (NO_RESOURCES). For operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Unloads a model: refuses new requests at once, lets those that it has accepted
+        finish for as long as the server's drain lasts, ends what is left then as
+        UNAVAILABLE, and answers once the model's stages are gone. Text encoders and VAE
+        that models share go with the last of them. A model that is not loaded is OK.
+
+        The default model can be unloaded too: requests that name none are
+        FAILED_PRECONDITION then. Leaving the call does not stop it. NOT_FOUND: the
+        repository has no such model. FAILED_PRECONDITION: others own what runs (reason
+        MANAGED_BY_SERVE_CONFIG). For operators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +123,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=leyden_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
                     response_serializer=leyden_dot_v1_dot_model__service__pb2.GetModelResponse.SerializeToString,
             ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=leyden_dot_v1_dot_model__service__pb2.LoadModelRequest.FromString,
+                    response_serializer=leyden_dot_v1_dot_model__service__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelRequest.FromString,
+                    response_serializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'leyden.v1.ModelService', rpc_method_handlers)
@@ -88,7 +142,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Says which models there are and what each accepts.
+    """Says which models there are and what each accepts, and loads and unloads them while
+    the server runs.
     """
 
     @staticmethod
@@ -135,6 +190,60 @@ class ModelService(object):
             '/leyden.v1.ModelService/GetModel',
             leyden_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
             leyden_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/leyden.v1.ModelService/LoadModel',
+            leyden_dot_v1_dot_model__service__pb2.LoadModelRequest.SerializeToString,
+            leyden_dot_v1_dot_model__service__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/leyden.v1.ModelService/UnloadModel',
+            leyden_dot_v1_dot_model__service__pb2.UnloadModelRequest.SerializeToString,
+            leyden_dot_v1_dot_model__service__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

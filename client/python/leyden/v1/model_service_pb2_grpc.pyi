@@ -40,7 +40,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """Says which models there are and what each accepts."""
+    """Says which models there are and what each accepts, and loads and unloads them while
+    the server runs.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -52,10 +54,36 @@ class ModelServiceStub:
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Describes one model. NOT_FOUND names the models that exist."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.LoadModelRequest, _model_service_pb2.LoadModelResponse]
+    """Loads a model of the repository, which is looked at anew, beside those that are
+    loaded, and answers once it is MODEL_STATE_READY. A model that is ready and whose
+    files are unchanged is left alone. One whose files have changed is loaded anew
+    beside the old version, takes over, and the old version finishes what it was given.
+
+    Leaving the call does not stop the load; whoever asks for the same meanwhile joins
+    it. Nothing is remembered over a restart of the server, whose config says what it
+    loads. NOT_FOUND: the repository has no such model. FAILED_PRECONDITION: it cannot
+    be loaded (reason MODEL_LOAD_FAILED, with what and where; what was begun is taken
+    back), or others own what runs (MANAGED_BY_SERVE_CONFIG). RESOURCE_EXHAUSTED: no
+    replica of a stage can be placed (NO_RESOURCES). For operators.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UnloadModelRequest, _model_service_pb2.UnloadModelResponse]
+    """Unloads a model: refuses new requests at once, lets those that it has accepted
+    finish for as long as the server's drain lasts, ends what is left then as
+    UNAVAILABLE, and answers once the model's stages are gone. Text encoders and VAE
+    that models share go with the last of them. A model that is not loaded is OK.
+
+    The default model can be unloaded too: requests that name none are
+    FAILED_PRECONDITION then. Leaving the call does not stop it. NOT_FOUND: the
+    repository has no such model. FAILED_PRECONDITION: others own what runs (reason
+    MANAGED_BY_SERVE_CONFIG). For operators.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """Says which models there are and what each accepts."""
+    """Says which models there are and what each accepts, and loads and unloads them while
+    the server runs.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -64,9 +92,35 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model. NOT_FOUND names the models that exist."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.LoadModelRequest, _model_service_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """Loads a model of the repository, which is looked at anew, beside those that are
+    loaded, and answers once it is MODEL_STATE_READY. A model that is ready and whose
+    files are unchanged is left alone. One whose files have changed is loaded anew
+    beside the old version, takes over, and the old version finishes what it was given.
+
+    Leaving the call does not stop the load; whoever asks for the same meanwhile joins
+    it. Nothing is remembered over a restart of the server, whose config says what it
+    loads. NOT_FOUND: the repository has no such model. FAILED_PRECONDITION: it cannot
+    be loaded (reason MODEL_LOAD_FAILED, with what and where; what was begun is taken
+    back), or others own what runs (MANAGED_BY_SERVE_CONFIG). RESOURCE_EXHAUSTED: no
+    replica of a stage can be placed (NO_RESOURCES). For operators.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UnloadModelRequest, _model_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """Unloads a model: refuses new requests at once, lets those that it has accepted
+    finish for as long as the server's drain lasts, ends what is left then as
+    UNAVAILABLE, and answers once the model's stages are gone. Text encoders and VAE
+    that models share go with the last of them. A model that is not loaded is OK.
+
+    The default model can be unloaded too: requests that name none are
+    FAILED_PRECONDITION then. Leaving the call does not stop it. NOT_FOUND: the
+    repository has no such model. FAILED_PRECONDITION: others own what runs (reason
+    MANAGED_BY_SERVE_CONFIG). For operators.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Says which models there are and what each accepts."""
+    """Says which models there are and what each accepts, and loads and unloads them while
+    the server runs.
+    """
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -85,5 +139,41 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.GetModelResponse, _abc.Awaitable[_model_service_pb2.GetModelResponse]]:
         """Describes one model. NOT_FOUND names the models that exist."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _model_service_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.LoadModelResponse, _abc.Awaitable[_model_service_pb2.LoadModelResponse]]:
+        """Loads a model of the repository, which is looked at anew, beside those that are
+        loaded, and answers once it is MODEL_STATE_READY. A model that is ready and whose
+        files are unchanged is left alone. One whose files have changed is loaded anew
+        beside the old version, takes over, and the old version finishes what it was given.
+
+        Leaving the call does not stop the load; whoever asks for the same meanwhile joins
+        it. Nothing is remembered over a restart of the server, whose config says what it
+        loads. NOT_FOUND: the repository has no such model. FAILED_PRECONDITION: it cannot
+        be loaded (reason MODEL_LOAD_FAILED, with what and where; what was begun is taken
+        back), or others own what runs (MANAGED_BY_SERVE_CONFIG). RESOURCE_EXHAUSTED: no
+        replica of a stage can be placed (NO_RESOURCES). For operators.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _model_service_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.UnloadModelResponse, _abc.Awaitable[_model_service_pb2.UnloadModelResponse]]:
+        """Unloads a model: refuses new requests at once, lets those that it has accepted
+        finish for as long as the server's drain lasts, ends what is left then as
+        UNAVAILABLE, and answers once the model's stages are gone. Text encoders and VAE
+        that models share go with the last of them. A model that is not loaded is OK.
+
+        The default model can be unloaded too: requests that name none are
+        FAILED_PRECONDITION then. Leaving the call does not stop it. NOT_FOUND: the
+        repository has no such model. FAILED_PRECONDITION: others own what runs (reason
+        MANAGED_BY_SERVE_CONFIG). For operators.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

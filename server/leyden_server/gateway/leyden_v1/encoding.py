@@ -20,6 +20,7 @@ WIRE_OF_SOLVER = {name: wire for wire, name in SOLVER_OF_WIRE.items() if name}
 STATES = {
     "ready": model_pb.MODEL_STATE_READY,
     "loading": model_pb.MODEL_STATE_LOADING,
+    "unloading": model_pb.MODEL_STATE_UNLOADING,
     "unavailable": model_pb.MODEL_STATE_UNAVAILABLE,
 }
 

@@ -1,0 +1,57 @@
+"""What is done to models: one thing after another for each, joined by whoever asks for the same."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Operations"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """Something that is done to a model."""
+
+    kind: str
+    task: "asyncio.Task[None]"
+
+
+class Operations:
+    """Operations by the model's name. For one event loop."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, _Operation] = {}
+
+    async def do(self, name: str, kind: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `run` once what was begun on `name` before is done, or join it where it is that.
+
+        Whoever leaves does not stop it. Raises what `run` raises.
+        """
+        newest = self._newest.get(name)
+        if newest is None or newest.kind != kind or newest.task.done():
+            before = None if newest is None else newest.task
+            newest = _Operation(kind, asyncio.create_task(_after(before, run)))
+            newest.task.add_done_callback(_take_error)
+            self._newest[name] = newest
+        await asyncio.shield(newest.task)
+
+    async def stop(self) -> None:
+        """End what is under way, without its end."""
+        tasks = [operation.task for operation in self._newest.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _after(
+    before: "asyncio.Task[None] | None", run: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    if before is not None and not before.done():
+        await asyncio.wait([before])
+    await run()
+
+
+def _take_error(task: "asyncio.Task[None]") -> None:
+    """Keep asyncio from reporting an error whose caller has left."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,109 @@
+"""The ModelService: which models there are, what each accepts, and which are loaded."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from leyden.v1 import model_service_pb2 as pb
+from leyden_server.config import GatewayConfig
+from leyden_server.errors import FieldViolation, InvalidRequestError
+from leyden_server.gateway.access import account_of
+from leyden_server.gateway.answering import refuse
+from leyden_server.gateway.leyden_v1.encoding import model_message
+from leyden_server.gateway.method_handlers import unary_unary
+from leyden_server.gateway.parsing import parse
+from leyden_server.generations.model_control import ModelControl
+from leyden_server.generations.registry import Generations
+
+__all__ = ["SERVICE_NAME", "ModelService"]
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+Context = grpc.aio.ServicerContext[bytes, Message]
+Response = TypeVar("Response", bound=Message)
+
+
+class ModelService:
+    """Serves the listing of models, and their loading and unloading."""
+
+    def __init__(
+        self, generations: Generations, models: ModelControl, config: GatewayConfig
+    ) -> None:
+        self._generations = generations
+        self._models = models
+        self._max_image_count = config.max_image_count
+
+    def handler(self) -> "grpc.GenericRpcHandler[bytes, Message]":
+        """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
+        methods = {
+            "ListModels": unary_unary(self.list_models, pb.ListModelsResponse.SerializeToString),
+            "GetModel": unary_unary(self.get_model, pb.GetModelResponse.SerializeToString),
+            "LoadModel": unary_unary(self.load_model, pb.LoadModelResponse.SerializeToString),
+            "UnloadModel": unary_unary(self.unload_model, pb.UnloadModelResponse.SerializeToString),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
+
+    async def list_models(self, data: bytes, context: Context) -> pb.ListModelsResponse:
+        """List all models."""
+
+        async def models() -> pb.ListModelsResponse:
+            parse(pb.ListModelsRequest, data)
+            await self._models.refresh()
+            views = self._generations.catalog.view_all()
+            return pb.ListModelsResponse(
+                models=[model_message(view, self._max_image_count) for view in views]
+            )
+
+        return await self._answer(models, context)
+
+    async def get_model(self, data: bytes, context: Context) -> pb.GetModelResponse:
+        """Describe one model."""
+
+        async def model() -> pb.GetModelResponse:
+            name = parse(pb.GetModelRequest, data).model
+            await self._models.refresh()
+            return pb.GetModelResponse(model=self._described(name))
+
+        return await self._answer(model, context)
+
+    async def load_model(self, data: bytes, context: Context) -> pb.LoadModelResponse:
+        """Load a model, or load it anew."""
+
+        async def load() -> pb.LoadModelResponse:
+            account_of(context).require_operator("LoadModel")
+            name = _named(parse(pb.LoadModelRequest, data).model)
+            await self._models.load(name)
+            return pb.LoadModelResponse(model=self._described(name))
+
+        return await self._answer(load, context)
+
+    async def unload_model(self, data: bytes, context: Context) -> pb.UnloadModelResponse:
+        """Unload a model."""
+
+        async def unload() -> pb.UnloadModelResponse:
+            account_of(context).require_operator("UnloadModel")
+            name = _named(parse(pb.UnloadModelRequest, data).model)
+            await self._models.unload(name)
+            return pb.UnloadModelResponse()
+
+        return await self._answer(unload, context)
+
+    def _described(self, name: str) -> pb.Model:
+        return model_message(self._generations.catalog.view(name), self._max_image_count)
+
+    async def _answer(
+        self, answer: Callable[[], Awaitable[Response]], context: Context
+    ) -> Response:
+        try:
+            return await answer()
+        except Exception as error:  # noqa: BLE001 - the table maps every one
+            await refuse(self._generations.known(error), context)
+
+
+def _named(name: str) -> str:
+    """Return a model's name; that of the default is not left to be guessed here."""
+    if not name:
+        raise InvalidRequestError((FieldViolation("model", "required: the name of a model"),))
+    return name
