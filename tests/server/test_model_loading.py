@@ -23,6 +23,8 @@ from leyden_server.config import ServerConfig
 from leyden_server.controller.in_process import InProcessServer
 from leyden_server.controller.in_process_stages import InProcessStages
 from leyden_server.denoiser.service import DenoiseService
+from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as triton_pb
+from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2_grpc as triton_grpc
 
 FIRST, SECOND = "first", "second"
 """Two models of one base: the first is loaded at the start."""
@@ -346,3 +348,27 @@ def test_callers_join_a_load_and_one_that_leaves_does_not_end_it(models: Models)
     assert len(revisions) == 1
     assert f"leyden-denoiser-{SECOND}" in models.stages()
     assert f"leyden-denoiser-{SECOND}.2" not in models.stages()
+
+
+def test_triton_clients_load_and_unload_the_same_way(models: Models) -> None:
+    triton: Any = triton_grpc.GRPCInferenceServiceStub(models.running.channel)
+
+    def state(name: str, *, ready: bool = False) -> str | None:
+        index = triton.RepositoryIndex(triton_pb.RepositoryIndexRequest(ready=ready)).models
+        return next((model.state for model in index if model.name == name), None)
+
+    assert state(SECOND) == ""
+    triton.RepositoryModelLoad(
+        triton_pb.RepositoryModelLoadRequest(model_name=SECOND), timeout=WAIT_S
+    )
+    assert state(SECOND, ready=True) == "READY"
+    assert triton.ModelReady(triton_pb.ModelReadyRequest(name=SECOND)).ready
+    assert models.running.generate(model=SECOND)
+    for name in (SECOND, SECOND, "nosuch"):
+        triton.RepositoryModelUnload(
+            triton_pb.RepositoryModelUnloadRequest(model_name=name), timeout=WAIT_S
+        )
+    assert not triton.ModelReady(triton_pb.ModelReadyRequest(name=SECOND)).ready
+    assert state(SECOND) == ""
+    request = triton_pb.RepositoryModelLoadRequest(model_name="nosuch")
+    assert reason(refusal(lambda: triton.RepositoryModelLoad(request))) == "MODEL_NOT_FOUND"

@@ -105,7 +105,7 @@ class GatewayServer:
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelService(self.generations, self._models, self._config)
-        inference = InferenceService(self.generations, self._config)
+        inference = InferenceService(self.generations, self._models, self._config)
         self.server.add_generic_rpc_handlers(
             (images.handler(), models.handler(), inference.handler())
         )

@@ -5,7 +5,8 @@ import re
 from leyden_server.errors import ModelNotFoundError, ModelVersionNotFoundError
 from leyden_server.gateway.kserve_v2.signature import VERSION
 from leyden_server.gateway.parsing import invalid
-from leyden_server.generations.catalog import ModelCatalog, ServedModel
+from leyden_server.generations.catalog import ModelCatalog
+from leyden_server.generations.served_model import ServedModel
 
 __all__ = ["check_version", "ready_model"]
 

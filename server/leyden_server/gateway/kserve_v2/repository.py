@@ -1,12 +1,14 @@
 """The model repository as clients of Triton see it: its index, loading, unloading."""
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 
-from leyden_server.errors import RequestError, UnsupportedError
+from leyden_server.errors import ModelNotFoundError, UnsupportedError
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.signature import VERSION
 from leyden_server.gateway.parsing import invalid
 from leyden_server.generations.catalog import ModelCatalog, ModelView
+from leyden_server.generations.model_control import ModelControl
 
 __all__ = ["ModelRepositoryMethods"]
 
@@ -14,8 +16,9 @@ __all__ = ["ModelRepositoryMethods"]
 class ModelRepositoryMethods:
     """Answers RepositoryIndex, RepositoryModelLoad and RepositoryModelUnload."""
 
-    def __init__(self, catalog: ModelCatalog) -> None:
+    def __init__(self, catalog: ModelCatalog, models: ModelControl) -> None:
         self._catalog = catalog
+        self._models = models
 
     async def index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         """List all models, by name.
@@ -25,44 +28,42 @@ class ModelRepositoryMethods:
 
         """
         _require_no_repository(request.repository_name)
+        await self._models.refresh()
         views = self._catalog.view_all()
         wanted = [view for view in views if view.state == "ready" or not request.ready]
         return pb.RepositoryIndexResponse(models=map(_entry, wanted))
 
     async def load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
-        """Return where the model is ready; raises why it is not.
+        """Return once the model is loaded, as its files are now.
 
         Raises:
             InvalidRequestError: a parameter would say what the model is.
             UnsupportedError: a repository is named.
-            RequestError: the model is not ready.
+            RequestError: it cannot be loaded, as `ModelControl.load` says.
 
         """
         _require_no_repository(request.repository_name)
         _require_parameters(request.parameters, ())
-        self._catalog.get(_name(request.model_name))
+        await self._models.load(_name(request.model_name))
         return pb.RepositoryModelLoadResponse()
 
     async def unload(
         self, request: pb.RepositoryModelUnloadRequest
     ) -> pb.RepositoryModelUnloadResponse:
-        """Return where the model is not loaded, or is none.
+        """Return once the model is not loaded; at once where it is none.
+
+        The stages that models share go with the last of them, whatever `unload_dependents` says.
 
         Raises:
             InvalidRequestError: a parameter is unknown.
-            UnsupportedError: a repository is named, or the model is loaded.
+            UnsupportedError: a repository is named.
+            ModelsManagedError: others own what runs.
 
         """
         _require_no_repository(request.repository_name)
         _require_parameters(request.parameters, ("unload_dependents",))
-        try:
-            state = self._catalog.view(_name(request.model_name)).state
-        except RequestError:
-            state = "unavailable"
-        if state != "unavailable":
-            raise UnsupportedError(
-                f"model {request.model_name!r} cannot be unloaded while this server runs"
-            )
+        with suppress(ModelNotFoundError):  # as in Triton
+            await self._models.unload(_name(request.model_name))
         return pb.RepositoryModelUnloadResponse()
 
 

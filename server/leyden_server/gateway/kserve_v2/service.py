@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import InvalidRequestError, RequestError, UnsupportedError
+from leyden_server.gateway.access import account_of
 from leyden_server.gateway.kserve_v2.answering import refuse
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.model_description import (
@@ -24,6 +25,7 @@ from leyden_server.gateway.kserve_v2.settings import log_settings, trace_setting
 from leyden_server.gateway.kserve_v2.statistics import model_statistics
 from leyden_server.gateway.method_handlers import unary_unary
 from leyden_server.gateway.parsing import parse
+from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
 
 __all__ = ["SERVICE_NAME", "InferenceService"]
@@ -49,16 +51,19 @@ Request = TypeVar("Request", bound=Message)
 class InferenceService:
     """Serves `inference.GRPCInferenceService`."""
 
-    def __init__(self, generations: Generations, config: GatewayConfig) -> None:
+    def __init__(
+        self, generations: Generations, models: ModelControl, config: GatewayConfig
+    ) -> None:
         self._generations = generations
         self._catalog = generations.catalog
+        self._models = models
         self._config = config
         self._unary = ModelInfer(generations, config)
         self._streams = ModelStreamInfer(generations, config)
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, Any]":
         """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
-        answer, repository = self._answer, ModelRepositoryMethods(self._catalog)
+        answer, repository = self._answer, ModelRepositoryMethods(self._catalog, self._models)
         methods: dict[str, grpc.RpcMethodHandler[bytes, Any]] = {
             "ServerLive": answer(pb.ServerLiveRequest, self._server_live),
             "ServerReady": answer(pb.ServerReadyRequest, self._server_ready),
@@ -72,8 +77,14 @@ class InferenceService:
             "ModelConfig": answer(pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": answer(pb.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": answer(pb.RepositoryIndexRequest, repository.index),
-            "RepositoryModelLoad": answer(pb.RepositoryModelLoadRequest, repository.load),
-            "RepositoryModelUnload": answer(pb.RepositoryModelUnloadRequest, repository.unload),
+            "RepositoryModelLoad": answer(
+                pb.RepositoryModelLoadRequest, repository.load, operators="RepositoryModelLoad"
+            ),
+            "RepositoryModelUnload": answer(
+                pb.RepositoryModelUnloadRequest,
+                repository.unload,
+                operators="RepositoryModelUnload",
+            ),
             "SystemSharedMemoryStatus": answer(
                 pb.SystemSharedMemoryStatusRequest, _no_shared_memory
             ),
@@ -94,12 +105,21 @@ class InferenceService:
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
     def _answer(
-        self, kind: type[Request], answer: Callable[[Request], Awaitable[Message]]
+        self,
+        kind: type[Request],
+        answer: Callable[[Request], Awaitable[Message]],
+        *,
+        operators: str = "",
     ) -> "grpc.RpcMethodHandler[bytes, Any]":
-        """Return the method that answers a request of `kind`, or says why not."""
+        """Return the method that answers a request of `kind`, or says why not.
+
+        `operators`: its name, where it is for them alone.
+        """
 
         async def handle(data: bytes, context: Context) -> bytes:
             try:
+                if operators:
+                    account_of(context).require_operator(operators)
                 return (await answer(parse(kind, data))).SerializeToString()
             except Exception as error:  # noqa: BLE001 - the table maps every one
                 await refuse(self._generations.known(error), context)
