@@ -1,5 +1,6 @@
 """Traces of a Gateway before stages that compute nothing, as a collector receives them."""
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -10,10 +11,11 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from support.gateways import Owners, cancel, generate, held, let, read, read_until, refusal
 from support.house import House, StubTextEncoder, house
+from support.kserve import infer_request, stub_of
 from support.running_server import request
 from support.trace_collector import TraceCollector, attributes, collecting
 
-from leyden_client import AsyncClient
+from leyden_client import AsyncClient, Client
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import ConfigError, StartupError
 from leyden_server.gateway import tracing
@@ -75,6 +77,34 @@ async def test_a_request_is_a_span_and_its_work_is_below_it(collector: TraceColl
     assert dict(resource)["service.name"] == "leyden"
     assert dict(resource)["leyden.replica"] == "gateway#1"
     assert b"a secret" not in b"".join(span.SerializeToString() for span in collector.spans)
+
+
+async def test_calls_of_kserve_are_traced_and_logged_as_what_they_are(
+    collector: TraceCollector,
+) -> None:
+    asked = infer_request("leyden-tiny-lightning-4step", ["image"], prompt=["one", "two"])
+    refused = infer_request("no-such-model", prompt=["one"])
+    headers = (("traceparent", SAMPLED),)
+    async with house(trace_endpoint=collector.endpoint) as home:
+        stub = stub_of(home.channel)
+        await stub.ModelInfer(asked, metadata=headers)
+        await refusal(stub.ModelInfer(refused, metadata=headers))
+        stream = stub.ModelStreamInfer(iter([asked]), metadata=headers)
+        assert [response async for response in stream]
+        records = home.records.records
+    roots = collector.requests(5)
+    assert {root.trace_id.hex() for root in roots} == {SAMPLED.split("-")[1]}
+    service = "inference.GRPCInferenceService"
+    assert [root.name for root in roots] == [
+        *[f"{service}/ModelInfer"] * 3,
+        *[f"{service}/ModelStreamInfer"] * 2,
+    ]
+    codes = [attributes(root)["rpc.response.status_code"] for root in roots]
+    assert codes == ["OK", "OK", "NOT_FOUND", "OK", "OK"]
+    steps = [s for s in collector.below(roots[0]) if s.name == "denoise_step"]
+    assert len(steps) == 4
+    assert {record.line()["protocol"] for record in records} == {"kserve.v2"}
+    assert {record.line()["trace_id"] for record in records} == {SAMPLED.split("-")[1]}
 
 
 async def test_a_trace_begins_here_where_the_client_names_none(collector: TraceCollector) -> None:
@@ -164,10 +194,15 @@ async def test_the_python_client_sends_the_span_that_is_current(
     ):
         with spans.start_as_current_span("ours") as span:
             await client.generate_image("x")
+        with spans.start_as_current_span("blocking"):
+            await asyncio.to_thread(_generate, home.address)
+        await client.generate_image("x")
         context = span.get_span_context()
-    (root,) = collector.requests(1)
-    assert int.from_bytes(root.trace_id) == context.trace_id
-    assert int.from_bytes(root.parent_span_id) == context.span_id
+    asynchronous, blocking, alone = collector.requests(3)
+    assert int.from_bytes(asynchronous.trace_id) == context.trace_id
+    assert int.from_bytes(asynchronous.parent_span_id) == context.span_id
+    assert blocking.parent_span_id
+    assert not alone.parent_span_id
 
 
 async def test_what_the_environment_says_of_telemetry_holds(
@@ -236,6 +271,11 @@ def test_nothing_of_it_is_imported_where_nothing_is_traced() -> None:
         [sys.executable, "-c", OFF], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def _generate(address: str) -> None:
+    with Client(address) as client:
+        client.generate_image("x")
 
 
 async def _address(owners: Owners, home: House) -> str:
