@@ -19,6 +19,7 @@ RAY = (
     "tests/cli/test_serve_config.py",
     "tests/cli/test_stage_scaling.py",
     "tests/benchmarks/test_gpu_server_benchmark.py",
+    "tests/server/test_kserve_leaving.py",
     "tests/server/test_large_images.py",
     "tests/server/test_leaving.py",
     "tests/server/test_protocols.py",
