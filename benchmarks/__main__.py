@@ -32,17 +32,24 @@ SECTIONS = {
     "house_events": "events a second of one Gateway before stages that compute nothing",
     "house_start": "start to ready, in turns with another commit (--before)",
     "house_gateways": "what a request costs more with two Gateways than with one",
+    "operating_protocols": "a call by KServe's protocol, dearer than the native one",
 }
 
-HOUSE = [name for name in SECTIONS if name.startswith("house_")]
-MAIN = [name for name in SECTIONS if name not in HOUSE]
+GROUPS = {
+    group: [name for name in SECTIONS if name.startswith(f"{group}_")]
+    for group in ("house", "operating")
+}
+"""Sections that are not run unless they are asked for, all of a group by its name."""
+
+MAIN = [name for name in SECTIONS if not any(name in group for group in GROUPS.values())]
 PAIRS, QUICK_PAIRS = 200, 2
 
 EPILOG = "\n".join(
     [
         "sections:",
         *(f"  {name:<15} {about}" for name, about in SECTIONS.items()),
-        "house stands for all house_ sections, which are not run unless they are asked for.",
+        "house and operating stand for all house_ and operating_ sections, which are not run "
+        "unless they are asked for.",
     ]
 )
 
@@ -104,9 +111,10 @@ def _failure(name: str, error: Exception) -> Section:
 
 def _default_file(arguments: argparse.Namespace) -> Path | None:
     """Return where results are kept; None where this run is not worth keeping."""
-    if arguments.quick or arguments.only not in (MAIN, HOUSE):
+    suffixes = {"": MAIN, **{f"-{name}": group for name, group in GROUPS.items()}}
+    suffix = next((name for name, group in suffixes.items() if arguments.only == group), None)
+    if arguments.quick or suffix is None:
         return None
-    suffix = "-house" if arguments.only == HOUSE else ""
     return REPOSITORY / "benchmarks" / "results" / f"{time.strftime('%Y-%m-%d')}{suffix}.json"
 
 
@@ -123,7 +131,7 @@ def _arguments() -> Any:
         metavar="NAME[,NAME...]",
         type=_names,
         default=MAIN,
-        help="the sections to run (default: all but house)",
+        help="the sections to run (default: all but house and operating)",
     )
     parser.add_argument(
         "--quick",
@@ -148,18 +156,18 @@ def _arguments() -> Any:
         metavar="FILE",
         type=Path,
         help="file for the figures and all else that was measured (default, without --only and "
-        "--quick: benchmarks/results/DATE.json; with --only house: …/DATE-house.json)",
+        "--quick: benchmarks/results/DATE.json; with --only house: …/DATE-house.json, and so on)",
     )
     return parser.parse_args()
 
 
 def _names(text: str) -> list[str]:
-    names = HOUSE if text == "house" else text.split(",")
+    names = GROUPS.get(text) or text.split(",")
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise argparse.ArgumentTypeError(
             f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}, and "
-            "house for all of its own"
+            "house and operating for all of their own"
         )
     return names
 

@@ -9,13 +9,15 @@ With `--gateways N` each is an actor of a Ray of their own; two and more share a
 
 import argparse
 import asyncio
+import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -125,11 +127,19 @@ class _Vae(_Awake):
 class StubGateway:
     """A Gateway that serves from this process, with a request log as every one has."""
 
-    def __init__(self, folder: Path, gateways: int = 1) -> None:
-        """`gateways`: how many the server has; more than one share a directory over Ray."""
-        config = GatewayConfig(
-            max_waiting_images=STREAMS, max_open_images=STREAMS, replicas=gateways
-        )
+    def __init__(
+        self, folder: Path, gateways: int = 1, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """`gateways`: how many the server has; more than one share a directory over Ray.
+
+        `settings` are those of its GatewayConfig that are to be others.
+        """
+        ours = {
+            "max_waiting_images": STREAMS,
+            "max_open_images": STREAMS,
+            "replicas": gateways,
+        }
+        config = GatewayConfig(**{**ours, **(settings or {})})
         model = ModelRepository().resolve(MODEL)
         entry = CatalogEntry(model.name, model.description, "", model, True, "")
         stages = ModelStages(_TextEncoder(), _Denoiser(), _Vae())
@@ -151,8 +161,8 @@ class StubGateway:
         self._log.close()
 
 
-async def _serve(folder: Path) -> None:
-    gateway = StubGateway(folder)
+async def _serve(folder: Path, settings: Mapping[str, Any]) -> None:
+    gateway = StubGateway(folder, settings=settings)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
     print(f"ready: grpc {await gateway.start()}", flush=True)
@@ -177,10 +187,12 @@ def main() -> None:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--gateways", type=int, help="so many, over Ray (default: one, without)")
-    gateways = parser.parse_args().gateways
+    parser.add_argument("--settings", type=json.loads, default={}, help="GatewayConfig as JSON")
+    arguments = parser.parse_args()
+    gateways = arguments.gateways
     with tempfile.TemporaryDirectory(prefix="leyden-benchmark-") as folder:
         if gateways is None:
-            uvloop.run(_serve(Path(folder)))
+            uvloop.run(_serve(Path(folder), arguments.settings))
         else:
             # Not when it is asked for it, but when it waits for it.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -106,6 +106,18 @@ def test_one_gateway_against_that_of_a_checkout_and_against_two(tmp_path: Path) 
     assert isinstance(figure["met"], bool)
 
 
+def test_what_operating_it_costs(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    ended = run("--quick", "--only", "operating", "--json", str(file))
+    assert ended.returncode == 0, ended.stderr
+    written = json.loads(file.read_text())["sections"]
+    call_ms = written["operating_protocols"]["data"]["call_ms"]
+    assert {name: len(ms) for name, ms in call_ms.items()} == dict.fromkeys(
+        ("GenerateImage", "ModelInfer", "ModelStreamInfer"), 4
+    )
+    assert all(isinstance(one["met"], bool) for one in written["operating_protocols"]["figures"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
