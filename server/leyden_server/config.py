@@ -91,6 +91,12 @@ class GatewayConfig(StrictModel):
     """After how many seconds a client's connection is asked to be made anew, so that load
     spreads over the Gateways; its calls in flight live on. 0: never."""
 
+    shared_memory: bool = False
+    """Whether clients on this machine, over loopback, may hand tensors over in system shared
+    memory, as Triton's clients do (docs/triton.md). They reach every segment of the server's user
+    that is not Ray's or Leyden's. With one Gateway alone: a region is known where it was
+    registered."""
+
     drain_timeout_s: float = Field(default=15.0, ge=0)
     """On shutdown, how many seconds running generations get to finish. The whole stop takes
     10 s more at most, so that Kubernetes' grace of 30 s holds."""
@@ -126,6 +132,14 @@ class GatewayConfig(StrictModel):
     trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of the traces begun here that are recorded; a request that comes with a
     `traceparent` is recorded where that says so."""
+
+    @model_validator(mode="after")
+    def _regions_have_one_gateway(self) -> Self:
+        if self.shared_memory and self.replicas > 1:
+            raise ValueError(
+                "shared_memory needs replicas: 1, since a region is known to one Gateway alone"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_whole_request_may_wait(self) -> Self:

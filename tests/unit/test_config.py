@@ -85,6 +85,7 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
         ("gateway: {drain_timeout_s: .inf}", "gateway.drain_timeout_s"),
         ("gateway: {drain_timeout_s: .nan}", "gateway.drain_timeout_s"),
         ("gateway: {max_image_count: 8, max_waiting_images: 7}", "gateway"),
+        ("gateway: {shared_memory: true, replicas: 2}", "gateway"),
         ("gateway: 3", "gateway"),
         ("gateway: null", "gateway"),
         ("models: []", "models"),

@@ -11,6 +11,7 @@ from support.kserve import infer_request, raw
 from leyden_server.errors import RequestError
 from leyden_server.gateway.kserve_v2.decoding import Asked, decode
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
+from leyden_server.gateway.kserve_v2.shared_memory import SharedMemory
 from leyden_server.gateway.status import to_wire
 from leyden_server.generations.parameters import GenerationRequest, RequestedPreview
 
@@ -22,7 +23,8 @@ Change = Callable[[pb.ModelInferRequest], object]
 
 
 def read(request: pb.ModelInferRequest, *, streams: bool = False, previews: bool = True) -> Asked:
-    return decode(request, max_image_count=8, streams=streams, has_previews=previews)
+    with SharedMemory(is_on=True).hold("ipv4:127.0.0.1:5") as held:
+        return decode(request, held, max_image_count=8, streams=streams, has_previews=previews)
 
 
 def asked(*outputs: str, streams: bool = False, **inputs: Any) -> Asked:

@@ -14,9 +14,11 @@ import pytest
 from leyden_server.errors import (
     InvalidRequestError,
     OverloadedError,
+    PermissionDeniedError,
     RegionExistsError,
     RegionInUseError,
     RegionNotFoundError,
+    UnsupportedError,
 )
 from leyden_server.gateway.kserve_v2 import shared_memory
 from leyden_server.gateway.kserve_v2.segments import RESERVED, SHARED_MEMORY, Segment
@@ -37,7 +39,7 @@ def segment() -> Iterator[ClientsMemory]:
 
 @pytest.fixture
 def memory() -> Iterator[SharedMemory]:
-    memory = SharedMemory()
+    memory = SharedMemory(is_on=True)
     yield memory
     memory.close()
 
@@ -120,7 +122,7 @@ def test_bytes_go_in_and_out_at_their_offsets(memory: SharedMemory, segment: Cli
     bytes_of(segment)[100:107] = b"a storm"
     memory.register("in", key(segment), 90, 50)
     memory.register("out", key(segment), 200, 10)  # a second one of the same segment
-    with memory.hold() as held:
+    with memory.hold("ipv4:127.0.0.1:5") as held:
         assert held.read(Slice("prompt", "in", 10, 7)) == b"a storm"
         held.write(Slice("seed", "out", 2, 8), b"12345678")
     assert bytes(bytes_of(segment)[200:212]) == b"\0\x0012345678\0\0"
@@ -145,7 +147,7 @@ def test_a_slice_lies_within_its_region(
     memory: SharedMemory, segment: ClientsMemory, offset: int, size: int
 ) -> None:
     memory.register("in", key(segment), 0, 50)
-    with memory.hold() as held:
+    with memory.hold("ipv4:127.0.0.1:5") as held:
         for use in (held.read, held.reserve):
             with pytest.raises(InvalidRequestError, match="prompt: "):
                 use(Slice("prompt", "in", offset, size))
@@ -156,10 +158,10 @@ import os, sys
 from leyden_server.errors import InvalidRequestError
 from leyden_server.gateway.kserve_v2.shared_memory import SharedMemory, Slice
 
-memory = SharedMemory()
+memory = SharedMemory(is_on=True)
 memory.register("all", sys.argv[1], 0, 4 * 4096)
 os.truncate("/dev/shm" + sys.argv[1], 4096)
-with memory.hold() as held:
+with memory.hold("ipv4:127.0.0.1:5") as held:
     for use in (held.read, lambda where: held.write(where, bytes(where.byte_size))):
         try:
             use(Slice("image", "all", 2 * 4096, 4096))
@@ -183,7 +185,10 @@ def test_an_input_is_no_larger_than_a_request(memory: SharedMemory) -> None:
     large = ClientsMemory(create=True, size=shared_memory.MAX_INPUT_BYTES + 1)
     try:
         memory.register("large", key(large), 0, large.size)
-        with memory.hold() as held, pytest.raises(InvalidRequestError, match="prompt: at most"):
+        with (
+            memory.hold("ipv4:127.0.0.1:5") as held,
+            pytest.raises(InvalidRequestError, match="prompt: at most"),
+        ):
             held.read(Slice("prompt", "large", 0, large.size))
     finally:
         large.close()
@@ -194,11 +199,39 @@ def test_an_output_that_is_too_large_says_what_it_needs(
     memory: SharedMemory, segment: ClientsMemory
 ) -> None:
     memory.register("out", key(segment), 0, PAGE)
-    with memory.hold() as held:
+    with memory.hold("ipv4:127.0.0.1:5") as held:
         with pytest.raises(InvalidRequestError, match=r"image: has 10 bytes; .* gives it 9"):
             held.write(Slice("image", "out", 0, 9), bytes(10))
         held.write(Slice("image", "out", 0, 9), b"123456789")
     assert bytes(bytes_of(segment)[:10]) == b"123456789\0"
+
+
+# ---- who may ----------------------------------------------------------------------
+
+
+def test_it_is_off_unless_the_config_says_so() -> None:
+    off = SharedMemory(is_on=False)
+    with pytest.raises(UnsupportedError, match=r"gateway\.shared_memory: true"):
+        off.require_open("ipv4:127.0.0.1:5")
+    with off.hold("ipv4:127.0.0.1:5") as held, pytest.raises(UnsupportedError):
+        held.read(Slice("prompt", "in", 0, 4))
+
+
+@pytest.mark.parametrize("peer", ["ipv4:127.0.0.1:5", "ipv6:%5B::1%5D:5", "unix:"])
+def test_this_machine_may(memory: SharedMemory, segment: ClientsMemory, peer: str) -> None:
+    memory.require_open(peer)
+    memory.register("in", key(segment), 0, 50)
+    with memory.hold(peer) as held:
+        held.reserve(Slice("image", "in", 0, 50))
+
+
+@pytest.mark.parametrize("peer", ["ipv4:10.0.0.1:5", "ipv6:%5B2001:db8::1%5D:5", ""])
+def test_other_machines_may_not(memory: SharedMemory, segment: ClientsMemory, peer: str) -> None:
+    memory.register("in", key(segment), 0, 50)
+    with pytest.raises(PermissionDeniedError, match="over loopback"):
+        memory.require_open(peer)
+    with memory.hold(peer) as held, pytest.raises(PermissionDeniedError):
+        held.reserve(Slice("image", "in", 0, 50))
 
 
 # ---- names ------------------------------------------------------------------------
@@ -225,7 +258,7 @@ def test_a_held_region_stays_until_its_request_ends(
 ) -> None:
     for name in ("in", "out", "other"):
         memory.register(name, key(segment), 0, 100)
-    with memory.hold() as first, memory.hold() as second:
+    with memory.hold("ipv4:127.0.0.1:5") as first, memory.hold("ipv4:127.0.0.1:5") as second:
         first.read(Slice("prompt", "in", 0, 4))
         second.read(Slice("prompt", "in", 0, 4))
         second.reserve(Slice("image", "out", 0, 4))
@@ -244,7 +277,7 @@ def test_a_held_region_stays_until_its_request_ends(
 
 def test_a_request_that_fails_lets_go(memory: SharedMemory, segment: ClientsMemory) -> None:
     memory.register("in", key(segment), 0, 100)
-    with pytest.raises(InvalidRequestError), memory.hold() as held:  # noqa: PT012
+    with pytest.raises(InvalidRequestError), memory.hold("ipv4:127.0.0.1:5") as held:  # noqa: PT012
         held.read(Slice("prompt", "in", 0, 4))
         held.read(Slice("seed", "in", 99, 8))
     memory.unregister("in")
@@ -259,7 +292,7 @@ def test_a_held_region_is_the_same_segment_whatever_its_name_becomes(
     anew = ClientsMemory(segment.name, create=True, size=PAGE)
     try:
         bytes_of(anew)[:3] = b"new"
-        with memory.hold() as held:
+        with memory.hold("ipv4:127.0.0.1:5") as held:
             assert held.read(Slice("prompt", "in", 0, 3)) == b"old"
     finally:
         anew.close()

@@ -105,9 +105,9 @@ class GatewayServer:
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelService(self.generations, self._models, self._config)
-        inference = InferenceService(self.generations, self._models, self._config)
+        self._inference = InferenceService(self.generations, self._models, self._config)
         self.server.add_generic_rpc_handlers(
-            (images.handler(), models.handler(), inference.handler())
+            (images.handler(), models.handler(), self._inference.handler())
         )
         await self._health.add_to(self.server)
         add_reflection((*SERVICES, health.SERVICE_NAME), self.server, POOL)
@@ -135,6 +135,7 @@ class GatewayServer:
         await self._health.refresh()
         await draining
         await self.server.stop(STOP_GRACE_S)
+        self._inference.close()
         for task in self._tasks:
             task.cancel()
         await self._directory.close()

@@ -9,6 +9,7 @@ from leyden_server.errors import DeadlineExceededError
 from leyden_server.gateway.kserve_v2.decoding import Asked, decode
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.model_names import ready_model
+from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions
 from leyden_server.generations.home import Caller
 from leyden_server.generations.registry import Generations
 
@@ -17,6 +18,7 @@ __all__ = ["ask", "until_deadline"]
 
 def ask(
     request: pb.ModelInferRequest,
+    held: HeldRegions,
     caller: Caller,
     generations: Generations,
     config: GatewayConfig,
@@ -34,6 +36,7 @@ def ask(
         model = ready_model(generations.catalog, request.model_name, request.model_version).model
         asked = decode(
             request,
+            held,
             max_image_count=config.max_image_count,
             streams=streams,
             has_previews=model.preview is not None,

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leyden_server.errors import UnsupportedError
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.parameters import RequestParameters, request_parameters
+from leyden_server.gateway.kserve_v2.regions import slice_of
+from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions, Slice
 from leyden_server.gateway.kserve_v2.signature import INPUTS, OUTPUTS, STREAMED_ONLY, TensorSpec
 from leyden_server.gateway.kserve_v2.tensors import Values, raw_values, typed_values
 from leyden_server.gateway.parsing import invalid
@@ -32,6 +33,8 @@ class Asked:
     """A generation each."""
     outputs: frozenset[str]
     """Those that are wanted and that the call has."""
+    regions: Mapping[str, Slice]
+    """Where those of them go that do not go into the responses."""
     parameters: RequestParameters
     id: str
 
@@ -43,23 +46,31 @@ class Asked:
 
 
 def decode(
-    request: pb.ModelInferRequest, *, max_image_count: int, streams: bool, has_previews: bool
+    request: pb.ModelInferRequest,
+    held: HeldRegions,
+    *,
+    max_image_count: int,
+    streams: bool,
+    has_previews: bool,
 ) -> Asked:
     """Read a request.
 
     Args:
         request: as it came.
+        held: the shared memory that it may use.
         max_image_count: most rows, and most images of a row.
         streams: whether it came by ModelStreamInfer.
         has_previews: whether the model makes previews.
 
     Raises:
         InvalidRequestError: an input, output or parameter is wrong; it is named.
+        RequestError: of `held`.
 
     """
     parameters = request_parameters(request.parameters)
     outputs = _outputs(request.outputs, streams=streams, has_previews=has_previews)
-    columns = _columns(request, max_image_count)
+    regions = _regions(request.outputs, outputs, held)
+    columns = _columns(request, held, max_image_count)
     count = len(columns["prompt"])
     for name in SAME_FOR_ALL:
         values = columns.get(name, ())
@@ -77,7 +88,7 @@ def decode(
             seeds=MAX_SEED - max_image_count,
         )
 
-    return Asked(tuple(map(row, range(count))), outputs, parameters, request.id)
+    return Asked(tuple(map(row, range(count))), outputs, regions, parameters, request.id)
 
 
 def _row(
@@ -117,20 +128,32 @@ def _outputs(
             )
         if "classification" in output.parameters:
             raise invalid(output.name, "classification is for models that tell classes")
-        _refuse_shared_memory(output)
     all_of_them = OUTPUTS if has_previews else OUTPUTS.keys() - {"preview"}
     wanted = frozenset(output.name for output in asked) or frozenset(all_of_them)
     # A client that names all outputs of the metadata, as perf_analyzer does, names these too.
     return wanted if streams else wanted - STREAMED_ONLY
 
 
-def _columns(request: pb.ModelInferRequest, max_rows: int) -> dict[str, Values]:
+def _regions(
+    asked: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor],
+    wanted: frozenset[str],
+    held: HeldRegions,
+) -> dict[str, Slice]:
+    """Return where outputs go, each seen to be there, and held."""
+    slices = {each.name: slice_of(each) for each in asked if each.name in wanted}
+    regions = {name: where for name, where in slices.items() if where is not None}
+    for where in regions.values():
+        held.reserve(where)
+    return regions
+
+
+def _columns(request: pb.ModelInferRequest, held: HeldRegions, max_rows: int) -> dict[str, Values]:
     """Return the values of each input, one a row."""
     rows = _rows(request.inputs, max_rows)
     if "prompt" not in {each.name for each in request.inputs}:
         raise invalid("prompt", "is required")
     columns: dict[str, Values] = {}
-    for each, data in _data(request):
+    for each, data in _data(request, held):
         datatype = INPUTS[each.name].datatype
         columns[each.name] = (
             typed_values(each.name, datatype, rows, each.contents)
@@ -168,23 +191,29 @@ def _rows_of(each: Input, spec: TensorSpec, max_rows: int) -> int:
     return shape[0]
 
 
-def _data(request: pb.ModelInferRequest) -> Iterator[tuple[Input, bytes | None]]:
+def _data(request: pb.ModelInferRequest, held: HeldRegions) -> Iterator[tuple[Input, bytes | None]]:
     """Yield each input and its raw bytes; None: its elements are typed.
 
-    The raw entries belong, in order, to the inputs that have no typed elements: KServe's own
-    client sends half of them so and half so, which Triton refuses. As there, entries that are
-    left over mean nothing where every input has one of its own.
+    The raw entries belong, in order, to the inputs that neither have typed elements nor lie in
+    shared memory: KServe's own client sends half of them raw and half typed, which Triton
+    refuses. As there, entries that are left over mean nothing where every input has one of its own.
     """
-    for each in request.inputs:
-        _refuse_shared_memory(each)
-    typed = [each for each in request.inputs if each.contents.ListFields()]
+    slices = {each.name: slice_of(each) for each in request.inputs}
+    typed = [each.name for each in request.inputs if each.contents.ListFields()]
+    elsewhere = {*typed, *(name for name, where in slices.items() if where is not None)}
     raw = request.raw_input_contents
-    if typed and len(raw) > len(request.inputs) - len(typed):
+    if typed and len(raw) > len(request.inputs) - len(elsewhere):
         raise invalid(
-            typed[0].name, "has both typed contents and an entry of raw_input_contents; send one"
+            typed[0], "has both typed contents and an entry of raw_input_contents; send one"
         )
     entries = iter(raw)
     for each in request.inputs:
+        where = slices[each.name]
+        if where is not None:
+            if each.name in typed:
+                raise invalid(each.name, "has both typed contents and shared memory; send one")
+            yield each, held.read(where)
+            continue
         if each.contents.ListFields():
             yield each, None
             continue
@@ -195,11 +224,6 @@ def _data(request: pb.ModelInferRequest) -> Iterator[tuple[Input, bytes | None]]
                 f"has no data: no contents, and raw_input_contents has but {len(raw)} entries",
             )
         yield each, data
-
-
-def _refuse_shared_memory(tensor: Input | pb.ModelInferRequest.InferRequestedOutputTensor) -> None:
-    if any(name.startswith("shared_memory_") for name in tensor.parameters):
-        raise UnsupportedError(f"{tensor.name}: shared memory is not open to clients here")
 
 
 def _optional_text(name: str, values: Mapping[str, Any]) -> str:

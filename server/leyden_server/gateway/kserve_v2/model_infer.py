@@ -14,7 +14,9 @@ from leyden_server.gateway.kserve_v2.decoding import Asked
 from leyden_server.gateway.kserve_v2.encoding import add_images, add_warnings, response
 from leyden_server.gateway.kserve_v2.images import Assembly
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
+from leyden_server.gateway.kserve_v2.regions import place
 from leyden_server.gateway.kserve_v2.rows import Rows
+from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions, SharedMemory
 from leyden_server.gateway.parsing import parse
 from leyden_server.generations.events import Image, ImageChunk, Summary
 from leyden_server.generations.home import Caller
@@ -31,8 +33,11 @@ Context = grpc.aio.ServicerContext[bytes, Any]
 class ModelInfer:
     """Serves ModelInfer."""
 
-    def __init__(self, generations: Generations, config: GatewayConfig) -> None:
+    def __init__(
+        self, generations: Generations, memory: SharedMemory, config: GatewayConfig
+    ) -> None:
         self._generations = generations
+        self._memory = memory
         self._config = config
 
     async def model_infer(self, data: bytes, context: Context) -> bytes:
@@ -45,17 +50,17 @@ class ModelInfer:
             self._generations.turned_away(caller, error)
             await refuse(error, context)
         try:
-            asked = ask(request, caller, self._generations, self._config, streams=False)
-            with Rows() as rows:
+            with self._memory.hold(caller.peer) as held, Rows() as rows:
+                asked = ask(request, held, caller, self._generations, self._config, streams=False)
                 try:
-                    return await self._answer(asked, rows, caller)
+                    return await self._answer(asked, held, rows, caller)
                 except asyncio.CancelledError:
                     rows.leave(departure_code(context.time_remaining(), call_timeout_s))
                     raise
         except Exception as error:  # noqa: BLE001 - the table maps every one
             await refuse(self._generations.known(error), context)
 
-    async def _answer(self, asked: Asked, rows: Rows, caller: Caller) -> bytes:
+    async def _answer(self, asked: Asked, held: HeldRegions, rows: Rows, caller: Caller) -> bytes:
         async with until_deadline(asked):
             await rows.start(self._generations, asked, caller)
             made = await rows.side_by_side(_made)
@@ -64,6 +69,7 @@ class ModelInfer:
                 message, [image for images, _ in made for image in images], asked.outputs
             )
             add_warnings(message, [summary for _, summary in made])
+            place(message, asked.regions, held)
             return message.SerializeToString()
 
 

@@ -18,6 +18,7 @@ from leyden_server.gateway.kserve_v2.answering import end_stream
 from leyden_server.gateway.kserve_v2.asking import ask, until_deadline
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.rows import Rows
+from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions, SharedMemory
 from leyden_server.gateway.kserve_v2.streamed_request import StreamedRequest, failure
 from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.writing import Writer
@@ -42,13 +43,16 @@ Context = grpc.aio.ServicerContext[bytes, Any]
 class ModelStreamInfer:
     """Serves ModelStreamInfer."""
 
-    def __init__(self, generations: Generations, config: GatewayConfig) -> None:
+    def __init__(
+        self, generations: Generations, memory: SharedMemory, config: GatewayConfig
+    ) -> None:
         self._generations = generations
+        self._memory = memory
         self._config = config
 
     async def model_stream_infer(self, _: object, context: Context) -> None:
         """Answer the requests of a stream until its client has sent the last one, or leaves."""
-        stream = _Stream(context, self._generations, self._config)
+        stream = _Stream(context, self._generations, self._memory, self._config)
         try:
             await stream.serve()
         except Exception as error:  # noqa: BLE001 - the table maps every one
@@ -58,9 +62,16 @@ class ModelStreamInfer:
 class _Stream:
     """One stream: what is read from it, what runs for it, and what is to be written."""
 
-    def __init__(self, context: Context, generations: Generations, config: GatewayConfig) -> None:
+    def __init__(
+        self,
+        context: Context,
+        generations: Generations,
+        memory: SharedMemory,
+        config: GatewayConfig,
+    ) -> None:
         self._context = context
         self._generations = generations
+        self._memory = memory
         self._config = config
         self._answering: set[asyncio.Task[None]] = set()
         self._outbox: asyncio.Queue[tuple[bytes, asyncio.Future[None]] | None] = asyncio.Queue()
@@ -133,18 +144,21 @@ class _Stream:
                 caller.request_id = request.id
                 self._generations.turned_away(caller, error, request.model_name)
                 raise
-            await self._generate(request, caller)
+            with self._memory.hold(caller.peer) as held:
+                await self._generate(request, held, caller)
         except Exception as error:  # noqa: BLE001 - the table maps every one
             await self._fail(self._generations.known(error), request)
 
-    async def _generate(self, request: pb.ModelInferRequest, caller: Caller) -> None:
+    async def _generate(
+        self, request: pb.ModelInferRequest, held: HeldRegions, caller: Caller
+    ) -> None:
         call_timeout_s = caller.timeout_s
-        asked = ask(request, caller, self._generations, self._config, streams=True)
+        asked = ask(request, held, caller, self._generations, self._config, streams=True)
         with Rows() as rows:
             try:
                 async with until_deadline(asked):
                     await rows.start(self._generations, asked, caller)
-                    await StreamedRequest(asked, self._send).answer(rows)
+                    await StreamedRequest(asked, held, self._send).answer(rows)
             except asyncio.CancelledError:
                 left_s = self._context.time_remaining()
                 rows.leave(departure_code(left_s, call_timeout_s), self._sent_away)

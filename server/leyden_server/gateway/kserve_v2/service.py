@@ -22,6 +22,8 @@ from leyden_server.gateway.kserve_v2.model_names import ready_model
 from leyden_server.gateway.kserve_v2.model_stream_infer import ModelStreamInfer
 from leyden_server.gateway.kserve_v2.repository import ModelRepositoryMethods
 from leyden_server.gateway.kserve_v2.settings import log_settings, trace_settings
+from leyden_server.gateway.kserve_v2.shared_memory import SharedMemory
+from leyden_server.gateway.kserve_v2.shared_memory_methods import SharedMemoryMethods
 from leyden_server.gateway.kserve_v2.statistics import model_statistics
 from leyden_server.gateway.method_handlers import unary_unary
 from leyden_server.gateway.parsing import parse
@@ -44,6 +46,9 @@ EXTENSIONS = (
 )
 """Of the protocol, by their names in Triton's documents."""
 
+SHARED_MEMORY = "system_shared_memory"
+"""One more, where the config has it."""
+
 Context = grpc.aio.ServicerContext[bytes, Any]
 Request = TypeVar("Request", bound=Message)
 
@@ -58,12 +63,14 @@ class InferenceService:
         self._catalog = generations.catalog
         self._models = models
         self._config = config
-        self._unary = ModelInfer(generations, config)
-        self._streams = ModelStreamInfer(generations, config)
+        self._memory = SharedMemory(is_on=config.shared_memory)
+        self._unary = ModelInfer(generations, self._memory, config)
+        self._streams = ModelStreamInfer(generations, self._memory, config)
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, Any]":
         """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
         answer, repository = self._answer, ModelRepositoryMethods(self._catalog, self._models)
+        memory = SharedMemoryMethods(self._memory)
         methods: dict[str, grpc.RpcMethodHandler[bytes, Any]] = {
             "ServerLive": answer(pb.ServerLiveRequest, self._server_live),
             "ServerReady": answer(pb.ServerReadyRequest, self._server_ready),
@@ -86,13 +93,13 @@ class InferenceService:
                 operators="RepositoryModelUnload",
             ),
             "SystemSharedMemoryStatus": answer(
-                pb.SystemSharedMemoryStatusRequest, _no_shared_memory
+                pb.SystemSharedMemoryStatusRequest, memory.status, shares_memory=True
             ),
             "SystemSharedMemoryRegister": answer(
-                pb.SystemSharedMemoryRegisterRequest, _no_shared_memory
+                pb.SystemSharedMemoryRegisterRequest, memory.register, shares_memory=True
             ),
             "SystemSharedMemoryUnregister": answer(
-                pb.SystemSharedMemoryUnregisterRequest, _no_shared_memory
+                pb.SystemSharedMemoryUnregisterRequest, memory.unregister, shares_memory=True
             ),
             "CudaSharedMemoryStatus": answer(pb.CudaSharedMemoryStatusRequest, _no_gpu_memory),
             "CudaSharedMemoryRegister": answer(pb.CudaSharedMemoryRegisterRequest, _no_gpu_memory),
@@ -110,21 +117,29 @@ class InferenceService:
         answer: Callable[[Request], Awaitable[Message]],
         *,
         operators: str = "",
+        shares_memory: bool = False,
     ) -> "grpc.RpcMethodHandler[bytes, Any]":
         """Return the method that answers a request of `kind`, or says why not.
 
-        `operators`: its name, where it is for them alone.
+        `operators`: its name, where it is for them alone. `shares_memory`: it is for those alone
+        to whom shared memory is open.
         """
 
         async def handle(data: bytes, context: Context) -> bytes:
             try:
                 if operators:
                     account_of(context).require_operator(operators)
+                if shares_memory:
+                    self._memory.require_open(context.peer())
                 return (await answer(parse(kind, data))).SerializeToString()
             except Exception as error:  # noqa: BLE001 - the table maps every one
                 await refuse(self._generations.known(error), context)
 
         return unary_unary(handle)
+
+    def close(self) -> None:
+        """Let go of the regions of shared memory; the server has ended."""
+        self._memory.close()
 
     async def _server_live(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -144,7 +159,9 @@ class InferenceService:
 
     async def _server_metadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(
-            name=PLATFORM, version=version("leyden"), extensions=EXTENSIONS
+            name=PLATFORM,
+            version=version("leyden"),
+            extensions=(*EXTENSIONS, *([SHARED_MEMORY] if self._config.shared_memory else [])),
         )
 
     async def _model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
@@ -166,10 +183,6 @@ class InferenceService:
 
     async def _log_settings(self, request: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
         return log_settings(request)
-
-
-async def _no_shared_memory(_: Message) -> NoReturn:
-    raise UnsupportedError("system shared memory is not open to clients here")
 
 
 async def _no_gpu_memory(_: Message) -> NoReturn:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 from leyden_server.errors import (
     OverloadedError,
+    PermissionDeniedError,
     RegionExistsError,
     RegionInUseError,
     RegionNotFoundError,
+    UnsupportedError,
 )
+from leyden_server.gateway.access import is_local
 from leyden_server.gateway.kserve_v2.segments import Segment
 from leyden_server.gateway.parsing import invalid
 
@@ -55,8 +58,29 @@ class Region:
 class SharedMemory:
     """The regions of one server, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool) -> None:
+        self._is_on = is_on
         self._regions: dict[str, Region] = {}
+
+    def require_open(self, peer: str) -> None:
+        """See that a caller may use it; `peer` is as gRPC writes it.
+
+        Raises:
+            UnsupportedError: the server does not offer it.
+            PermissionDeniedError: the caller is on another machine.
+
+        """
+        if not self._is_on:
+            raise UnsupportedError(
+                "system shared memory is off: it takes gateway.shared_memory: true in the "
+                "server's config; send tensors in the request"
+            )
+        if not is_local(peer):
+            raise PermissionDeniedError(
+                "SHARED_MEMORY_IS_LOCAL",
+                "system shared memory is for callers over loopback; send tensors in the request",
+                {},
+            )
 
     def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
         """Remember a region: `byte_size` bytes from `offset` on in the segment of that key.
@@ -114,9 +138,9 @@ class SharedMemory:
             raise RegionNotFoundError(name) from None
 
     @contextmanager
-    def hold(self) -> Iterator["HeldRegions"]:
-        """Give one request what it uses, until it ends."""
-        held = HeldRegions(self)
+    def hold(self, peer: str) -> Iterator["HeldRegions"]:
+        """Give one request of that caller what it uses, until it ends."""
+        held = HeldRegions(self, peer)
         try:
             yield held
         finally:
@@ -132,14 +156,16 @@ class SharedMemory:
 class HeldRegions:
     """The regions that one request uses."""
 
-    def __init__(self, memory: SharedMemory) -> None:
+    def __init__(self, memory: SharedMemory, peer: str) -> None:
         self._memory = memory
+        self._peer = peer
         self._held: dict[str, Region] = {}
 
     def read(self, where: Slice) -> bytes:
         """Return an input's bytes.
 
         Raises:
+            UnsupportedError, PermissionDeniedError: the caller may not, see `require_open`.
             RegionNotFoundError: there is no such region.
             InvalidRequestError: it has not so many bytes, or they are too many.
 
@@ -181,6 +207,7 @@ class HeldRegions:
         self._held.clear()
 
     def _hold(self, where: Slice) -> Region:
+        self._memory.require_open(self._peer)
         region = self._held.get(where.region) or self._memory.region(where.region)
         if where.region not in self._held:
             self._held[where.region] = region

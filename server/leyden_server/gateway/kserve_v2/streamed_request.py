@@ -12,7 +12,9 @@ from leyden_server.gateway.kserve_v2.encoding import (
 )
 from leyden_server.gateway.kserve_v2.images import Assembly
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
+from leyden_server.gateway.kserve_v2.regions import place
 from leyden_server.gateway.kserve_v2.rows import Rows
+from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions
 from leyden_server.gateway.kserve_v2.signature import STREAMED_ONLY
 from leyden_server.generations.events import DenoiseProgress, Image, ImageChunk, Summary
 from leyden_server.generations.watching import Watching
@@ -26,10 +28,14 @@ class StreamedRequest:
     """Answers one request; its last image is held back until its generations have ended."""
 
     def __init__(
-        self, asked: Asked, send: Callable[[pb.ModelStreamInferResponse], Awaitable[None]]
+        self,
+        asked: Asked,
+        held: HeldRegions,
+        send: Callable[[pb.ModelStreamInferResponse], Awaitable[None]],
     ) -> None:
         """`send` returns once a response is written."""
         self._asked = asked
+        self._memory = held
         self._send = send
         self._held: pb.ModelInferResponse | None = None
         """The response that has the last image."""
@@ -87,6 +93,10 @@ class StreamedRequest:
 
     async def _send_one(self, message: pb.ModelInferResponse, *, is_final: bool) -> None:
         message.parameters[FINAL].bool_param = is_final
+        # Only now: each response of a stream is written to the same place.
+        place(message, self._asked.regions, self._memory)
+        if is_final:  # A client that has had the last response may unregister its regions.
+            self._memory.release()
         await self._send(pb.ModelStreamInferResponse(infer_response=message))
 
 
