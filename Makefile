@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check coverage lint format protos proto-baseline bench models clean
+.PHONY: help install demo serve test test-triton check coverage lint format protos proto-baseline bench models clean
 
 # $(call step,heading,command) runs one check and says which one failed.
 step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)' >&2; exit 1; }
@@ -49,6 +49,9 @@ test: install ## all checks and all tests side by side, and how much of the code
 	@printf '\n%s%% of the Python was run by the tests (make coverage: by file).\n' "$$($(BIN)/coverage report --format=total)"
 	@printf 'All checks and tests passed.\n'
 
+test-triton: install ## unchanged clients of Triton's protocol, and a real tritonserver, in venvs of their own
+	@$(BIN)/python tests/triton_clients/run.py $(ARGS)
+
 check: install ## the checks, and the tests of parts and of the client, in a few minutes
 	$(call beside_lint,$(PYTEST) tests/unit tests/client)
 
@@ -83,5 +86,5 @@ models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the
 	@$(BIN)/leyden-train all
 
 clean: ## remove .venv and everything that was made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png
+	rm -rf .venv .venv-triton build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
