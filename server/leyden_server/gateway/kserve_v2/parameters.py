@@ -31,13 +31,14 @@ def request_parameters(parameters: Mapping[str, pb.InferParameter]) -> RequestPa
         InvalidRequestError: one is reserved, or has a value that it cannot have.
 
     """
+    for name in SEQUENCE:
+        if name in parameters:
+            raise invalid(name, "there are no sequences here: each request stands for itself")
     for name, parameter in parameters.items():
         if name.startswith("triton_") and name != EMPTY_FINAL:
             raise invalid(
                 name, f"names that begin with triton_ are reserved; of them {EMPTY_FINAL} is taken"
             )
-        if name in SEQUENCE:
-            raise invalid(name, "there are no sequences here: each request stands for itself")
         if parameter.WhichOneof("parameter_choice") is None:
             raise invalid(name, "has no value")
     return RequestParameters(

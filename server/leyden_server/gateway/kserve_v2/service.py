@@ -179,7 +179,7 @@ class InferenceService:
     async def _trace_setting(self, request: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
         if request.model_name:
             self._catalog.view(request.model_name)
-        return trace_settings(request)
+        return trace_settings(request, self._config)
 
     async def _log_settings(self, request: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
         return log_settings(request)

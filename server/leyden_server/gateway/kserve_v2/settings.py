@@ -2,20 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from leyden_server.config import GatewayConfig
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.parsing import invalid
 
 __all__ = ["log_settings", "trace_settings"]
-
-TRACE: Mapping[str, tuple[str, ...]] = {
-    "trace_file": ("",),
-    "trace_level": ("OFF",),
-    "trace_rate": ("1000",),
-    "trace_count": ("-1",),
-    "log_frequency": ("0",),
-    "trace_mode": ("opentelemetry",),
-}
-"""As Triton names them. Traces go where the server's config says, and are no files."""
 
 LOG: Mapping[str, bool | int | str] = {
     "log_file": "",
@@ -27,20 +18,23 @@ LOG: Mapping[str, bool | int | str] = {
 }
 
 
-def trace_settings(request: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
+def trace_settings(
+    request: pb.TraceSettingRequest, config: GatewayConfig
+) -> pb.TraceSettingResponse:
     """Return the settings; one that is set must be as it is already, or be cleared.
 
     Raises:
         InvalidRequestError: one would be changed, or is unknown.
 
     """
-    _require_known(request.settings, TRACE, "trace_file")
+    now = _traces(config)
+    _require_known(request.settings, now, "trace_file")
     for name, setting in request.settings.items():
-        if setting.value and tuple(setting.value) != TRACE[name]:
-            raise _fixed(name, ", ".join(TRACE[name]))
+        if setting.value and list(setting.value) != [now[name]]:
+            raise _fixed(name, now[name])
     response = pb.TraceSettingResponse()
-    for name, values in TRACE.items():
-        response.settings[name].value.extend(values)
+    for name, value in now.items():
+        response.settings[name].value.append(value)
     return response
 
 
@@ -66,6 +60,20 @@ def log_settings(request: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
         else:
             setting_now.string_param = value
     return response
+
+
+def _traces(config: GatewayConfig) -> dict[str, str]:
+    """Return the trace settings by Triton's names; traces go to a collector, and are no files."""
+    is_on = bool(config.trace_endpoint) and config.trace_sample_ratio > 0
+    return {
+        "trace_file": "",
+        "trace_level": "TIMESTAMPS" if is_on else "OFF",
+        # Of so many requests one is traced.
+        "trace_rate": str(max(1, round(1 / config.trace_sample_ratio))) if is_on else "1000",
+        "trace_count": "-1",
+        "log_frequency": "0",
+        "trace_mode": "opentelemetry",
+    }
 
 
 def _require_known(names: Iterable[str], known: Mapping[str, object], file: str) -> None:
