@@ -22,7 +22,7 @@ from typing import Self
 from leyden_server.errors import AddressInUseError
 from leyden_server.port_holder import describe_listener, describe_process
 
-__all__ = ["ReservedAddress", "written_address"]
+__all__ = ["ReservedAddress", "is_loopback", "written_address"]
 
 SHARE_TIMEOUT_S = 5.0
 """How long a sharer tries again: another one that starts has the lock to itself for a moment."""
@@ -106,6 +106,14 @@ class _TakenError(OSError):
 def written_address(host: str, port: int) -> str:
     """Return host and port as gRPC takes them: an IPv6 host in brackets."""
     return f"{_written_host(host)}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches a host. A name other than localhost may change."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _written_host(host: str) -> str:

@@ -10,6 +10,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from leyden_server.address import is_loopback
+from leyden_server.door_config import DoorConfig
 from leyden_server.errors import ConfigError
 from leyden_server.strict_model import StrictModel
 
@@ -31,12 +33,12 @@ VaeExecution = Literal["eager", "compile"]
 EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
 
 
-class GatewayConfig(StrictModel):
+class GatewayConfig(DoorConfig):
     """The gRPC front: validates, admits, drives the stages."""
 
     host: str = Field(default="127.0.0.1", pattern=r"^[^\s/]+$")
-    """Address to listen on. 0.0.0.0 or [::] opens the server to the network; it has
-    no authentication of its own yet."""
+    """Address to listen on. 0.0.0.0 or [::] opens the server to the network, for which it
+    needs TLS, or insecure."""
 
     port: int = Field(default=8001, ge=0, le=65535)
     """TCP port to listen on; 0 picks a free one and prints it."""
@@ -138,6 +140,16 @@ class GatewayConfig(StrictModel):
         if self.shared_memory and self.replicas > 1:
             raise ValueError(
                 "shared_memory needs replicas: 1, since a region is known to one Gateway alone"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _plaintext_stays_on_this_machine(self) -> Self:
+        if self.tls_certificate is None and not self.insecure and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} is open to the network, in plaintext: set tls_certificate and "
+                "tls_private_key (--tls-certificate, --tls-private-key), or say that it may be "
+                "with insecure: true (--insecure)"
             )
         return self
 

@@ -124,7 +124,9 @@ class View:
 
     async def owner(self, request_id: str) -> str | None:
         drawn_at = request_id.partition(".of.")[2] or None
-        owner = self.shared.owners.get(request_id, drawn_at)
+        names = [n for n in self.shared.owners if n.endswith(request_id.removeprefix("*"))]
+        found = names[0] if names and request_id.startswith("*/") else request_id
+        owner = self.shared.owners.get(found, drawn_at)
         return None if owner == self.address else owner
 
     def forget(self, request_id: str) -> None:

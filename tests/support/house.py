@@ -12,6 +12,7 @@ import numpy as np
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import GatewayConfig
+from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.server import GatewayServer, Join
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import Observer, RequestLog, RequestRecord
@@ -37,6 +38,9 @@ from leyden_server.stages.contract import (
 from leyden_server.stages.tally import EngineTally
 
 __all__ = ["House", "Records", "StubDenoiser", "StubTextEncoder", "StubVae", "catalog_of", "house"]
+
+PEERS = PeerIdentity.new()
+"""What the Gateways of this process know each other by."""
 
 NOTHING_TO_DO = EngineLoad((0,) * 9, (0,) * 9, (0,) * 9, step_s=0.0, row_cap=8)
 
@@ -148,6 +152,10 @@ class Records(Observer):
 
     records: list[RequestRecord] = field(default_factory=list)
     defects: dict[str, BaseException] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
     def refused(self, record: RequestRecord) -> None:
         self.records.append(record)
@@ -172,6 +180,10 @@ class House:
     address: str
     channel: grpc.aio.Channel
     images: "pb_grpc.ImageGenerationServiceAsyncStub"
+
+    @staticmethod
+    def stub_of(channel: grpc.aio.Channel) -> "pb_grpc.ImageGenerationServiceAsyncStub":
+        return pb_grpc.ImageGenerationServiceStub(channel)
 
     @property
     def generations(self) -> Generations:
@@ -208,7 +220,7 @@ async def house(
     records = Records()
     log = None if request_log is None else RequestLog(request_log)
     observers: list[Observer] = [records] if log is None else [records, log]
-    server = GatewayServer(config, catalog, observers, replica="gateway#1")
+    server = GatewayServer(config, catalog, observers, replica="gateway#1", peer_identity=PEERS)
     port = await server.start("127.0.0.1:0", peer_host="127.0.0.1", join=join)
     if load:
         await server.load()

@@ -27,6 +27,7 @@ from leyden_server.controller.options import (
 from leyden_server.denoiser.deployment import Denoiser
 from leyden_server.errors import ConfigError, StartupError
 from leyden_server.gateway.deployment import Gateway, GatewaySetup
+from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.generations.catalog import CatalogEntry
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.stages.over_ray import StageApplications
@@ -196,6 +197,7 @@ def _wished(
                 share=max(1, config.denoiser.max_ongoing_requests // config.gateway.replicas),
                 applications={m.name: _applications_of(config, m) for m in _served(catalog)},
                 directory=Names(config.ray.instance).directory,
+                peer_identity=PeerIdentity.new() if config.gateway.replicas > 1 else None,
                 address_sharer=sharer,
             ),
         ),

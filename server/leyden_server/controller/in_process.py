@@ -16,6 +16,7 @@ from leyden_server.config import ServerConfig
 from leyden_server.controller.in_process_models import InProcessModels
 from leyden_server.controller.in_process_stages import InProcessStages
 from leyden_server.controller.models import build_catalog
+from leyden_server.gateway.door import check_files
 from leyden_server.gateway.server import GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
@@ -47,13 +48,14 @@ class InProcessServer:
         The arguments are those of LeydenServer.
 
         Raises:
-            StartupError: a model or the repository is wrong.
+            StartupError: a model or the repository is wrong, or a file of TLS or API keys.
 
         """
         self._config = config.replace(gateway={"replicas": 1})
         self._report = report
         self._follow = follow
         self._reserved = address
+        check_files(config.gateway)
         self._entries = build_catalog(
             config.models, repository or ModelRepository(config.model_repository)
         )

@@ -32,6 +32,7 @@ from leyden_server.controller.options import GATEWAY_STOP_S
 from leyden_server.controller.ray_start import start_ray
 from leyden_server.controller.start_failures import explain_failure
 from leyden_server.errors import StartupError
+from leyden_server.gateway.door import check_files
 from leyden_server.model_repository import ModelRepository
 
 __all__ = ["LeydenServer"]
@@ -66,12 +67,13 @@ class LeydenServer:
         already; the address is the caller's to close.
 
         Raises:
-            StartupError: a model or the repository is wrong.
+            StartupError: a model or the repository is wrong, or a file of TLS or API keys.
 
         """
         self._config = config
         self._report = report
         self._names = Names(config.ray.instance)
+        check_files(config.gateway)
         self._catalog = build_catalog(
             config.models, repository or ModelRepository(config.model_repository)
         )

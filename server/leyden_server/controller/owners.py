@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
+from leyden_server.generations.account import ANY_KEY
+
 __all__ = ["BEAT_PERIOD_S", "GONE_AFTER_S", "HOLD_S", "TAG_CHARS", "Owners"]
 
 BEAT_PERIOD_S = 1.0
@@ -13,6 +15,8 @@ GONE_AFTER_S = 4.0
 
 HOLD_S = GONE_AFTER_S
 """How long a restarted actor waits for the Gateways' names: whoever is not heard then is gone."""
+
+OF_ANY_KEY = f"{ANY_KEY}/"
 
 TAG_CHARS = 12
 """The last group of a UUID, which a Gateway draws once in place of each time."""
@@ -90,6 +94,10 @@ class Owners:
         return not self._beaten_s
 
     def _owner(self, name: str) -> str | None:
+        if name.startswith(OF_ANY_KEY):
+            ends = name.removeprefix(ANY_KEY)
+            of_any = (owner for known, owner in self._owners.items() if known.endswith(ends))
+            return next(of_any, None) or self._tagged.get(name[-TAG_CHARS:])
         return self._owners.get(name) or self._tagged.get(name[-TAG_CHARS:])
 
     def _forget(self, address: str, names: Sequence[str]) -> None:

@@ -7,17 +7,19 @@ day. What a call may, its handler asks of the caller's `Account`.
 import ipaddress
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import grpc
 
-from leyden_server.errors import UnauthenticatedError
+from leyden_server.errors import QuotaExceededError, UnauthenticatedError
+from leyden_server.gateway.connections import Connections
 from leyden_server.gateway.status import to_wire
 from leyden_server.generations.account import Account, anybody
 from leyden_server.generations.home import Caller
 
-__all__ = ["Access", "Keys", "account_of", "is_local"]
+__all__ = ["AUTHORIZATION", "Access", "Keys", "account_of", "count_connection", "is_local"]
 
 AUTHORIZATION = "authorization"
 SCHEME = "bearer "
@@ -25,7 +27,19 @@ SCHEME = "bearer "
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-_account: ContextVar[Account | None] = ContextVar("account", default=None)
+NOBODY = Account()
+"""Who has no key, at a method that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """What is known of a call before its handler runs; None: the server has no keys."""
+
+    account: Account
+    connections: Connections
+
+
+_entered: ContextVar[_Entered | None] = ContextVar("entered", default=None)
 """Of the call whose handler runs: gRPC runs the interceptor and the handler in one task."""
 
 
@@ -44,6 +58,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         keys: Keys | None,
         open_methods: frozenset[str],
         refused: Callable[[Caller, UnauthenticatedError], None],
+        connections: Connections,
     ) -> None:
         """Take the keys; None: the server has none, and everybody may call.
 
@@ -53,6 +68,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._keys = keys
         self._open = open_methods
         self._refused = refused
+        self._connections = connections
 
     async def intercept_service(
         self,
@@ -65,7 +81,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             if account is None and not self._is_open(handler_call_details.method):
                 refuse = partial(self._refuse, handler_call_details.method.removeprefix("/"))
                 return grpc.stream_stream_rpc_method_handler(refuse)
-            _account.set(account or Account())
+            _entered.set(_Entered(account or NOBODY, self._connections))
         return await continuation(handler_call_details)
 
     def _is_open(self, method: str) -> bool:
@@ -80,8 +96,21 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 def account_of(context: Context) -> Account:
     """Return whose call this is; called in the task of its handler."""
-    account = _account.get()
-    return anybody(is_local=is_local(context.peer())) if account is None else account
+    entered = _entered.get()
+    return anybody(is_local=is_local(context.peer())) if entered is None else entered.account
+
+
+async def count_connection(context: Context) -> None:
+    """Count a call's connection as its key's; end the call where that is one too many."""
+    entered = _entered.get()
+    if entered is None:
+        return
+    try:
+        leave = entered.connections.enter(entered.account, context.peer())
+    except QuotaExceededError as error:
+        wire = to_wire(error)
+        await context.abort(wire.code, wire.message, wire.trailing_metadata())
+    context.add_done_callback(lambda _: leave())  # type: ignore[arg-type]  # a Protocol of theirs
 
 
 def is_local(peer: str) -> bool:

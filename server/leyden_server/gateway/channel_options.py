@@ -53,6 +53,8 @@ def server_options(config: GatewayConfig) -> Options:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         *_NOTICE_A_VANISHED_PEER,
+        ("grpc.max_receive_message_length", config.max_request_bytes),
+        ("grpc.max_concurrent_streams", config.max_streams_per_connection),
         # Without grpc.max_connection_age_grace_ms: the calls in flight have no limit.
         *((("grpc.max_connection_age_ms", age_ms),) if age_ms else ()),
     )

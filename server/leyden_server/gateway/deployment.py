@@ -12,6 +12,7 @@ from ray import serve
 from leyden_server.address import ReservedAddress
 from leyden_server.config import GatewayConfig
 from leyden_server.controller.directory import RayDirectory
+from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.server import STOP_GRACE_S, GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
@@ -42,6 +43,8 @@ class GatewaySetup:
     """Where the stages of each served model run, by its name."""
     directory: str = ""
     """Name of the actor that knows which Gateway a generation lives in, where there are several."""
+    peer_identity: PeerIdentity | None = None
+    """What they know each other by, where there are several."""
     address_sharer: str = ""
     """Where it is given, nobody holds the address for the server: the Gateways of that name hold
     it together."""
@@ -70,7 +73,13 @@ class Gateway:
         log = RequestLog(
             setup.request_log, config.request_log_max_bytes, config.request_log_backups
         )
-        self._server = GatewayServer(config, catalog, [log], replica=replica_name())
+        self._server = GatewayServer(
+            config,
+            catalog,
+            [log],
+            replica=replica_name(),
+            peer_identity=setup.peer_identity,
+        )
         await self._server.start(
             setup.address,
             peer_host=_peer_host(config),

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from leyden_server.gateway.access import count_connection
 from leyden_server.gateway.status import WireError
 
 __all__ = ["unary_stream", "unary_unary"]
@@ -49,6 +50,7 @@ def unary_unary(
 
 async def _request(context: Context) -> bytes:
     """Receive the one request; without one, end the call as INVALID_ARGUMENT."""
+    await count_connection(context)
     request = await context.read()
     if not isinstance(request, bytes):  # grpc.aio.EOF
         trailing = NO_REQUEST.trailing_metadata()

@@ -6,8 +6,10 @@ import grpc
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import GenerationNotFoundError
+from leyden_server.gateway.access import AUTHORIZATION
 from leyden_server.gateway.answering import TRACE_HEADERS, end_stream, refuse
 from leyden_server.gateway.channel_options import PEER_OPTIONS
+from leyden_server.gateway.peer_identity import PEER_NAME, PeerIdentity
 from leyden_server.gateway.relay import PeerGoneError, relay_stream, relay_unary
 from leyden_server.gateway.writing import end
 
@@ -15,6 +17,8 @@ __all__ = ["Peers"]
 
 RELAYED = ("leyden-relayed", "1")
 """Metadata of a call that another Gateway has handed on: it goes no further."""
+
+HANDED_ON = frozenset({AUTHORIZATION, *TRACE_HEADERS})
 
 GONE = "the Gateway that has this generation went away"
 
@@ -24,7 +28,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Peers:
     """Channels to the other Gateways, made when they are needed."""
 
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(self, config: GatewayConfig, identity: PeerIdentity | None) -> None:
+        """`identity` is what the Gateways know each other by; None: there are no others."""
+        self._identity = identity
         self._write_timeout_s = config.write_timeout_s
         self._channels: dict[str, grpc.aio.Channel] = {}
 
@@ -46,7 +52,7 @@ class Peers:
                 method,
                 data,
                 context,
-                (RELAYED, *_trace_headers(context)),
+                _headers(context),
                 write_timeout_s=self._write_timeout_s,
             )
         except PeerGoneError as gone:
@@ -62,7 +68,9 @@ class Peers:
         if _was_relayed(context):
             await refuse(GenerationNotFoundError(request_id), context)
         try:
-            return await relay_unary(self._channel(address), method, data, context, (RELAYED,))
+            return await relay_unary(
+                self._channel(address), method, data, context, _headers(context)
+            )
         except PeerGoneError:
             await refuse(GenerationNotFoundError(request_id), context)
 
@@ -73,14 +81,19 @@ class Peers:
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, PEER_OPTIONS)
+            assert self._identity is not None, "without other Gateways nothing is theirs"
+            # The name is the one in their certificate, wherever they are.
+            options = (*PEER_OPTIONS, ("grpc.ssl_target_name_override", PEER_NAME))
+            self._channels[address] = grpc.aio.secure_channel(
+                address, self._identity.channel_credentials(), options
+            )
         return self._channels[address]
 
 
-def _trace_headers(context: Context) -> list[tuple[str, str | bytes]]:
-    """Return what says whose trace the call belongs to: its owner makes its spans."""
+def _headers(context: Context) -> list[tuple[str, str | bytes]]:
+    """Return what the owner must know: whose call it is, and whose trace it belongs to."""
     pairs = [(key, value) for key, value in context.invocation_metadata() or ()]
-    return [(key, value) for key, value in pairs if key in TRACE_HEADERS]
+    return [RELAYED, *((k, v) for k, v in pairs if k in HANDED_ON)]
 
 
 def _was_relayed(context: Context) -> bool:

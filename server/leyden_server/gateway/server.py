@@ -8,8 +8,8 @@ import grpc
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import UnauthenticatedError
 from leyden_server.gateway import health
-from leyden_server.gateway.access import Access
 from leyden_server.gateway.channel_options import server_options
+from leyden_server.gateway.door import Door
 from leyden_server.gateway.health import Health
 from leyden_server.gateway.kserve_v2 import service as inference_service
 from leyden_server.gateway.kserve_v2.inference.descriptor_pool import POOL
@@ -17,6 +17,7 @@ from leyden_server.gateway.kserve_v2.service import InferenceService
 from leyden_server.gateway.leyden_v1 import image_generation, model_service
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
 from leyden_server.gateway.leyden_v1.model_service import ModelService
+from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.peers import Peers
 from leyden_server.gateway.reflection import add_reflection
 from leyden_server.gateway.status import describe
@@ -40,9 +41,6 @@ SERVICES = (
 )
 
 
-OPEN_METHODS = frozenset({f"/{health.SERVICE_NAME}/"})
-"""Orchestrators and balancers, who ask for health, have no keys."""
-
 STOP_GRACE_S = 1.0
 """After the drain, how long streams that never end by themselves (Health.Watch) get."""
 
@@ -61,23 +59,35 @@ class GatewayServer:
         *,
         replica: str,
         models: ModelControl | None = None,
+        peer_identity: PeerIdentity | None = None,
     ) -> None:
-        """Raise StartupError where traces are asked for and OpenTelemetry is missing.
+        """Read what the settings name.
 
-        `replica` is this Gateway's name, for bills and traces; `models` loads and unloads, and
-        None means that they stay as they are.
+        Args:
+            config: the settings.
+            catalog: the models.
+            observers: who is told what becomes of requests.
+            replica: this Gateway's name, for bills and traces.
+            models: loads and unloads them; None: they stay as they are.
+            peer_identity: what the Gateways of a server with several know each other by.
+
+        Raises:
+            StartupError: a file of TLS or API keys is not what it should be; or traces are asked
+                for and OpenTelemetry is missing.
+
         """
         self._config = config
         self._catalog = catalog
         self._observers = observers
         self._replica = replica
         self._models: ModelControl = FixedModels() if models is None else models
-        self._peers = Peers(config)
+        self._peer_identity = peer_identity
+        self._peers = Peers(config, peer_identity)
+        self._door = Door(config, self._refused)
         self._tracing = open_tracing(config, replica)
         self._tasks: list[asyncio.Task[None]] = []
         self.server = grpc.aio.server(
-            interceptors=(Access(None, OPEN_METHODS, self._refused),),
-            options=server_options(config),
+            interceptors=(self._door.access,), options=server_options(config)
         )
         self.generations: Generations
         """There once it has started."""
@@ -90,7 +100,11 @@ class GatewayServer:
         """
         directory: Directory = OnlyHere()
         if join is not None:
-            peer_port = self.server.add_insecure_port(f"{peer_host}:0")
+            if self._peer_identity is None:
+                raise ValueError("several Gateways know each other by a PeerIdentity")
+            peer_port = self.server.add_secure_port(
+                f"{peer_host}:0", self._peer_identity.server_credentials()
+            )
             directory = join(f"{peer_host}:{peer_port}", lambda: self.generations.names)
         self._directory = directory
         self.generations = Generations(
@@ -111,12 +125,17 @@ class GatewayServer:
         )
         await self._health.add_to(self.server)
         add_reflection((*SERVICES, health.SERVICE_NAME), self.server, POOL)
-        port = self.server.add_insecure_port(address)
+        port = self._door.listen(self.server, address)
         await self.server.start()
+        self._tasks.append(asyncio.create_task(self._door.keep_fresh(self._note)))
         return port
 
     def _refused(self, caller: Caller, error: UnauthenticatedError) -> None:
         self.generations.turned_away(caller, error)
+
+    def _note(self, text: str) -> None:
+        for observer in self._observers:
+            observer.noted(text)
 
     async def load(self) -> None:
         """Return once every model's stages are warmed up and the directory answers, and say so."""

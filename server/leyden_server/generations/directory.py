@@ -7,7 +7,11 @@ __all__ = ["Directory", "OnlyHere"]
 
 
 class Directory(Protocol):
-    """Names of generations and who owns them, over all Gateways of a server."""
+    """Names of generations and who owns them, over all Gateways of a server.
+
+    Where there are API keys, a name is `KEY_ID/REQUEST_ID`; `*/REQUEST_ID` asks for the owner of
+    one of that name and any key.
+    """
 
     async def ready(self) -> None:
         """Return once it answers, however long it takes to start."""

@@ -1,13 +1,13 @@
 """One generation and all that belongs to it, from its acceptance to its being forgotten."""
 
 import asyncio
-from dataclasses import replace
 
 from leyden_server.generations.account import Account
 from leyden_server.generations.event_log import EventLog, Reading, Unread
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
+from leyden_server.generations.quota import Share
 from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.served_model import Use
 from leyden_server.generations.tracing import TraceContext
@@ -15,6 +15,7 @@ from leyden_server.generations.tracing import TraceContext
 __all__ = ["Caller", "Home"]
 
 NOBODY = Account()
+NOTHING = Share(None, 0)
 
 
 class Caller:
@@ -52,7 +53,14 @@ class Home:
         parameters: GenerationParameters,
         record: RequestRecord,
         unread: Unread,
+        *,
+        account: Account = NOBODY,
+        share: Share = NOTHING,
     ) -> None:
+        self.name = account.scoped(parameters.request_id)
+        """Its request_id, with the key that it belongs to."""
+        self.share = share
+        """What it has taken of what its key may have."""
         self.request = request
         self.parameters = parameters
         self.record = record
@@ -94,7 +102,7 @@ class Home:
 
     @property
     def request_id(self) -> str:
-        """The generation's name."""
+        """The generation's name, as clients have it."""
         return self.parameters.request_id
 
     @property
@@ -136,8 +144,3 @@ class Home:
         else:
             record.code = "OK"
         return record
-
-
-def with_name(request: GenerationRequest, request_id: str) -> GenerationRequest:
-    """Return the request with the name that the server drew for it."""
-    return replace(request, request_id=request_id)

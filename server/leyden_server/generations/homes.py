@@ -7,6 +7,7 @@ from functools import partial
 
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import CancelledByRequestError
+from leyden_server.generations.account import Account
 from leyden_server.generations.bounds import drop_oldest_images, too_much_unread
 from leyden_server.generations.collecting import Collecting
 from leyden_server.generations.directory import Directory
@@ -25,7 +26,7 @@ class Homes:
     def __init__(self, config: GatewayConfig, directory: Directory, telling: Telling) -> None:
         """Start without any; `directory` is told which names are free again."""
         self.by_name: dict[str, Home] = {}
-        """By their names; one that runs still may have lost its name."""
+        """By their names with their keys; one that runs still may have lost its name."""
         self.unread = Unread()
         self.is_draining = False
         """Whether nothing lingers any more."""
@@ -38,11 +39,21 @@ class Homes:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    def find(self, request_id: str, account: Account) -> Home | None:
+        """Return the generation of that name and of the account's key; an operator's: of any key.
+
+        Where several keys have one of that name, an operator has his own before the others'.
+        """
+        home = self.by_name.get(account.scoped(request_id))
+        if home is None and account.key_id and account.is_operator:
+            return next((h for h in self.by_name.values() if h.request_id == request_id), None)
+        return home
+
     def add(self, home: Home) -> None:
         """Take a generation that begins; one that failed and is kept gives up its name."""
-        if home.request_id in self.by_name:
-            self.forget(self.by_name[home.request_id])
-        self.by_name[home.request_id] = home
+        if home.name in self.by_name:
+            self.forget(self.by_name[home.name])
+        self.by_name[home.name] = home
         self._idle.clear()
 
     def drop(self, home: Home) -> None:
@@ -50,6 +61,7 @@ class Homes:
         home.is_told = True
         if home.use is not None:
             home.use.leave()
+        home.share.refund()
         self.forget(home)
         self._note_idle()
 
@@ -97,11 +109,11 @@ class Homes:
         if home.timer is not None:
             home.timer.cancel()
             home.timer = None
-        if self.by_name.get(home.request_id) is home:
-            del self.by_name[home.request_id]
+        if self.by_name.get(home.name) is home:
+            del self.by_name[home.name]
             if home.claim is not None:
                 # Not before it was claimed, which it may be only in the next turn of the loop.
-                home.claim.add_done_callback(partial(self._give_back, home.request_id))
+                home.claim.add_done_callback(partial(self._give_back, home.name))
 
     async def drain(self, timeout_s: float, why: Callable[[], Exception]) -> None:
         """Wait for what runs, for `timeout_s` at most; what is left then ends with `why()`.
@@ -133,6 +145,7 @@ class Homes:
                 home.use.leave()
             if generation.costs.has_left_its_engine:
                 self._collecting.ask(generation.served)
+            home.share.done()
             home.ended_s = time.monotonic()
             if not home.has_ended:
                 home.log.close(error)
@@ -156,14 +169,14 @@ class Homes:
             self._tell_end(home)
         if home.is_idle and home.place is not None:
             home.place.leave()  # all that it had is sent, or nobody waits for it
-        if not home.callers and home.timer is None and self.by_name.get(home.request_id) is home:
+        if not home.callers and home.timer is None and self.by_name.get(home.name) is home:
             # The whole policy of leaving: at once, or after the time that the request named.
             if home.lingers and not self.is_draining:
                 loop = asyncio.get_running_loop()
                 home.timer = loop.call_later(home.parameters.linger_s, self._give_up, home)
             else:
                 self._give_up(home)
-        if home.log.payload_bytes and home.is_idle and home.request_id in self.by_name:
+        if home.log.payload_bytes and home.is_idle and home.name in self.by_name:
             drop_oldest_images(self.by_name.values(), self._config.max_kept_bytes)
         self._note_idle()
 
@@ -175,15 +188,16 @@ class Homes:
             home.task.cancel()
         self._note_idle()
 
-    def _give_back(self, request_id: str, _: object) -> None:
-        if request_id not in self.by_name:  # or the next of that name would lose it
-            self._directory.forget(request_id)
+    def _give_back(self, name: str, _: object) -> None:
+        if name not in self.by_name:  # or the next of that name would lose it
+            self._directory.forget(name)
 
     def _disown(self, home: Home) -> None:
         """Let go of a generation whose name is another Gateway's: that one answers for it."""
         home.is_told = True
-        if self.by_name.get(home.request_id) is home:
-            del self.by_name[home.request_id]
+        home.share.refund()
+        if self.by_name.get(home.name) is home:
+            del self.by_name[home.name]
         if home.task is not None:
             home.task.cancel()
 

@@ -121,6 +121,9 @@ class Observer:
     def defect(self, error_id: str, error: BaseException) -> None:
         """Take note of a defect, under the id that the client was given."""
 
+    def noted(self, text: str) -> None:
+        """Take note of what an operator should know, such as a file that was read again."""
+
 
 class RequestLog(Observer):
     """Appends records to a file that all Gateway replicas of a node may share: `LogFile`.
@@ -148,3 +151,8 @@ class RequestLog(Observer):
         """Append a traceback under the id that the client was given."""
         text = "".join(traceback.format_exception(error))
         self._file.append(json.dumps({"error_id": error_id, "traceback": text}))
+
+    def noted(self, text: str) -> None:
+        """Append a line with the text."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._file.append(json.dumps({"time": now, "note": text}))

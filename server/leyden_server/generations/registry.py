@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from leyden_server.config import GatewayConfig
@@ -13,13 +14,15 @@ from leyden_server.errors import (
     RequestIdInUseError,
     UnavailableError,
 )
+from leyden_server.generations.account import ANY_KEY, Account
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory
 from leyden_server.generations.generation import Generation
-from leyden_server.generations.home import Caller, Home, with_name
+from leyden_server.generations.home import Caller, Home
 from leyden_server.generations.homes import Homes
 from leyden_server.generations.line import Place
-from leyden_server.generations.parameters import GenerationRequest
+from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
+from leyden_server.generations.quota import Quotas
 from leyden_server.generations.records import Observer, RequestRecord
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
 from leyden_server.generations.served_model import ServedModel
@@ -72,6 +75,7 @@ class Generations:
         self._directory = directory
         self._telling = Telling(observers, describe, tracer or NoTracer())
         self._homes = Homes(config, directory, self._telling)
+        self._quotas = Quotas(config.replicas)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,10 +127,10 @@ class Generations:
             OwnedElsewhereError: another Gateway has it.
 
         """
-        home = await self._find(request_id)
+        home = await self._find(request_id, caller.account)
         return self._homes.enter(home, caller, after_index)
 
-    async def cancel(self, request_id: str) -> None:
+    async def cancel(self, request_id: str, caller: Caller) -> None:
         """Mark a generation as ended; its rows are free at the next step.
 
         Raises:
@@ -135,9 +139,9 @@ class Generations:
             OwnedElsewhereError: another Gateway has it.
 
         """
-        self._homes.end(await self._find(request_id), CancelledByRequestError())
+        self._homes.end(await self._find(request_id, caller.account), CancelledByRequestError())
 
-    def check(self, request: GenerationRequest, vocabulary: Vocabulary) -> None:
+    def check(self, request: GenerationRequest, account: Account, vocabulary: Vocabulary) -> None:
         """See that a request could be started, as far as that can be known without starting it.
 
         Raises:
@@ -145,7 +149,7 @@ class Generations:
 
         """
         served = self.catalog.get(request.model)
-        validate(with_name(request, "unnamed"), served.model, self._config, vocabulary)
+        self._parameters(replace(request, request_id="unnamed"), served, account, vocabulary)
 
     def turned_away(self, caller: Caller, error: Exception, model: str = "") -> None:
         """Tell the observers of a call that was refused before there was a request to start.
@@ -170,12 +174,12 @@ class Generations:
     async def _join(self, request: GenerationRequest, caller: Caller) -> Watching | None:
         """Watch the generation of that name from its first event, if there is one to join."""
         homes = self._homes.by_name
-        home = homes.get(request.request_id)
+        home = homes.get(caller.account.scoped(request.request_id))
         if home is None or not home.can_be_joined:
             return None
         if home.request != request and not await self._is_left(home):
             raise RequestIdInUseError(request.request_id)
-        if homes.get(request.request_id) is not home:
+        if homes.get(home.name) is not home:
             return None  # it was left meanwhile
         return self._homes.enter(home, caller, None)
 
@@ -190,9 +194,11 @@ class Generations:
             raise _draining()
         served = self.catalog.get(request.model)
         record.model = served.model.name
-        named = request if request.request_id else with_name(request, record.request_id)
-        parameters = validate(named, served.model, self._config, vocabulary)
-        home = Home(request, parameters, record, self._homes.unread)
+        account = caller.account
+        named = replace(request, request_id=request.request_id or record.request_id)
+        parameters = self._parameters(named, served, account, vocabulary)
+        share = self._quotas.take(account, parameters.image_count)
+        home = Home(request, parameters, record, self._homes.unread, account=account, share=share)
         self._homes.add(home)
         # Until there is a generation to end, a drain ends the call.
         home.task = asyncio.current_task()
@@ -200,7 +206,7 @@ class Generations:
         try:
             if request.request_id:
                 # The answer is awaited beside the first stage, before the first event.
-                home.claim = asyncio.create_task(self._directory.claim(home.request_id))
+                home.claim = asyncio.create_task(self._directory.claim(home.name))
                 home.claim.add_done_callback(_take_error)
             # Before it can be refused: who has no time for a start has the next one find it done.
             await served.wake()
@@ -224,6 +230,17 @@ class Generations:
         self._homes.run(home, generation)
         return watching
 
+    def _parameters(
+        self,
+        request: GenerationRequest,
+        served: ServedModel,
+        account: Account,
+        vocabulary: Vocabulary,
+    ) -> GenerationParameters:
+        account.require_model(served.model.name)
+        allowed = replace(request, priority=account.priority(request.priority))
+        return validate(allowed, served.model, self._config, vocabulary)
+
     def _admit(self, home: Home, served: ServedModel, timeout_s: float | None) -> Place:
         now = time.monotonic()
         deadline_s = None if timeout_s is None else now + timeout_s
@@ -236,12 +253,14 @@ class Generations:
             timeout_s=timeout_s,
         )
 
-    async def _find(self, request_id: str) -> Home:
+    async def _find(self, request_id: str, account: Account) -> Home:
         check_request_id(request_id)
-        home = self._homes.by_name.get(request_id)
+        home = self._homes.find(request_id, account)
         if home is not None:
             return home
-        owner = await self._directory.owner(request_id)
+        owner = await self._directory.owner(account.scoped(request_id))
+        if owner is None and account.key_id and account.is_operator:
+            owner = await self._directory.owner(f"{ANY_KEY}/{request_id}")
         if owner is not None:
             raise OwnedElsewhereError(owner)
         raise GenerationNotFoundError(request_id)

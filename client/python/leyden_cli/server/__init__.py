@@ -1,4 +1,4 @@
-"""The server's commands: `serve`, `demo`, `config`, `models pull`, `models check`, `fit-previews`.
+"""The server's commands: `serve`, `demo`, `config`, `models pull`, `models check`, `keys` and more.
 
 This module stays light, since the client's `leyden --help` imports it: no Ray, no torch.
 """
@@ -6,6 +6,8 @@ This module stays light, since the client's `leyden --help` imports it: no Ray, 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from leyden_cli.server import keys
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -17,8 +19,10 @@ examples:
   leyden serve
   leyden serve --model my-sdxl --model-repository ./models --port 9000
   leyden config > leyden.yaml && leyden serve --config leyden.yaml
+  leyden serve --host 0.0.0.0 --tls-certificate cert.pem --tls-private-key key.pem \\
+    --api-keys keys.yaml
 
-It prints `ready: grpc HOST:PORT` when the first request would succeed. Ctrl-C (or
+It prints `ready: grpc HOST:PORT` (grpcs: with TLS) when the first request would succeed. Ctrl-C (or
 SIGTERM) drains: running generations finish, new ones are refused; a second Ctrl-C
 stops at once. One line for each request goes to stderr: JSON, as in the request log, or
 with --log-format text for people.
@@ -86,6 +90,7 @@ def add_commands(subparsers: "Subparsers") -> None:
         help="how requests are shown on stderr: json, as the request log has them, or text for "
         "people, in colours on a terminal unless NO_COLOR is set (default: json)",
     )
+    _add_security(serve)
     serve.add_argument(
         "--print-serve-config",
         action="store_true",
@@ -135,6 +140,24 @@ def add_commands(subparsers: "Subparsers") -> None:
     fit.set_defaults(run=_fit_previews)
     _add_pull(subparsers)
     _add_check(subparsers)
+    keys.add_command(subparsers)
+
+
+def _add_security(serve: argparse.ArgumentParser) -> None:
+    group = serve.add_argument_group("TLS and API keys")
+    for option, what in (
+        ("--tls-certificate", "PEM file with the server's certificate: speak TLS"),
+        ("--tls-private-key", "PEM file with the certificate's private key"),
+        ("--tls-client-ca", "PEM file: let in clients alone whose certificate is by one of these"),
+        ("--api-keys", "file of API keys, of which each call then needs one; see leyden keys"),
+    ):
+        group.add_argument(option, metavar="FILE", type=Path, help=what)
+    group.add_argument(
+        "--insecure",
+        action="store_true",
+        default=None,
+        help="speak plaintext beyond this machine, where --host says so and there is no TLS",
+    )
 
 
 def _add_pull(subparsers: "Subparsers") -> None:

@@ -36,16 +36,20 @@ def _line(line: str, colour: bool) -> str:
         told = json.loads(line)
         if "traceback" in told:
             return printable(f"error {told['error_id']}\n{told['traceback'].rstrip()}")
+        if "note" in told:
+            return printable(f"{_clock(told)}  {told['note']}").replace("\n", r"\n")
         return _request(told, colour)
     except (ValueError, TypeError, KeyError):
         return printable(line)  # a log of another version, say
 
 
 def _request(told: dict[str, Any], colour: bool) -> str:
-    time = datetime.fromisoformat(told["time"]).astimezone().strftime("%H:%M:%S")
+    clock = _clock(told)
     code = f"{told['code']:<{CODE_WIDTH}}"
     method = f"{told['method'].rpartition('/')[2]:<{METHOD_WIDTH}}"
-    head = f"{time}  {_coloured(code, told['code'], colour)}  {told['duration_s']:8.3f} s  {method}"
+    head = (
+        f"{clock}  {_coloured(code, told['code'], colour)}  {told['duration_s']:8.3f} s  {method}"
+    )
     said = [told["model"], *_pictures(told), *_failure(told)]
     names = ("request_id", "caller_request_id", "key", "trace_id", "peer")
     named = [f"{name}={told[name]}" for name in names if told.get(name)]
@@ -54,6 +58,10 @@ def _request(told: dict[str, Any], colour: bool) -> str:
         tail = f"{DIM}{tail}{PLAIN}"
     words = printable("  ".join(word for word in said if word)).replace("\n", r"\n")
     return f"{head}  {words}  {tail}"
+
+
+def _clock(told: dict[str, Any]) -> str:
+    return datetime.fromisoformat(told["time"]).astimezone().strftime("%H:%M:%S")
 
 
 def _pictures(told: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from leyden_cli.server.request_lines import shown_as
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.errors import StartupError
+from leyden_server.gateway.door import check_files
 from leyden_server.gateway.tracing import check_tracing
 from leyden_server.generations.log_file import LogFollower
 from leyden_server.model_repository import ModelRepository
@@ -50,6 +51,7 @@ def serve(args: argparse.Namespace) -> int:
             for name in config.models:
                 repository.resolve(name)
             check_tracing(config.gateway)
+            check_files(config.gateway)
             if args.print_serve_config:
                 _print_serve_config(config)
                 return 0
@@ -66,7 +68,8 @@ def serve(args: argparse.Namespace) -> int:
             )
             stack.enter_context(server)
             report("ready")
-            print(f"ready: grpc {server.address}", file=stdout, flush=True)
+            scheme = "grpc" if config.gateway.tls_certificate is None else "grpcs"
+            print(f"ready: {scheme} {server.address}", file=stdout, flush=True)
             _wait(server)
             if server.defect:
                 report(f"error: {server.defect}; a supervisor is to start the server again")
@@ -128,7 +131,8 @@ def _end(config: ServerConfig, code: int) -> int:
 
 def _config(args: argparse.Namespace) -> ServerConfig:
     config = ServerConfig() if args.config is None else ServerConfig.load(args.config)
-    gateway = {"host": args.host, "port": args.port}
+    door = ("insecure", "tls_certificate", "tls_private_key", "tls_client_ca", "api_keys")
+    gateway = {name: getattr(args, name) for name in ("host", "port", *door)}
     options = {
         "gateway": {key: value for key, value in gateway.items() if value is not None},
         "models": args.model,

@@ -43,7 +43,7 @@ def ask(
         )
         if len(asked.rows) > 1:  # or the first would begin before the last is found wrong
             for index, row in enumerate(asked.rows):
-                generations.check(row, asked.vocabulary(index))
+                generations.check(row, caller.account, asked.vocabulary(index))
     except Exception as error:
         generations.turned_away(caller, error, request.model_name)
         raise

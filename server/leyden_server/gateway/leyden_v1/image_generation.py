@@ -77,10 +77,10 @@ class ImageGeneration:
 
     async def cancel_generation(self, data: bytes, context: Context) -> bytes:
         """End a generation."""
-        request_id = ""
+        caller, request_id = caller_of(context, f"{SERVICE_NAME}/CancelGeneration"), ""
         try:
             request_id = parse(pb.CancelGenerationRequest, data).request_id
-            await self._generations.cancel(request_id)
+            await self._generations.cancel(request_id, caller)
         except OwnedElsewhereError as elsewhere:
             method = f"/{SERVICE_NAME}/CancelGeneration"
             return await self._peers.unary(elsewhere.address, method, data, context, request_id)

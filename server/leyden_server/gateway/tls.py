@@ -1,0 +1,164 @@
+"""The server's certificate, its key, and whose clients are let in: checked as they are read.
+
+gRPC takes any bytes, and then refuses every handshake without a word of why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from leyden_server.door_config import DoorConfig
+from leyden_server.errors import ConfigError
+from leyden_server.watched_files import WatchedFiles
+
+__all__ = ["Certificate", "ServerTls", "check_tls_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that fits its key and is valid now, as PEM."""
+
+    chain: bytes
+    private_key: bytes
+    client_ca: bytes | None
+    """None: clients show no certificate."""
+    expires: datetime
+
+    @classmethod
+    def load(cls, config: DoorConfig) -> "Certificate":
+        """Read the files that the settings name.
+
+        Raises:
+            ConfigError: one is not what it should be; the text names setting and file.
+
+        """
+        assert config.tls_certificate is not None
+        assert config.tls_private_key is not None
+        where = f"gateway.tls_certificate: {config.tls_certificate}"
+        key_where = f"gateway.tls_private_key: {config.tls_private_key}"
+        chain = _read(config.tls_certificate, where)
+        certificates = _certificates(chain, where)
+        private_key = _read(config.tls_private_key, key_where)
+        if _public_key(private_key, key_where) != _spki(certificates[0].public_key()):
+            raise ConfigError(
+                f"{key_where}: is not the key of the first certificate in {config.tls_certificate}"
+            )
+        client_ca = None
+        if config.tls_client_ca is not None:
+            ca_where = f"gateway.tls_client_ca: {config.tls_client_ca}"
+            client_ca = _read(config.tls_client_ca, ca_where)
+            _certificates(client_ca, ca_where)
+        expires = min(certificate.not_valid_after_utc for certificate in certificates)
+        return cls(chain, private_key, client_ca, expires)
+
+
+def check_tls_files(config: DoorConfig) -> None:
+    """Raise ConfigError where TLS is on and a file of it is not what it should be."""
+    if config.tls_certificate is not None:
+        Certificate.load(config)
+
+
+class ServerTls:
+    """The certificate of a server that runs: who connects gets the one that was read last."""
+
+    def __init__(self, config: DoorConfig) -> None:
+        """Read it for the first time.
+
+        Raises:
+            ConfigError: a file is not what it should be.
+
+        """
+        self._config = config
+        paths = (config.tls_certificate, config.tls_private_key, config.tls_client_ca)
+        self.files = WatchedFiles(path for path in paths if path is not None)
+        self._certificate = Certificate.load(config)
+        self._latest = self._configuration()
+        self._given = self._latest
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return what gRPC listens with; it asks at each handshake whether there is another."""
+        requires_client = self._certificate.client_ca is not None
+        make: Callable[..., grpc.ServerCredentials] = grpc.dynamic_ssl_server_credentials
+        return make(self._given, self._another, requires_client)
+
+    def reload(self) -> str:
+        """Read the files again and return what there is to say of it.
+
+        Raises:
+            ConfigError: one is not what it should be. The certificate is that of before then.
+
+        """
+        self._certificate = Certificate.load(self._config)
+        self._latest = self._configuration()
+        certificate, until = self._config.tls_certificate, self._certificate.expires
+        return f"gateway.tls_certificate: {certificate}: read again, good until {until}"
+
+    def _configuration(self) -> object:
+        certificate = self._certificate
+        return grpc.ssl_server_certificate_configuration(
+            [(certificate.private_key, certificate.chain)],
+            root_certificates=certificate.client_ca,
+        )
+
+    def _another(self) -> object | None:
+        """Return a newer certificate for the handshake that begins; called in gRPC's threads."""
+        if self._latest is self._given:
+            return None
+        self._given = self._latest
+        return self._given
+
+
+def _read(path: Path, where: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
+
+
+def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ConfigError(f"{where}: holds no certificate in PEM") from None
+    now = datetime.now(UTC)
+    for certificate in certificates:
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        name = certificate.subject.rfc4514_string() or "a certificate without a name"
+        if now > ends:
+            raise ConfigError(f"{where}: {name} has expired at {ends.isoformat()}")
+        if now < begins:
+            raise ConfigError(f"{where}: {name} is not valid before {begins.isoformat()}")
+    return certificates
+
+
+def _public_key(pem: bytes, where: str) -> bytes:
+    """Return the public key of a private one, to compare. No text quotes the file."""
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise ConfigError(
+            f"{where}: has a password, which nobody could type when it is read again; "
+            "write it without: openssl pkey -in KEY -out NEW_KEY"
+        ) from None
+    except ValueError:
+        raise ConfigError(f"{where}: holds no private key in PEM") from None
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{where}: gRPC takes RSA and elliptic curve keys, and this is another")
+    return _spki(key.public_key())
+
+
+def _spki(public_key: object) -> bytes:
+    encoded: bytes = public_key.public_bytes(  # type: ignore[attr-defined]
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
