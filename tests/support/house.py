@@ -221,10 +221,10 @@ async def house(
     log = None if request_log is None else RequestLog(request_log)
     observers: list[Observer] = [records] if log is None else [records, log]
     server = GatewayServer(config, catalog, observers, replica="gateway#1", peer_identity=PEERS)
-    port = await server.start("127.0.0.1:0", peer_host="127.0.0.1", join=join)
+    port = await server.start(f"{config.host}:0", peer_host="127.0.0.1", join=join)
     if load:
         await server.load()
-    address = f"127.0.0.1:{port}"
+    address = f"{config.host}:{port}"
     try:
         async with grpc.aio.insecure_channel(address, channel_options) as channel:
             yield House(

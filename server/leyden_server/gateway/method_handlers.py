@@ -14,7 +14,7 @@ import grpc
 from leyden_server.gateway.access import count_connection
 from leyden_server.gateway.status import WireError
 
-__all__ = ["unary_stream", "unary_unary"]
+__all__ = ["stream_stream", "unary_stream", "unary_unary"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Serializer = Callable[[Any], bytes]
@@ -46,6 +46,18 @@ def unary_unary(
         return await handle(await _request(context), context)
 
     return grpc.stream_unary_rpc_method_handler(handle_unary, response_serializer=serializer)
+
+
+def stream_stream(
+    handle: Callable[[Any, Context], Awaitable[None]],
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return the method whose handler reads requests' bytes and writes to the context."""
+
+    async def handle_stream(requests: Any, context: Context) -> None:
+        await count_connection(context)
+        await handle(requests, context)
+
+    return grpc.stream_stream_rpc_method_handler(handle_stream)
 
 
 async def _request(context: Context) -> bytes:

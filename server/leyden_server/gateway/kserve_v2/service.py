@@ -25,7 +25,7 @@ from leyden_server.gateway.kserve_v2.settings import log_settings, trace_setting
 from leyden_server.gateway.kserve_v2.shared_memory import SharedMemory
 from leyden_server.gateway.kserve_v2.shared_memory_methods import SharedMemoryMethods
 from leyden_server.gateway.kserve_v2.statistics import model_statistics
-from leyden_server.gateway.method_handlers import unary_unary
+from leyden_server.gateway.method_handlers import stream_stream, unary_unary
 from leyden_server.gateway.parsing import parse
 from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
@@ -78,9 +78,7 @@ class InferenceService:
             "ServerMetadata": answer(pb.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": answer(pb.ModelMetadataRequest, self._model_metadata),
             "ModelInfer": unary_unary(self._unary.model_infer),
-            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
-                self._streams.model_stream_infer
-            ),
+            "ModelStreamInfer": stream_stream(self._streams.model_stream_infer),
             "ModelConfig": answer(pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": answer(pb.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": answer(pb.RepositoryIndexRequest, repository.index),
@@ -96,18 +94,34 @@ class InferenceService:
                 pb.SystemSharedMemoryStatusRequest, memory.status, shares_memory=True
             ),
             "SystemSharedMemoryRegister": answer(
-                pb.SystemSharedMemoryRegisterRequest, memory.register, shares_memory=True
+                pb.SystemSharedMemoryRegisterRequest,
+                memory.register,
+                operators="SystemSharedMemoryRegister",
+                shares_memory=True,
             ),
             "SystemSharedMemoryUnregister": answer(
-                pb.SystemSharedMemoryUnregisterRequest, memory.unregister, shares_memory=True
+                pb.SystemSharedMemoryUnregisterRequest,
+                memory.unregister,
+                operators="SystemSharedMemoryUnregister",
+                shares_memory=True,
             ),
             "CudaSharedMemoryStatus": answer(pb.CudaSharedMemoryStatusRequest, _no_gpu_memory),
             "CudaSharedMemoryRegister": answer(pb.CudaSharedMemoryRegisterRequest, _no_gpu_memory),
             "CudaSharedMemoryUnregister": answer(
                 pb.CudaSharedMemoryUnregisterRequest, _no_gpu_memory
             ),
-            "TraceSetting": answer(pb.TraceSettingRequest, self._trace_setting),
-            "LogSettings": answer(pb.LogSettingsRequest, self._log_settings),
+            "TraceSetting": answer(
+                pb.TraceSettingRequest,
+                self._trace_setting,
+                operators="TraceSetting",
+                operates=_sets_any,
+            ),
+            "LogSettings": answer(
+                pb.LogSettingsRequest,
+                self._log_settings,
+                operators="LogSettings",
+                operates=_sets_any,
+            ),
         }
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
@@ -117,21 +131,24 @@ class InferenceService:
         answer: Callable[[Request], Awaitable[Message]],
         *,
         operators: str = "",
+        operates: Callable[[Request], bool] = lambda _: True,
         shares_memory: bool = False,
     ) -> "grpc.RpcMethodHandler[bytes, Any]":
         """Return the method that answers a request of `kind`, or says why not.
 
-        `operators`: its name, where it is for them alone. `shares_memory`: it is for those alone
+        `operators`: its name, where it is for them alone; `operates` says of which requests that
+        holds. `shares_memory`: it is for those alone
         to whom shared memory is open.
         """
 
         async def handle(data: bytes, context: Context) -> bytes:
             try:
-                if operators:
-                    account_of(context).require_operator(operators)
                 if shares_memory:
                     self._memory.require_open(context.peer())
-                return (await answer(parse(kind, data))).SerializeToString()
+                request = parse(kind, data)
+                if operators and operates(request):
+                    account_of(context).require_operator(operators)
+                return (await answer(request)).SerializeToString()
             except Exception as error:  # noqa: BLE001 - the table maps every one
                 await refuse(self._generations.known(error), context)
 
@@ -183,6 +200,10 @@ class InferenceService:
 
     async def _log_settings(self, request: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
         return log_settings(request)
+
+
+def _sets_any(request: pb.TraceSettingRequest | pb.LogSettingsRequest) -> bool:
+    return len(request.settings) > 0
 
 
 async def _no_gpu_memory(_: Message) -> NoReturn:
