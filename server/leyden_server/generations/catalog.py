@@ -52,6 +52,8 @@ class ModelView:
     revision: str
     """Empty unless it is loaded."""
     unavailable_reason: str
+    load_failed: bool = False
+    """Whether it is not loaded because its last load failed."""
 
 
 class ModelCatalog:
@@ -209,7 +211,8 @@ class ModelCatalog:
             if entry.name in self._coming:
                 return ModelView(entry, "loading", is_default, "", "")
             state: ModelState = "unloading" if entry.name in self._going else "unavailable"
-            return ModelView(entry, state, is_default, "", self._reason(entry))
+            failed = state == "unavailable" and entry.name in self._failures
+            return ModelView(entry, state, is_default, "", self._reason(entry), failed)
         if not served.is_loaded or served.problem:
             return ModelView(entry, "loading", is_default, served.revision, served.problem)
         return ModelView(entry, "ready", is_default, served.revision, "")

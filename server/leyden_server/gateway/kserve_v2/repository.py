@@ -68,11 +68,13 @@ class ModelRepositoryMethods:
 
 
 def _entry(view: ModelView) -> pb.RepositoryIndexResponse.ModelIndex:
-    is_wanted = view.state != "unavailable"
+    is_loaded = view.state != "unavailable"
+    # As in Triton, a model that could be loaded and that nobody asked for has no state at all.
+    could_be = view.entry.model is not None and not view.load_failed
     return pb.RepositoryIndexResponse.ModelIndex(
         name=view.entry.name,
-        version=VERSION if is_wanted else "",
-        state=view.state.upper() if is_wanted else "",  # as of models that nobody asked to load
+        version=VERSION if is_loaded else "",
+        state=view.state.upper() if is_loaded or not could_be else "",
         reason=view.unavailable_reason,
     )
 
