@@ -56,8 +56,8 @@ class DoorConfig(StrictModel):
     """Largest message that is received; gRPC refuses a larger one with RESOURCE_EXHAUSTED."""
 
     log_prompts: bool = False
-    """Whether the request log has prompts, and tracebacks may quote them. They are users' data:
-    without it they stand nowhere but in the image files themselves."""
+    """Whether the request log has `prompt` and `negative_prompt`. They are users' data: without
+    it they stand nowhere but in the image files themselves."""
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -3,13 +3,13 @@
 import json
 import sys
 import time
-import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from leyden_server.generations.log_file import LogFile
 from leyden_server.generations.tracing import UNTRACED, Trace
+from leyden_server.private_text import traceback_of
 from leyden_server.sampling import Sampling
 from leyden_server.stages.contract import DecodedImage, EncodedPrompt, StepDone
 from leyden_server.stages.tally import EngineTally
@@ -57,6 +57,8 @@ class RequestRecord:
     """What the client calls its request, in a protocol where that is no name of a generation."""
     key: str = ""
     """Name of the caller's API key; empty: it has none."""
+    prompts: dict[str, str] | None = None
+    """`prompt` and `negative_prompt`, where gateway.log_prompts says that they are logged."""
     started: float = field(default_factory=time.time)
     trace: Trace = UNTRACED
 
@@ -70,7 +72,7 @@ class RequestRecord:
         """Return the record as it is logged, the sampling's fields among its own."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         started, sampling = fields.pop("started"), fields.pop("sampling")
-        trace_id = fields.pop("trace").trace_id
+        trace_id, prompts = fields.pop("trace").trace_id, fields.pop("prompts") or {}
         of_sampling = dict.fromkeys(Sampling.__dataclass_fields__)
         if sampling is not None:
             of_sampling = sampling.as_dict()
@@ -78,6 +80,7 @@ class RequestRecord:
             "time": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
             **fields,
             **of_sampling,
+            **prompts,
             "protocol": self.protocol,
             "trace_id": trace_id,
             "duration_s": round(time.time() - started, 4),
@@ -149,8 +152,8 @@ class RequestLog(Observer):
 
     def defect(self, error_id: str, error: BaseException) -> None:
         """Append a traceback under the id that the client was given."""
-        text = "".join(traceback.format_exception(error))
-        self._file.append(json.dumps({"error_id": error_id, "traceback": text}))
+        told = {"error_id": error_id, "traceback": traceback_of(error)}
+        self._file.append(json.dumps(told))
 
     def noted(self, text: str) -> None:
         """Append a line with the text."""

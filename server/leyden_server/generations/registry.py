@@ -29,6 +29,7 @@ from leyden_server.generations.served_model import ServedModel
 from leyden_server.generations.telling import Telling
 from leyden_server.generations.tracing import NoTracer, Tracer
 from leyden_server.generations.watching import OwnedElsewhereError, Watching
+from leyden_server.private_text import keep_private
 from leyden_server.service_order import ServiceOrder
 
 __all__ = ["Generations"]
@@ -97,7 +98,14 @@ class Generations:
             OwnedElsewhereError: another Gateway has the generation of that name.
 
         """
+        keep_private(request.prompt, request.negative_prompt)
         record = self._telling.arrived(caller)
+        if self._config.log_prompts:
+            most = self._config.max_prompt_chars
+            record.prompts = {
+                "prompt": request.prompt[:most],
+                "negative_prompt": request.negative_prompt[:most],
+            }
         record.request_id = request.request_id[:MAX_LOGGED_CHARS] or self._directory.draw_name()
         record.model = request.model[:MAX_LOGGED_CHARS]
         try:

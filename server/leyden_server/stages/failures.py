@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from leyden_server.errors import OutOfMemoryError, RequestError, StageFailedError
+from leyden_server.private_text import first_line_of, traceback_of
 
 __all__ = ["telling_failures"]
 
@@ -31,12 +32,13 @@ def telling_failures(stage: str) -> Iterator[None]:
     except RequestError:
         raise
     except MemoryError as error:
-        logger.warning("the %s ran out of memory: %s", stage, _first_line(error))
+        logger.warning("the %s ran out of memory: %s", stage, first_line_of(error))
         told = OutOfMemoryError(stage)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, its callers are told
         error_id = uuid.uuid4().hex
-        logger.exception("the %s failed; error_id %s", stage, error_id)
-        told = StageFailedError(stage, f"{type(error).__name__}: {_first_line(error)}", error_id)
+        # Not by logger.exception: its traceback may quote the prompt.
+        logger.error("the %s failed; error_id %s\n%s", stage, error_id, traceback_of(error))  # noqa: TRY400
+        told = StageFailedError(stage, f"{type(error).__name__}: {first_line_of(error)}", error_id)
     else:
         return
     try:
@@ -45,7 +47,3 @@ def telling_failures(stage: str) -> Iterator[None]:
         # Python sets it to the failure, whose traceback would hold the run's tensors for as
         # long as anybody keeps what he was told.
         told.__context__ = None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -9,6 +9,7 @@ from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import TextEncoderConfig
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.private_text import keep_private
 from leyden_server.service_order import DEFAULT_PRIORITY, ServiceOrder
 from leyden_server.stages.batching import Batcher
 from leyden_server.stages.contract import EncodedPrompt, StageInfo, StageRun
@@ -61,6 +62,7 @@ class TextEncodingService:
         if cached is not None:
             self._cache.move_to_end(prompt)
             return cached
+        keep_private(prompt)
         with telling_failures("text encoder"):
             # All alike, by arrival: a prompt takes less time than any order among them saves.
             order = ServiceOrder(DEFAULT_PRIORITY, time.monotonic())

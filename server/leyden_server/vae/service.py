@@ -15,6 +15,7 @@ from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import VaeConfig
 from leyden_server.model_repository import ResolvedModel
+from leyden_server.private_text import keep_private
 from leyden_server.service_order import ServiceOrder
 from leyden_server.stages.batching import Batcher
 from leyden_server.stages.contract import (
@@ -87,6 +88,7 @@ class VaeService:
 
         """
         self.calls += 1
+        keep_private(*(text for text in request.parameters.values() if isinstance(text, str)))
         with telling_failures("VAE"):
             started_s = time.perf_counter()
             decoded = await self._decoded(request.latents, request.order.arrived())
