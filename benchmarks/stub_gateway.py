@@ -67,6 +67,7 @@ WIDTH = 1
 class _Awake:
     """A stage that is always there."""
 
+    name: str = "stage"
     replicas: int = 1
     problem: str = ""
     starts: bool = False

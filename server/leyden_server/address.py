@@ -24,6 +24,8 @@ from leyden_server.port_holder import describe_listener, describe_process
 
 __all__ = ["ReservedAddress", "is_loopback", "written_address"]
 
+OF_THE_GATEWAY = "--host and --port (gateway.host, gateway.port)"
+
 SHARE_TIMEOUT_S = 5.0
 """How long a sharer tries again: another one that starts has the lock to itself for a moment."""
 
@@ -31,10 +33,13 @@ SHARE_TIMEOUT_S = 5.0
 class ReservedAddress:
     """An address that is ours until it is closed."""
 
-    def __init__(self, host: str, port: int, sharer: str = "") -> None:
+    def __init__(
+        self, host: str, port: int, sharer: str = "", *, settings: str = OF_THE_GATEWAY
+    ) -> None:
         """Take the address; port 0 takes a free one.
 
-        Who names the same `sharer` has it too; without one it is ours alone.
+        Who names the same `sharer` has it too; without one it is ours alone. `settings` are
+        those by which another can be had, for the error.
 
         Raises:
             AddressInUseError: another process has it, or the host is not of this machine.
@@ -54,7 +59,7 @@ class ReservedAddress:
             self.close()
             raise AddressInUseError(
                 f"cannot listen on {host}:{port}: {_why(error, host, port)}; choose another with "
-                "--host and --port (gateway.host, gateway.port)"
+                f"{settings}"
             ) from error
         self.port: int = self._socket.getsockname()[1]
 

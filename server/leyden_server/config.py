@@ -6,7 +6,7 @@ prints it with all defaults and these texts as comments.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,11 @@ VaeExecution = Literal["eager", "compile"]
 EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
 
 
+MetricsPort = Annotated[int, Field(ge=0, le=65535)] | Literal["auto"] | None
+
+DEFAULT_METRICS_PORT = 8002
+
+
 class GatewayConfig(DoorConfig):
     """The gRPC front: validates, admits, drives the stages."""
 
@@ -42,6 +47,15 @@ class GatewayConfig(DoorConfig):
 
     port: int = Field(default=8001, ge=0, le=65535)
     """TCP port to listen on; 0 picks a free one and prints it."""
+
+    metrics_host: str = Field(default="127.0.0.1", pattern=r"^[^\s/]+$")
+    """Address of the page with metrics for Prometheus. Whoever reaches it reads how many
+    requests come and how they end, and no user's data: it asks for no key."""
+
+    metrics_port: MetricsPort = "auto"
+    """TCP port of the page, http://HOST:PORT/metrics; 0 picks a free one and prints it, null
+    turns it off. auto is 8002, and a free one where port is 0. The first Gateway of a machine
+    serves it for all of that machine."""
 
     replicas: int = Field(default=1, ge=1, le=64)
     """Gateway processes on the address (SO_REUSEPORT shares the connections out). Each

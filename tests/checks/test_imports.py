@@ -156,6 +156,7 @@ def test_nothing_else_sorts_by_the_order_of_service() -> None:
                 *(f"{room}/deployment.py" for room in DEPLOYED),
             ),
         ),
+        (("aiohttp", "prometheus_client"), ("metrics/page.py", "metrics/exposition.py")),
         (
             ("torch", "diffusers", "transformers"),
             ("accelerator/", "text_encoder/", "denoiser/", "vae/"),

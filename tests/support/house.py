@@ -49,6 +49,7 @@ NOTHING_TO_DO = EngineLoad((0,) * 9, (0,) * 9, (0,) * 9, step_s=0.0, row_cap=8)
 class _Life:
     """A stage that is there, unless a test says otherwise."""
 
+    name: str = "stage"
     replicas: int = 1
     problem: str = ""
     starts: bool = False
@@ -206,6 +207,8 @@ async def house(
     text_encoder: StubTextEncoder | None = None,
     join: Join | None = None,
     request_log: Path | None = None,
+    metrics_folder: Path | None = None,
+    replica: str = "gateway#1",
     load: bool = True,
     channel_options: Sequence[tuple[str, int]] = (),
     **settings: object,
@@ -220,8 +223,10 @@ async def house(
     records = Records()
     log = None if request_log is None else RequestLog(request_log)
     observers: list[Observer] = [records] if log is None else [records, log]
-    server = GatewayServer(config, catalog, observers, replica="gateway#1", peer_identity=PEERS)
-    port = await server.start(f"{config.host}:0", peer_host="127.0.0.1", join=join)
+    server = GatewayServer(config, catalog, observers, replica=replica, peer_identity=PEERS)
+    port = await server.start(
+        f"{config.host}:0", peer_host="127.0.0.1", join=join, metrics_folder=metrics_folder
+    )
     if load:
         await server.load()
     address = f"{config.host}:{port}"

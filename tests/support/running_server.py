@@ -65,6 +65,7 @@ class RunningServer:
         self._server = server
         self.address = server.address
         self.request_log = server.request_log
+        self.metrics_url = server.metrics_url
         # Any: grpc-stubs do not know that a call is also an iterator and can be cancelled.
         self.channel: Any = grpc.insecure_channel(server.address)
         self.images: Any = pb_grpc.ImageGenerationServiceStub(self.channel)

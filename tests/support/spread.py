@@ -22,6 +22,7 @@ RAY = (
     "tests/server/test_kserve_leaving.py",
     "tests/server/test_large_images.py",
     "tests/server/test_leaving.py",
+    "tests/server/test_metrics.py",
     "tests/server/test_protocols.py",
     "tests/server/test_several_models.py",
     "tests/server/test_stage_",

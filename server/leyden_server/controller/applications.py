@@ -5,6 +5,7 @@ there is one Gateway. `leyden serve` deploys them all in one call (`build_target
 config file, as of KubeRay's serveConfigV2, names each by `build_app` (`serve_config`).
 """
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ray.serve.schema import LoggingConfig
 
 from leyden_server.address import written_address
 from leyden_server.config import ServerConfig, StageConfig
+from leyden_server.controller.metrics_address import metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import (
@@ -119,6 +121,12 @@ def build_app(args: dict[str, Any]) -> Application:
     host, port = config.gateway.host, config.gateway.port
     if port == 0:
         raise ConfigError("args: config.gateway.port: from 1 to 65535 where nobody holds it; got 0")
+    if metrics_port(config.gateway) == 0:
+        raise ConfigError(
+            "args: config.gateway.metrics_port: from 1 to 65535, or null, where nobody holds it; "
+            "got 0"
+        )
+    config = config.replace(gateway={"metrics_port": metrics_port(config.gateway)})
     catalog = build_catalog(config.models, ModelRepository(config.model_repository))
     sharer = Names(config.ray.instance).gateway
     applications = _wished(config, catalog, written_address(host, port), sharer)
@@ -167,6 +175,13 @@ def request_log_path(config: ServerConfig) -> Path:
     return logs / config.ray.instance / "requests.jsonl"
 
 
+def _metrics_folder(config: ServerConfig) -> Path | None:
+    """Return a folder for this start of the server; None: it shows no metrics."""
+    if config.gateway.metrics_port is None:
+        return None
+    return request_log_path(config).parent / f"metrics-{uuid.uuid4().hex}"
+
+
 def _wished(
     config: ServerConfig, catalog: tuple[CatalogEntry, ...], address: str, sharer: str = ""
 ) -> list[_Wished]:
@@ -194,6 +209,7 @@ def _wished(
                 address=address,
                 entries=catalog,
                 request_log=request_log_path(config),
+                metrics_folder=_metrics_folder(config),
                 share=max(1, config.denoiser.max_ongoing_requests // config.gateway.replicas),
                 applications={m.name: _applications_of(config, m) for m in _served(catalog)},
                 directory=Names(config.ray.instance).directory,

@@ -15,6 +15,7 @@ from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.controller.in_process_models import InProcessModels
 from leyden_server.controller.in_process_stages import InProcessStages
+from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.gateway.door import check_files
 from leyden_server.gateway.server import GatewayServer
@@ -42,6 +43,7 @@ class InProcessServer:
         follow: Callable[[Path], None] = lambda _: None,
         repository: ModelRepository | None = None,
         address: ReservedAddress | None = None,
+        metrics_address: MetricsAddress | None = None,
     ) -> None:
         """Check the config and the models; nothing is started yet.
 
@@ -55,6 +57,7 @@ class InProcessServer:
         self._report = report
         self._follow = follow
         self._reserved = address
+        self._reserved_page = metrics_address
         check_files(config.gateway)
         self._entries = build_catalog(
             config.models, repository or ModelRepository(config.model_repository)
@@ -64,6 +67,8 @@ class InProcessServer:
         self.defect = ""
         """Why the server can no longer be relied on; empty while it can."""
         self.address = ""
+        self.metrics_url = ""
+        """Of the page with metrics; empty: there is none."""
         self.request_log = Path()
 
     def __enter__(self) -> Self:
@@ -79,6 +84,10 @@ class InProcessServer:
                 ReservedAddress(gateway.host, gateway.port)
             )
             self.address = str(address)
+            if metrics_port(gateway) is not None:
+                page = self._reserved_page or stack.enter_context(MetricsAddress(gateway))
+                self._config = self._config.replace(gateway={"metrics_port": page.port})
+                self.metrics_url = page.url
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="leyden-"))
             self.request_log = Path(folder) / "requests.jsonl"
             self._follow(self.request_log)
@@ -132,6 +141,7 @@ class _Server:
         self._models = InProcessModels(config, served)
         self._config = config
         self._entries = entries
+        self._request_log_folder = request_log.parent
         gateway = config.gateway
         self._log = RequestLog(
             request_log, gateway.request_log_max_bytes, gateway.request_log_backups
@@ -161,7 +171,8 @@ class _Server:
         self._gateway = GatewayServer(
             config.gateway, catalog, [self._log], replica="gateway", models=self._models
         )
-        await self._gateway.start(address)
+        folder = self._request_log_folder / "metrics" if config.gateway.metrics_port else None
+        await self._gateway.start(address, metrics_folder=folder)
         await self.stages.load()
         await self._gateway.load()
 

@@ -26,6 +26,7 @@ from leyden_server.controller.applications import (
     request_log_path,
 )
 from leyden_server.controller.directory import NAMESPACE
+from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import GATEWAY_STOP_S
@@ -59,6 +60,7 @@ class LeydenServer:
         follow: Callable[[Path], None] = lambda _: None,
         repository: ModelRepository | None = None,
         address: ReservedAddress | None = None,
+        metrics_address: MetricsAddress | None = None,
     ) -> None:
         """Check the config and the models; nothing is started yet.
 
@@ -79,10 +81,13 @@ class LeydenServer:
         )
         self._follow = follow
         self._reserved = address
+        self._reserved_page = metrics_address
         self._stack = ExitStack()
         self._applications: list[str] = []
         self._at_once = True  # until it is ready there is nothing to drain
         self.address = ""
+        self.metrics_url = ""
+        """Of the page with metrics; empty: there is none."""
         self.request_log = Path()
         self.defect = ""
         """Empty: what fails here, Serve replaces."""
@@ -117,6 +122,7 @@ class LeydenServer:
         gateway = self._config.gateway
         address = self._reserved or stack.enter_context(ReservedAddress(gateway.host, gateway.port))
         self.address = str(address)
+        self._hold_page(stack)
         if ray.is_initialized():
             raise StartupError(
                 "this process is connected to a Ray already, which is not ours to end"
@@ -139,6 +145,13 @@ class LeydenServer:
             serve.run_many(targets)
         except (RuntimeError, RayError, TimeoutError) as error:
             raise StartupError(self._why_not() or str(error)) from error
+
+    def _hold_page(self, stack: ExitStack) -> None:
+        gateway = self._config.gateway
+        if metrics_port(gateway) is not None:
+            page = self._reserved_page or stack.enter_context(MetricsAddress(gateway))
+            self._config = self._config.replace(gateway={"metrics_port": page.port})
+            self.metrics_url = page.url
 
     def _refuse_to_overwrite(self) -> None:
         taken = sorted(name for name in serve.status().applications if self._names.owns(name))

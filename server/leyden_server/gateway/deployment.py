@@ -1,6 +1,7 @@
 """The Gateway deployment: a GatewayServer in a Serve replica."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ from ray import serve
 from leyden_server.address import ReservedAddress
 from leyden_server.config import GatewayConfig
 from leyden_server.controller.directory import RayDirectory
+from leyden_server.controller.metrics_address import MetricsAddress
 from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.server import STOP_GRACE_S, GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
@@ -37,6 +39,8 @@ class GatewaySetup:
     entries: tuple[CatalogEntry, ...]
     """All models, the served ones first."""
     request_log: Path
+    metrics_folder: Path | None
+    """Where the Gateways of a machine put their numbers together; None: there is no page."""
     share: int
     """Images that one replica of a denoiser is to hold of one Gateway."""
     applications: Mapping[str, StageApplications] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class Gateway:
         config = setup.config
         if setup.address_sharer:
             self._held = ReservedAddress(config.host, config.port, setup.address_sharer)
+            if setup.metrics_folder is not None:
+                self._held_page = MetricsAddress(config, setup.address_sharer)
         stages = StagesOverRay(config)
 
         def stages_of(model: ResolvedModel) -> ModelStages:
@@ -83,6 +89,7 @@ class Gateway:
         await self._server.start(
             setup.address,
             peer_host=_peer_host(config),
+            metrics_folder=setup.metrics_folder and setup.metrics_folder / socket.gethostname(),
             join=partial(RayDirectory, setup.directory) if config.replicas > 1 else None,
         )
         self._watching = asyncio.create_task(stages.watch())

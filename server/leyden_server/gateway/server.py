@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -28,6 +30,10 @@ from leyden_server.generations.home import Caller
 from leyden_server.generations.model_control import FixedModels, ModelControl
 from leyden_server.generations.records import Observer
 from leyden_server.generations.registry import Generations
+from leyden_server.metrics.gateway_metrics import GatewayMetrics
+
+if TYPE_CHECKING:
+    from leyden_server.metrics.page import MetricsPage
 
 __all__ = ["STOP_GRACE_S", "GatewayServer", "Join"]
 
@@ -81,6 +87,8 @@ class GatewayServer:
         self._observers = observers
         self._replica = replica
         self._models: ModelControl = FixedModels() if models is None else models
+        self._metrics = GatewayMetrics(catalog)
+        self._page: MetricsPage | None = None
         self._peer_identity = peer_identity
         self._peers = Peers(config, peer_identity)
         self._door = Door(config, self._refused)
@@ -92,11 +100,19 @@ class GatewayServer:
         self.generations: Generations
         """There once it has started."""
 
-    async def start(self, address: str, *, peer_host: str = "", join: Join | None = None) -> int:
+    async def start(
+        self,
+        address: str,
+        *,
+        peer_host: str = "",
+        join: Join | None = None,
+        metrics_folder: Path | None = None,
+    ) -> int:
         """Listen at `address`, and say that nothing is ready; return the port.
 
         Where the server has several Gateways, `join` gives the directory that they share, and
-        `peer_host` is where they reach this one, at a port of its own.
+        `peer_host` is where they reach this one, at a port of its own. With a `metrics_folder`,
+        which is that of all Gateways of its machine, it has its part in their page of metrics.
         """
         directory: Directory = OnlyHere()
         if join is not None:
@@ -110,12 +126,15 @@ class GatewayServer:
         self.generations = Generations(
             self._catalog,
             self._config,
-            self._observers,
+            (*self._observers, self._metrics.observer),
             describe,
             replica=self._replica,
             directory=directory,
             tracer=self._tracing,
         )
+        self._metrics.generations = self.generations
+        if metrics_folder is not None:
+            await self._show_metrics(metrics_folder)
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelService(self.generations, self._models, self._config)
@@ -129,6 +148,16 @@ class GatewayServer:
         await self.server.start()
         self._tasks.append(asyncio.create_task(self._door.keep_fresh(self._note)))
         return port
+
+    async def _show_metrics(self, folder: Path) -> None:
+        from leyden_server.metrics.page import MetricsPage  # not before it is wanted
+
+        config = self._config
+        assert isinstance(config.metrics_port, int), "whoever started the server has chosen one"
+        self._page = MetricsPage(
+            self._metrics, folder, self._replica, config.metrics_host, config.metrics_port
+        )
+        await self._page.start()
 
     def _refused(self, caller: Caller, error: UnauthenticatedError) -> None:
         self.generations.turned_away(caller, error)
@@ -157,6 +186,8 @@ class GatewayServer:
         self._inference.close()
         for task in self._tasks:
             task.cancel()
+        if self._page is not None:
+            await self._page.stop()
         await self._directory.close()
         await self._peers.close()
         await self._tracing.close()

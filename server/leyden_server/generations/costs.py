@@ -46,6 +46,8 @@ class Costs:
         """From the first step's start to the last step's end."""
         self.decode_s: float | None = None
         """From there until all images were there."""
+        self.total_s: float | None = None
+        """From acceptance until the bill was made."""
         self._accepted_s = time.monotonic()
         self._began_s = self._denoised_s = 0.0
         self._text_encoder_replica = ""
@@ -119,11 +121,12 @@ class Costs:
         return self._images[index].denoiser_replica
 
     def bill(self, gateway_replica: str) -> Bill:
-        """Return it as the summary shows it."""
+        """Return it as the summary shows it: the generation is done."""
+        self.total_s = self.elapsed_s()
         return Bill(
             queue_s=self.queue_s or 0.0,
             text_encode_s=self.text_encode_s or 0.0,
-            total_s=self.elapsed_s(),
+            total_s=self.total_s,
             text_encoder_replica=self._text_encoder_replica,
             gateway_replica=gateway_replica,
             images=tuple(image.bill(index) for index, image in enumerate(self._images)),

@@ -22,10 +22,13 @@ MAX_UNREAD_PREVIEWS = 2
 
 
 class Unread:
-    """How much image data the readers of all logs together have not taken yet."""
+    """What the readers of all logs together have not taken yet, and what they were too slow for."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        """Of image data."""
+        self.dropped_previews = 0
+        """Once for each reader that had not taken it."""
 
 
 class Reading:
@@ -218,7 +221,9 @@ class EventLog:
         indices = self._with_preview.setdefault(image_index, deque())
         indices.append(index)
         if len(indices) > MAX_UNREAD_PREVIEWS:
-            self._drop_preview(indices.popleft())
+            oldest = indices.popleft()
+            self._drop_preview(oldest)
+            self._unread.dropped_previews += sum(r.position <= oldest for r in self._readings)
 
     def _drop_preview(self, index: int) -> None:
         event = self._events[index]

@@ -134,6 +134,7 @@ class Home:
             record.text_encode_s = costs.text_encode_s
             record.denoise_s = costs.denoise_s
             record.decode_s = costs.decode_s
+            record.total_s = costs.total_s
             record.unet_rows = costs.unet_rows
             record.spared_rows = costs.spared_rows
             record.retries = costs.retries

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from leyden_server.config import GatewayConfig
@@ -17,7 +18,21 @@ from leyden_server.generations.home import Caller, Home
 from leyden_server.generations.telling import Telling
 from leyden_server.generations.watching import Watching
 
-__all__ = ["Homes"]
+__all__ = ["Holdings", "Homes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What one Gateway holds for those who watch, or may come back."""
+
+    open_streams: int
+    """Watchers."""
+    kept_bytes: int
+    """Image data of ended generations that nobody watches."""
+    unsent_bytes: int
+    """Image data that watchers have not taken yet."""
+    dropped_previews: int
+    """Since the start: previews that a watcher was too slow for."""
 
 
 class Homes:
@@ -36,9 +51,20 @@ class Homes:
         self._collecting = Collecting(telling.tallied)
         self._running: set[Home] = set()
         """Whose task has not come to its end."""
+        self._open_streams = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def holdings(self) -> Holdings:
+        """What it holds for readers now."""
+        ended = [home for home in self.by_name.values() if home.is_idle]
+        return Holdings(
+            open_streams=self._open_streams,
+            kept_bytes=sum(home.log.payload_bytes for home in ended),
+            unsent_bytes=self.unread.bytes,
+            dropped_previews=self.unread.dropped_previews,
+        )
     def find(self, request_id: str, account: Account) -> Home | None:
         """Return the generation of that name and of the account's key; an operator's: of any key.
 
@@ -81,6 +107,7 @@ class Homes:
         """
         reading = home.log.read(after_index)
         home.callers[reading] = caller
+        self._open_streams += 1
         home.left.clear()
         if home.timer is not None:
             home.timer.cancel()
@@ -156,6 +183,7 @@ class Homes:
     ) -> None:
         if home.callers.pop(reading, None) is None:
             return
+        self._open_streams -= 1
         home.log.leave(reading)
         home.record.images_sent = max(home.record.images_sent, reading.images_read)
         if not home.callers:

@@ -202,6 +202,10 @@ class Line:
             except RuntimeError:  # no loop runs, as where a test holds the line itself
                 self.settle()
 
+    def places(self) -> Sequence[Place]:
+        """Return all that are admitted and have not left, in the order of now."""
+        return self._places.at(time.monotonic())
+
     def settle(self) -> None:
         """Hand on what may be, and tell those whose position has changed."""
         self._is_settling = False

@@ -40,6 +40,8 @@ class RequestRecord:
     """From the first step's start to the last step's end, of all images; None: not all are done."""
     decode_s: float | None = None
     """From there until the last image was there; None: it is not."""
+    total_s: float | None = None
+    """From acceptance until all of it was there; None: it is not."""
     unet_rows: int = 0
     """Rows of this request's own, summed over the steps that were reported."""
     spared_rows: int = 0
@@ -90,8 +92,8 @@ class RequestRecord:
 class Observer:
     """Is told what becomes of each request. What it raises is a defect.
 
-    A subclass writes the moments that it is there for. They are, of one
-    request: `refused`; or `admitted`, any of the others, and `ended`, whatever the end was.
+    A subclass writes the moments that it is there for. They are, of one request, `refused`; or
+    `admitted`, any of the others, and `ended`, whatever the end was.
     """
 
     def refused(self, record: RequestRecord) -> None:

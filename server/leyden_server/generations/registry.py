@@ -19,7 +19,7 @@ from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.directory import Directory
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.home import Caller, Home
-from leyden_server.generations.homes import Homes
+from leyden_server.generations.homes import Holdings, Homes
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
 from leyden_server.generations.quota import Quotas
@@ -82,6 +82,11 @@ class Generations:
     def names(self) -> tuple[str, ...]:
         """Of all generations that run or are kept here."""
         return tuple(self._homes.by_name)
+
+    @property
+    def holdings(self) -> Holdings:
+        """What is held for those who watch, or may come back."""
+        return self._homes.holdings
 
     @property
     def is_draining(self) -> bool:
@@ -167,6 +172,10 @@ class Generations:
         record = self._telling.arrived(caller)
         record.model = model[:MAX_LOGGED_CHARS]
         self._telling.refused(record, error)
+
+    def sent(self, protocol: str, size_bytes: int) -> None:
+        """Tell the observers of a message that was sent to a client."""
+        self._telling.sent(protocol, size_bytes)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""

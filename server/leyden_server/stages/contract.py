@@ -261,6 +261,10 @@ class StageLife(Protocol):
     """Whether a stage has a replica, over Ray or in this process."""
 
     @property
+    def name(self) -> str:
+        """The name of its Serve application; in this process what that would be."""
+
+    @property
     def replicas(self) -> int:
         """Replicas that run, as far as is known."""
 

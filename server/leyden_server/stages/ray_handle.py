@@ -90,6 +90,11 @@ class StageHandle:
         self._start_took_s: float | None = None
 
     @property
+    def name(self) -> str:
+        """The name of its application."""
+        return self.application
+
+    @property
     def replicas(self) -> int:
         """Replicas that run, as far as is known."""
         known = self._replicas.known(self.application)

@@ -59,6 +59,13 @@ def add_commands(subparsers: "Subparsers") -> None:
         "--port", type=int, help="TCP port to listen on; 0 picks a free one (default: 8001)"
     )
     serve.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="TCP port of the page with metrics for Prometheus; 0 picks a free one (default: "
+        "8002, and a free one with --port 0)",
+    )
+    serve.add_argument(
         "--model",
         action="append",
         metavar="NAME",

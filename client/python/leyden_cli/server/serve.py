@@ -15,6 +15,7 @@ from leyden_cli.server.interrupts import interrupt_on_signals
 from leyden_cli.server.request_lines import shown_as
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
+from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.errors import StartupError
 from leyden_server.gateway.door import check_files
 from leyden_server.gateway.tracing import check_tracing
@@ -56,6 +57,9 @@ def serve(args: argparse.Namespace) -> int:
                 _print_serve_config(config)
                 return 0
             address = stack.enter_context(ReservedAddress(config.gateway.host, config.gateway.port))
+            page = None
+            if metrics_port(config.gateway) is not None:
+                page = stack.enter_context(MetricsAddress(config.gateway))
             # What libraries print goes to stderr: on stdout the ready line alone belongs.
             stack.enter_context(redirect_stdout(sys.stderr))
             start = _server_of(config, report)
@@ -65,8 +69,11 @@ def serve(args: argparse.Namespace) -> int:
                 follow=stack.enter_context(_Echo(_shown(config))).follow,
                 repository=repository,
                 address=address,
+                metrics_address=page,
             )
             stack.enter_context(server)
+            if server.metrics_url:
+                report(f"metrics: {server.metrics_url}")
             report("ready")
             scheme = "grpc" if config.gateway.tls_certificate is None else "grpcs"
             print(f"ready: {scheme} {server.address}", file=stdout, flush=True)
@@ -132,7 +139,7 @@ def _end(config: ServerConfig, code: int) -> int:
 def _config(args: argparse.Namespace) -> ServerConfig:
     config = ServerConfig() if args.config is None else ServerConfig.load(args.config)
     door = ("insecure", "tls_certificate", "tls_private_key", "tls_client_ca", "api_keys")
-    gateway = {name: getattr(args, name) for name in ("host", "port", *door)}
+    gateway = {name: getattr(args, name) for name in ("host", "port", "metrics_port", *door)}
     options = {
         "gateway": {key: value for key, value in gateway.items() if value is not None},
         "models": args.model,

@@ -23,6 +23,9 @@ __all__ = ["SERVICE_NAME", "ImageGeneration"]
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ImageGenerationService"].full_name
 
+PROTOCOL = "leyden.v1"
+"""As the metrics name it."""
+
 Context = grpc.aio.ServicerContext[bytes, Any]
 
 
@@ -104,7 +107,9 @@ class ImageGeneration:
                         # along cannot be broken off: gRPC takes no status afterwards (1.85).
                         await context.send_initial_metadata(())
                         has_begun = True
-                    await writer.write(response(request_id, index, event).SerializeToString())
+                    message = response(request_id, index, event).SerializeToString()
+                    await writer.write(message)
+                    self._generations.sent(PROTOCOL, len(message))
         except ReaderTooSlowError as error:
             watching.leave(error=error)
             raise
