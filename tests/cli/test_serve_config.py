@@ -3,15 +3,19 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 import yaml
 from cli.conftest import free_port
 from pydantic import BaseModel
 from ray.serve.schema import LoggingConfig, ServeApplicationSchema, ServeDeploySchema
+from support.running_server import eventually
+from support.scraping import Scrape, scrape
 
 from leyden_client import Client
 from leyden_server.address import ReservedAddress
@@ -55,10 +59,10 @@ for name in sys.argv[2:]:
 
 
 def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> None:
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     config = ServerConfig().replace(
         models=[LIGHTNING],
-        gateway={"port": port, "replicas": 2},
+        gateway={"port": port, "replicas": 2, "metrics_port": metrics_port},
         denoiser={"measure_batch_rows": False},
     )
     written = json.dumps(serve_config(config))
@@ -81,9 +85,56 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
             ReservedAddress("127.0.0.1", port)
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=30)
+        _its_gateways_count_together(address, f"http://127.0.0.1:{metrics_port}/metrics")
     finally:
         delete = [sys.executable, "-c", DELETE, ray_address, *names]
         subprocess.run(delete, timeout=120, check=True)
+
+
+def _its_gateways_count_together(address: str, page: str) -> None:
+    """One page for both, which loses nothing when the Gateway that serves it is killed."""
+    for _ in range(6):  # of connections to two processes by chance
+        with Client(address) as client:
+            assert client.generate_image("a lake", seed=1).images
+    eventually(lambda: scrape(page).total("nv_inference_count") == 7, 60)
+    now = scrape(page)
+    assert now.value("leyden_gateways") == 2
+    assert now.total("leyden_unet_rows_total") == 7 * 4
+    assert now.value("leyden_stage_replicas", stage="vae", application=_only_vae(now)) == 1
+
+    killed = _listening_at(int(page.rsplit(":", 1)[1].split("/", maxsplit=1)[0]))
+    killed.kill()
+    killed.wait(60)
+
+    def shown() -> Scrape | None:
+        with suppress(OSError):
+            return scrape(page)
+        return None
+
+    eventually(lambda: shown() is not None, 60)
+    assert scrape(page).total("nv_inference_count") == 7
+    # Serve starts another one in its place.
+    eventually(lambda: (now := shown()) is not None and now.value("leyden_gateways") == 2, 120)
+    with Client(address) as client:
+        assert client.generate_image("a lake", seed=1).images
+    eventually(lambda: (now := shown()) is not None and now.total("nv_inference_count") == 8, 60)
+
+
+def _only_vae(now: Scrape) -> str:
+    labels = [dict(labels) for name, labels in now.values if name == "leyden_stage_replicas"]
+    (application,) = [label["application"] for label in labels if label["stage"] == "vae"]
+    return application
+
+
+def _listening_at(port: int) -> psutil.Process:
+    listening = [
+        connection
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port
+    ]
+    (one,) = listening
+    assert one.pid is not None
+    return psutil.Process(one.pid)
 
 
 def test_every_key_is_one_that_serve_knows(tmp_path: Path) -> None:
@@ -119,6 +170,10 @@ def _unknown(data: dict[str, Any], model: type[BaseModel]) -> set[str]:
             "config.ray.num_cpu: unknown key",
         ),
         ({"application": "x", "config": {"gateway": {"port": 0}}}, "config.gateway.port: from 1"),
+        (
+            {"application": "x", "config": {"gateway": {"metrics_port": 0}}},
+            "config.gateway.metrics_port: from 1 to 65535, or null",
+        ),
     ],
 )
 def test_wrong_args_are_named(args: dict[str, Any], said: str) -> None:
