@@ -127,11 +127,11 @@ def _only_vae(now: Scrape) -> str:
 
 
 def _listening_at(port: int) -> psutil.Process:
-    listening = [
-        connection
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port
-    ]
+    listening = []
+    for connection in psutil.net_connections("tcp"):
+        address: Any = connection.laddr  # of a socket that listens it is no empty tuple
+        if connection.status == psutil.CONN_LISTEN and address.port == port:
+            listening.append(connection)
     (one,) = listening
     assert one.pid is not None
     return psutil.Process(one.pid)

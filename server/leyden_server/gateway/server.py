@@ -31,6 +31,7 @@ from leyden_server.generations.model_control import FixedModels, ModelControl
 from leyden_server.generations.records import Observer
 from leyden_server.generations.registry import Generations
 from leyden_server.metrics.gateway_metrics import GatewayMetrics
+from leyden_server.metrics.ledger import Ledger
 
 if TYPE_CHECKING:
     from leyden_server.metrics.page import MetricsPage
@@ -138,7 +139,9 @@ class GatewayServer:
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelService(self.generations, self._models, self._config)
-        self._inference = InferenceService(self.generations, self._models, self._config)
+        self._inference = InferenceService(
+            self.generations, self._models, self._config, self._counted
+        )
         self.server.add_generic_rpc_handlers(
             (images.handler(), models.handler(), self._inference.handler())
         )
@@ -158,6 +161,10 @@ class GatewayServer:
             self._metrics, folder, self._replica, config.metrics_host, config.metrics_port
         )
         await self._page.start()
+
+    def _counted(self) -> Ledger:
+        """Return the numbers of all Gateways of this machine; without a page, of this one."""
+        return self._metrics.now() if self._page is None else self._page.together()
 
     def _refused(self, caller: Caller, error: UnauthenticatedError) -> None:
         self.generations.turned_away(caller, error)

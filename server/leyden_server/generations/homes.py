@@ -65,6 +65,7 @@ class Homes:
             unsent_bytes=self.unread.bytes,
             dropped_previews=self.unread.dropped_previews,
         )
+
     def find(self, request_id: str, account: Account) -> Home | None:
         """Return the generation of that name and of the account's key; an operator's: of any key.
 

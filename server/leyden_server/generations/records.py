@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from leyden_server.generations.log_file import LogFile
 from leyden_server.generations.tracing import UNTRACED, Trace
@@ -14,7 +15,7 @@ from leyden_server.sampling import Sampling
 from leyden_server.stages.contract import DecodedImage, EncodedPrompt, StepDone
 from leyden_server.stages.tally import EngineTally
 
-__all__ = ["Observer", "RequestLog", "RequestRecord"]
+__all__ = ["Observer", "RequestLog", "RequestRecord", "StreamedResponse"]
 
 PROTOCOLS = {"inference": "kserve.v2"}
 """Protocols whose package has another name than they have."""
@@ -89,6 +90,21 @@ class RequestRecord:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedResponse:
+    """One response of a request, in a protocol that has statistics of them."""
+
+    model: str
+    index: int
+    """Its number in its request's stream, from 0."""
+    outcome: Literal["success", "fail", "empty_response", "cancel"]
+    """Whether it was sent, told of a failure, had no outputs, or found nobody there."""
+    part: Literal["compute_infer", "compute_output", ""]
+    """What it told of: a denoise step, an image, or nothing."""
+    since_s: float
+    """Seconds since the response before, or the request's beginning."""
+
+
 class Observer:
     """Is told what becomes of each request. What it raises is a defect.
 
@@ -122,6 +138,9 @@ class Observer:
 
     def sent(self, protocol: str, size_bytes: int) -> None:
         """Take note of a message that was sent to a client."""
+
+    def responded(self, response: StreamedResponse) -> None:
+        """Take note of a response of a stream that has statistics."""
 
     def defect(self, error_id: str, error: BaseException) -> None:
         """Take note of a defect, under the id that the client was given."""

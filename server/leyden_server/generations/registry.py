@@ -23,7 +23,7 @@ from leyden_server.generations.homes import Holdings, Homes
 from leyden_server.generations.line import Place
 from leyden_server.generations.parameters import GenerationParameters, GenerationRequest
 from leyden_server.generations.quota import Quotas
-from leyden_server.generations.records import Observer, RequestRecord
+from leyden_server.generations.records import Observer, RequestRecord, StreamedResponse
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
 from leyden_server.generations.served_model import ServedModel
 from leyden_server.generations.telling import Telling
@@ -176,6 +176,10 @@ class Generations:
     def sent(self, protocol: str, size_bytes: int) -> None:
         """Tell the observers of a message that was sent to a client."""
         self._telling.sent(protocol, size_bytes)
+
+    def responded(self, response: StreamedResponse) -> None:
+        """Tell the observers of a response of a stream that has statistics."""
+        self._telling.responded(response)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from leyden_server.errors import RequestError, StageFailedError
 from leyden_server.generations.home import Caller
 from leyden_server.generations.notes import Notes
-from leyden_server.generations.records import Observer, RequestRecord
+from leyden_server.generations.records import Observer, RequestRecord, StreamedResponse
 from leyden_server.generations.tracing import Tracer
 from leyden_server.stages.tally import EngineTally
 
@@ -71,6 +71,11 @@ class Telling:
         """Tell of a message that was sent to a client."""
         for observer in self._observers:
             observer.sent(protocol, size_bytes)
+
+    def responded(self, response: StreamedResponse) -> None:
+        """Tell of a response of a stream that has statistics."""
+        for observer in self._observers:
+            observer.responded(response)
 
     def known(self, error: Exception) -> RequestError:
         """Return an error that may be shown: a defect is logged, and then known by its id."""

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 
-from leyden_server.generations.records import Observer, RequestRecord
+from leyden_server.generations.records import Observer, RequestRecord, StreamedResponse
 from leyden_server.metrics import of_leyden as ours
+from leyden_server.metrics import of_statistics as of
 from leyden_server.metrics import of_triton as triton
 from leyden_server.metrics.ledger import Ledger
-from leyden_server.stages.contract import DecodedImage, EncodedPrompt, StepDone
+from leyden_server.metrics.metric import Metric
+from leyden_server.stages.contract import DecodedImage, EncodedPrompt, StageRun, StepDone
 from leyden_server.stages.tally import DeviceMemory, EngineTally
 
 __all__ = ["Counting"]
@@ -60,6 +62,7 @@ class Counting(Observer):
         if prompt.run is not None:
             ledger.observe(ours.TEXT_ENCODE, (record.model,), prompt.run.duration_s)
             self._note_memory(prompt.replica, prompt.memory)
+            self._share(of.TEXT_RUNS, of.TEXT_RUN_SECONDS, record.model, prompt.run)
 
     def stepped(self, record: RequestRecord, replica: str, step: StepDone) -> None:
         """Count what the engine told with a step: of other images' steps too."""
@@ -86,6 +89,7 @@ class Counting(Observer):
         """Count an image and the times that it took."""
         ledger, of_model = self._ledger, (record.model,)
         self._note_memory(image.replica, image.memory)
+        self._share(of.VAE_RUNS, of.VAE_RUN_SECONDS, record.model, image.vae_run)
         ledger.add(ours.IMAGES, of_model)
         ledger.observe(ours.VAE_DECODE, of_model, image.vae_run.duration_s)
         ledger.observe(ours.IMAGE_ENCODE, of_model, image.encode_run.duration_s)
@@ -108,6 +112,22 @@ class Counting(Observer):
     def sent(self, protocol: str, size_bytes: int) -> None:
         """Count the bytes of a message."""
         self._ledger.add(ours.SENT, (protocol,), size_bytes)
+
+    def responded(self, response: StreamedResponse) -> None:
+        """Count a response of a stream."""
+        ledger, model, index = self._ledger, response.model, str(response.index)
+        seconds = response.since_s
+        ledger.add(of.RESPONSES, (model, index, response.outcome))
+        ledger.add(of.RESPONSE_SECONDS, (model, index, response.outcome), seconds)
+        if response.part:
+            ledger.add(of.PARTS, (model, index, response.part))
+            ledger.add(of.PART_SECONDS, (model, index, response.part), seconds)
+
+    def _share(self, runs: Metric, seconds: Metric, model: str, run: StageRun) -> None:
+        """Count one row's share of a run: the others' are told with their answers."""
+        labels = (model, str(run.batch_rows))
+        self._ledger.add(runs, labels, 1 / run.batch_rows)
+        self._ledger.add(seconds, labels, run.duration_s / run.batch_rows)
 
     def _succeed(self, record: RequestRecord) -> None:
         ledger, labels = self._ledger, (record.model, triton.VERSION)

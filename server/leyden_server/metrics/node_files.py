@@ -16,13 +16,15 @@ from pathlib import Path
 
 from leyden_server.metrics.ledger import Ledger
 from leyden_server.metrics.metric import Metric
-from leyden_server.metrics.table import METRICS
+from leyden_server.metrics.table import COUNTED_TOO, METRICS
 
 __all__ = ["NodeFiles"]
 
 logger = logging.getLogger(__name__)
 
-COUNTED = tuple(metric for metric in METRICS if metric.kind != "gauge")
+EVERYTHING = (*METRICS, *COUNTED_TOO)
+
+COUNTED = tuple(metric for metric in EVERYTHING if metric.kind != "gauge")
 """What outlives its Gateway."""
 
 
@@ -59,16 +61,16 @@ class NodeFiles:
     def write(self, ledger: Ledger) -> None:
         """Tell the others the numbers of this Gateway."""
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(ledger.as_data(METRICS)), encoding="ascii")
+        new.write_text(json.dumps(ledger.as_data(EVERYTHING)), encoding="ascii")
         new.replace(self._path)
 
     def together(self, own: Ledger) -> Ledger:
         """Return the numbers of all, of this one as it has them now."""
         self.write(own)
         merged = Ledger()
-        _merge(merged, own, METRICS)
+        _merge(merged, own, EVERYTHING)
         for path, other in self._others():
-            _merge(merged, other, METRICS if _is_locked(_lock_file_of(path)) else COUNTED)
+            _merge(merged, other, EVERYTHING if _is_locked(_lock_file_of(path)) else COUNTED)
         return merged
 
     def _others(self) -> Iterator[tuple[Path, Ledger]]:
@@ -76,7 +78,7 @@ class NodeFiles:
             if path != self._path:
                 ledger = Ledger()
                 try:
-                    ledger.put_data(json.loads(path.read_text(encoding="ascii")), METRICS)
+                    ledger.put_data(json.loads(path.read_text(encoding="ascii")), EVERYTHING)
                 except ValueError:
                     logger.warning("%s has no metrics of this version", path)
                     continue

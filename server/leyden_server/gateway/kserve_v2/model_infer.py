@@ -17,6 +17,7 @@ from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.regions import place
 from leyden_server.gateway.kserve_v2.rows import Rows
 from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions, SharedMemory
+from leyden_server.gateway.kserve_v2.signature import PROTOCOL
 from leyden_server.gateway.parsing import parse
 from leyden_server.generations.events import Image, ImageChunk, Summary
 from leyden_server.generations.home import Caller
@@ -70,7 +71,9 @@ class ModelInfer:
             )
             add_warnings(message, [summary for _, summary in made])
             place(message, asked.regions, held)
-            return message.SerializeToString()
+            answer = message.SerializeToString()
+            self._generations.sent(PROTOCOL, len(answer))
+            return answer
 
 
 async def _made(row: int, watching: Watching) -> tuple[list[Image], Summary]:

@@ -17,8 +17,10 @@ from leyden_server.gateway.answering import caller_of, departure_code
 from leyden_server.gateway.kserve_v2.answering import end_stream
 from leyden_server.gateway.kserve_v2.asking import ask, until_deadline
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
+from leyden_server.gateway.kserve_v2.response_notes import ResponseNotes
 from leyden_server.gateway.kserve_v2.rows import Rows
 from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions, SharedMemory
+from leyden_server.gateway.kserve_v2.signature import PROTOCOL
 from leyden_server.gateway.kserve_v2.streamed_request import StreamedRequest, failure
 from leyden_server.gateway.parsing import parse
 from leyden_server.gateway.writing import Writer
@@ -108,6 +110,7 @@ class _Stream:
                     await self._context.send_initial_metadata(())
                     has_begun = True
                 await writer.write(message)
+                self._generations.sent(PROTOCOL, len(message))
                 if not written.done():  # who waited for it may have been cancelled
                     written.set_result(None)
         if self._ends_as is not None:
@@ -158,7 +161,8 @@ class _Stream:
             try:
                 async with until_deadline(asked):
                     await rows.start(self._generations, asked, caller)
-                    await StreamedRequest(asked, held, self._send).answer(rows)
+                    notes = ResponseNotes(self._generations, asked.rows[0].model)
+                    await StreamedRequest(asked, held, self._send, notes).answer(rows)
             except asyncio.CancelledError:
                 left_s = self._context.time_remaining()
                 rows.leave(departure_code(left_s, call_timeout_s), self._sent_away)

@@ -29,6 +29,7 @@ from leyden_server.gateway.method_handlers import stream_stream, unary_unary
 from leyden_server.gateway.parsing import parse
 from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
+from leyden_server.metrics.ledger import Ledger
 
 __all__ = ["SERVICE_NAME", "InferenceService"]
 
@@ -57,8 +58,14 @@ class InferenceService:
     """Serves `inference.GRPCInferenceService`."""
 
     def __init__(
-        self, generations: Generations, models: ModelControl, config: GatewayConfig
+        self,
+        generations: Generations,
+        models: ModelControl,
+        config: GatewayConfig,
+        counted: Callable[[], Ledger],
     ) -> None:
+        """Take the house; `counted` returns what all Gateways of this machine have counted."""
+        self._counted = counted
         self._generations = generations
         self._catalog = generations.catalog
         self._models = models
@@ -191,7 +198,7 @@ class InferenceService:
     async def _model_statistics(
         self, request: pb.ModelStatisticsRequest
     ) -> pb.ModelStatisticsResponse:
-        return model_statistics(request, self._catalog)
+        return model_statistics(request, self._catalog, self._counted())
 
     async def _trace_setting(self, request: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
         if request.model_name:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["INPUTS", "OUTPUTS", "STREAMED_ONLY", "VERSION", "TensorSpec"]
+__all__ = ["INPUTS", "OUTPUTS", "PROTOCOL", "STREAMED_ONLY", "VERSION", "TensorSpec"]
 
 VERSION = "1"
 """Every model has this one version."""
+
+PROTOCOL = "kserve.v2"
+"""As the metrics name it."""
 
 
 @dataclass(frozen=True, slots=True)

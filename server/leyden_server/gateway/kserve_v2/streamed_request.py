@@ -1,5 +1,6 @@
 """One request of a stream: a response for each denoise step and each image, and which is last."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from leyden_server.gateway.kserve_v2.answering import error_message
@@ -13,6 +14,7 @@ from leyden_server.gateway.kserve_v2.encoding import (
 from leyden_server.gateway.kserve_v2.images import Assembly
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.regions import place
+from leyden_server.gateway.kserve_v2.response_notes import Part, ResponseNotes
 from leyden_server.gateway.kserve_v2.rows import Rows
 from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions
 from leyden_server.gateway.kserve_v2.signature import STREAMED_ONLY
@@ -32,11 +34,13 @@ class StreamedRequest:
         asked: Asked,
         held: HeldRegions,
         send: Callable[[pb.ModelStreamInferResponse], Awaitable[None]],
+        notes: ResponseNotes,
     ) -> None:
-        """`send` returns once a response is written."""
+        """`send` returns once a response is written, which `notes` are then told."""
         self._asked = asked
         self._memory = held
         self._send = send
+        self._notes = notes
         self._held: pb.ModelInferResponse | None = None
         """The response that has the last image."""
         self._images_left = sum(max(1, row.image_count) for row in asked.rows)
@@ -44,14 +48,24 @@ class StreamedRequest:
 
     async def answer(self, rows: Rows) -> None:
         """Send all responses; raises what a generation failed of."""
+        try:
+            await self._answer(rows)
+        except asyncio.CancelledError:
+            self._notes.cancelled()
+            raise
+        except Exception:
+            self._notes.failed()
+            raise
+
+    async def _answer(self, rows: Rows) -> None:
         await rows.side_by_side(self._follow)
         last = self._held
         if last is None or self._asked.parameters.wants_empty_final:
             if last is not None:
-                await self._send_one(last, is_final=False)
+                await self._send_one(last, "compute_output")
             last = self._response()
         add_warnings(last, self._summaries)
-        await self._send_one(last, is_final=True)
+        await self._send_one(last, "compute_output" if last.outputs else "", is_final=True)
 
     async def _follow(self, row: int, watching: Watching) -> None:
         assembly = Assembly()
@@ -71,7 +85,7 @@ class StreamedRequest:
         message = self._response(row, event.image_index)
         add_progress(message, event, self._asked.outputs)
         if message.outputs:  # a step without the preview that alone is wanted has none
-            await self._send_one(message, is_final=False)
+            await self._send_one(message, "compute_infer")
 
     async def _image(self, row: int, image: Image) -> None:
         message = self._response(row, image.image_index)
@@ -80,7 +94,7 @@ class StreamedRequest:
         if not message.outputs:  # nothing of an image is wanted
             return
         if self._images_left:
-            await self._send_one(message, is_final=False)
+            await self._send_one(message, "compute_output")
         else:
             self._held = message
 
@@ -91,13 +105,16 @@ class StreamedRequest:
             message.parameters["image_index"].int64_param = row + image_index
         return message
 
-    async def _send_one(self, message: pb.ModelInferResponse, *, is_final: bool) -> None:
+    async def _send_one(
+        self, message: pb.ModelInferResponse, part: Part, *, is_final: bool = False
+    ) -> None:
         message.parameters[FINAL].bool_param = is_final
         # Only now: each response of a stream is written to the same place.
         place(message, self._asked.regions, self._memory)
         if is_final:  # A client that has had the last response may unregister its regions.
             self._memory.release()
         await self._send(pb.ModelStreamInferResponse(infer_response=message))
+        self._notes.sent(part)
 
 
 def failure(error: Exception, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
