@@ -1,5 +1,9 @@
 """ModelStreamInfer over real stages: pixels, several requests at once, and who leaves."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from queue import SimpleQueue
@@ -87,6 +91,36 @@ def test_cancelling_a_stream_frees_the_rows_of_all_its_requests(server: RunningS
     assert (after.running, after.waiting) == (0, 0)
 
 
+CLIENT = """
+import sys, grpc, queue
+from support.kserve import array, infer_request, stub_of
+requests = queue.SimpleQueue()
+for name in ("a", "b"):
+    requests.put(infer_request(
+        sys.argv[2], ["progress"], request_id=name, prompt="x", num_inference_steps=int(sys.argv[3])
+    ))
+stub = stub_of(grpc.insecure_channel(sys.argv[1]))
+for response in stub.ModelStreamInfer(iter(requests.get, None)):
+    print(int(array(response.infer_response, "progress")[0, 0]), flush=True)
+"""
+
+
+def test_losing_a_stream_frees_the_rows_of_all_its_requests(server: RunningServer) -> None:
+    before = server.engine_stats(BASE)
+    command = [sys.executable, "-c", CLIENT, server.address, BASE, str(STEPS)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            if line.strip() == "2":
+                client.send_signal(signal.SIGKILL)
+                break
+    eventually(lambda: server.engine_stats(BASE).aborted == before.aborted + 2)
+    after = server.engine_stats(BASE)
+    assert 0 < after.unet_rows - before.unet_rows < 2 * ROWS
+    assert (after.running, after.waiting) == (0, 0)
+
+
 def test_a_call_that_is_cancelled_frees_its_rows(server: RunningServer) -> None:
     before = server.engine_stats(BASE)
     request = infer_request(BASE, prompt=["x", "y"], num_inference_steps=[STEPS] * 2)
@@ -98,16 +132,20 @@ def test_a_call_that_is_cancelled_frees_its_rows(server: RunningServer) -> None:
     assert after.unet_rows - before.unet_rows < 2 * ROWS
 
 
-def test_a_timeout_of_a_request_frees_its_rows(server: RunningServer) -> None:
+@pytest.mark.parametrize(
+    ("parameters", "timeout"), [({"timeout": 2_000_000}, 300), ({"timeout": 300_000_000}, 2)]
+)
+def test_the_earlier_of_timeout_and_deadline_frees_the_rows(
+    server: RunningServer, parameters: dict[str, int], timeout: float
+) -> None:
     before = server.engine_stats(BASE)
     # 1,600 rows: no CPU is through with them in 2 s.
     request = infer_request(
-        BASE, parameters={"timeout": 2_000_000}, prompt="x", num_inference_steps=STEPS,
-        image_count=8,
-    )  # fmt: skip
+        BASE, parameters=parameters, prompt="x", num_inference_steps=STEPS, image_count=8
+    )
     started = time.monotonic()
     with pytest.raises(grpc.RpcError) as raised:
-        stub_of(server.channel).ModelInfer(request, timeout=300)
+        stub_of(server.channel).ModelInfer(request, timeout=timeout)
     assert isinstance(raised.value, grpc.Call)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.monotonic() - started < 60

@@ -315,6 +315,24 @@ async def test_a_full_line_says_when_to_come_back() -> None:
         await until(lambda: not home.denoiser.running)
 
 
+async def test_a_server_that_drains_finishes_what_is_in_flight() -> None:
+    async with gateway(denoiser=held()) as home:
+        call = opened(home)
+        await call.write(asked(request_id="running"))
+        await until(lambda: home.denoiser.running)
+        draining = asyncio.create_task(home.generations.drain(PATIENCE_S))
+        await until(lambda: home.generations.is_draining)
+        await call.write(asked(request_id="late"))
+        late = await call.read()
+        assert late.infer_response.id == "late"
+        assert late.error_message.startswith("UNAVAILABLE: the server is shutting down; try again")
+        let(home)
+        finished = await call.read()
+        assert finished.infer_response.id == "running"
+        assert not finished.error_message
+        await draining
+
+
 async def test_junk_on_a_stream_is_refused_and_the_stream_goes_on() -> None:
     async with gateway() as home:
         send: Any = home.channel.stream_stream(
