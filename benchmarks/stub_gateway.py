@@ -48,7 +48,7 @@ from leyden_server.stages.contract import (
 )
 from leyden_server.stages.tally import EngineTally
 
-__all__ = ["MODEL", "STREAMS", "StubGateway"]
+__all__ = ["MODEL", "STREAMS", "StubGateway", "stub_command"]
 
 MODEL = "leyden-tiny-base"
 """Its generations may have up to 100 steps."""
@@ -61,6 +61,11 @@ RUN = StageRun(0.0, 0.0, 1)
 NOTHING_TO_DO = EngineLoad((0,) * 9, (0,) * 9, (0,) * 9, step_s=0.0, row_cap=8)
 WIDTH = 1
 """Of the embeddings: nobody looks at them."""
+
+
+def stub_command(**settings: object) -> list[str]:
+    """Return what Python runs for one such Gateway, with these settings of its GatewayConfig."""
+    return ["-m", "benchmarks.stub_gateway", "--settings", json.dumps(settings)]
 
 
 @dataclass

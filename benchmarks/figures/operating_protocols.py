@@ -7,7 +7,7 @@ from benchmarks.paired import difference_of, in_turns
 from benchmarks.plain_calls import PlainCalls
 from benchmarks.section import Figure, Section, Settings
 from benchmarks.server_process import ServerProcess
-from benchmarks.stub_gateway import MODEL
+from benchmarks.stub_gateway import MODEL, stub_command
 
 __all__ = ["measure"]
 
@@ -23,7 +23,7 @@ NATIVE = "GenerateImage"
 def measure(settings: Settings) -> Section:
     """Measure one client's calls of the three methods in turns."""
     with ExitStack() as stack:
-        server = stack.enter_context(ServerProcess(["-m", "benchmarks.stub_gateway"]))
+        server = stack.enter_context(ServerProcess(stub_command()))
         calls = stack.enter_context(PlainCalls(server.address, MODEL, STEPS))
         methods = {
             NATIVE: calls.native_s,

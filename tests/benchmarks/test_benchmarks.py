@@ -115,7 +115,21 @@ def test_what_operating_it_costs(tmp_path: Path) -> None:
     assert {name: len(ms) for name, ms in call_ms.items()} == dict.fromkeys(
         ("GenerateImage", "ModelInfer", "ModelStreamInfer"), 4
     )
-    assert all(isinstance(one["met"], bool) for one in written["operating_protocols"]["figures"])
+    refused_ms = written["operating_refusals"]["data"]["refused_ms"]
+    assert {name: len(ms) for name, ms in refused_ms.items()} == dict.fromkeys(
+        (
+            "INVALID_FIELD",
+            "MODEL_NOT_FOUND",
+            "PRIORITY_NOT_ALLOWED",
+            "RATE_LIMITED",
+            "UNAUTHENTICATED",
+        ),
+        4,
+    )
+    for of in ("call_s", "refused_s"):
+        assert len(written["operating_keys"]["data"][of]["10000"]) == 4
+    figures = [figure for section in written.values() for figure in section["figures"]]
+    assert all(isinstance(figure["met"], bool) for figure in figures)
 
 
 @pytest.mark.parametrize(
