@@ -8,6 +8,7 @@ from triton_clients.with_tritonclient.calls import (
     MODEL,
     PATIENCE_S,
     SIDE,
+    Replies,
     fp32,
     int32,
     picture,
@@ -165,7 +166,19 @@ def test_what_is_wrong_is_named(
     assert names in error.message()
 
 
-def test_a_deadline_and_a_cancel_end_a_call(client: Client) -> None:
+def test_a_deadline_ends_a_call(client: Client) -> None:
     with pytest.raises(InferenceServerException) as raised:
         client.infer(MODEL, [texts("prompt", "a")], client_timeout=0.001)
     assert raised.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+
+
+def test_a_call_in_the_background_is_answered_or_cancelled(client: Client) -> None:
+    replies = Replies()
+    client.async_infer(MODEL, [texts("prompt", "a lake"), *size()], replies)
+    answer, error = replies.next()
+    assert error is None
+    assert answer.as_numpy("image") is not None
+    inputs = [texts("prompt", "a lake"), *size(side=512), int32("image_count", 8)]
+    client.async_infer(MODEL, inputs, replies).cancel()
+    _, error = replies.next()
+    assert error.status() == "StatusCode.CANCELLED"
