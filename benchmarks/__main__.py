@@ -26,6 +26,7 @@ SECTIONS = {
     "mixed": "mixed arrivals under three batching policies",
     "split": "leyden serve against leyden serve --in-process",
     "loading": "a full-size file with two LoRAs: start, memory, bytes read, by diffusers",
+    "triton": "pytriton on the same weights, by one client of Triton's protocol",
     "peers": "peers on the same weights (benchmarks/peers)",
     "house_client": "one client over diffusers, request by request in turns",
     "house_shapes": "--in-process against split: memory, rate of 16 clients",

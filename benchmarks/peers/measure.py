@@ -68,11 +68,12 @@ def measure(
     seconds: float,
     first_number: int,
     report: Callable[[str], None],
+    load_python: str | None = None,
 ) -> Run:
     """Start the server, compare its pictures, drive it with each number of clients, stop it.
 
     `seconds` is how long each measurement lasts at least; prompts and seeds count up from
-    `first_number`.
+    `first_number`. `load_python` asks the server; None: the Python that runs it.
 
     Raises:
         UnavailableError: it did not start, or failed while it was driven.
@@ -95,7 +96,7 @@ def measure(
                 "seconds": seconds,
                 "first_number": first_number,
             }
-            for event in _drive(python, plan, server):
+            for event in _drive(load_python or python, plan, server):
                 match event.pop("event"):
                     case "ready":
                         run.start_to_ready_s = time.perf_counter() - started

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from typing import Protocol
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
 __all__ = ["TRANSPORTS", "Transport"]
 
@@ -136,25 +137,93 @@ class PyTriton:
         self._client = triton.InferenceServerClient(address)
 
     async def wait_until_ready(self) -> None:
-        while True:
-            try:
-                if await self._client.is_model_ready("images"):
-                    return
-            except self._not_yet:
-                pass
+        while not await self.is_ready("images"):  # noqa: ASYNC110 - another process's
             await asyncio.sleep(POLL_S)
 
-    async def generate(self, prompt: str, seed: int) -> bytes:
+    async def is_ready(self, model: str) -> bool:
+        try:
+            ready: bool = await self._client.is_model_ready(model)
+        except self._not_yet:
+            return False
+        return ready
+
+    def request(self, model: str, prompt: str, seed: int) -> dict[str, Any]:
+        """Return the arguments of `infer`."""
         prompt_input = self._triton.InferInput("prompt", [1, 1], "BYTES")
         prompt_input.set_data_from_numpy(self._np.array([[prompt.encode()]], dtype=object))
         seed_input = self._triton.InferInput("seed", [1, 1], "INT64")
         seed_input.set_data_from_numpy(self._np.array([[seed]], dtype=self._np.int64))
-        result = await self._client.infer("images", [prompt_input, seed_input])
+        outputs = [self._triton.InferRequestedOutput("image")]
+        return {"model_name": model, "inputs": [prompt_input, seed_input], "outputs": outputs}
+
+    def stream(self, requests: AsyncIterator[dict[str, Any]]) -> Any:
+        """Return an iterator over the answers, as (result, error)."""
+        return self._client.stream_infer(requests)
+
+    async def generate(self, prompt: str, seed: int) -> bytes:
+        result = await self._client.infer(**self.request("images", prompt, seed))
         image: bytes = result.as_numpy("image")[0, 0]
         return image
 
     async def close(self) -> None:
         await self._client.close()
+
+
+class TritonStreams:
+    """Triton's gRPC client for asyncio, by ModelStreamInfer: a stream for each client."""
+
+    model = "images"
+
+    def __init__(self, address: str) -> None:
+        self._unary = PyTriton(address)
+        self._idle: list[_Stream] = []
+
+    async def wait_until_ready(self) -> None:
+        while not await self._unary.is_ready(self.model):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(POLL_S)
+
+    async def generate(self, prompt: str, seed: int) -> bytes:
+        stream = self._idle.pop() if self._idle else _Stream(self._unary, self.model)
+        image = await stream.generate(prompt, seed)
+        self._idle.append(stream)
+        return image
+
+    async def close(self) -> None:
+        for stream in self._idle:
+            stream.close()
+        await self._unary.close()
+
+
+class LeydenTritonStreams(TritonStreams):
+    """The same client with another model's name."""
+
+    model = "leyden-tiny-lightning-4step"
+
+
+class _Stream:
+    """One ModelStreamInfer: a request goes in, its image comes out, and then the next."""
+
+    def __init__(self, client: "PyTriton", model: str) -> None:
+        self._client = client
+        self._model = model
+        self._requests: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answers = client.stream(self._take())
+
+    async def generate(self, prompt: str, seed: int) -> bytes:
+        request = self._client.request(self._model, prompt, seed)
+        self._requests.put_nowait(request)
+        result, error = await anext(self._answers)
+        if error is not None:
+            raise error
+        image: bytes = result.as_numpy("image")[0, 0]
+        return image
+
+    def close(self) -> None:
+        self._answers.cancel()
+
+    async def _take(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield await self._requests.get()
 
 
 TRANSPORTS = {
@@ -163,4 +232,6 @@ TRANSPORTS = {
     "litserve": LitServe,
     "bentoml": BentoML,
     "pytriton": PyTriton,
+    "pytriton_streams": TritonStreams,
+    "leyden_streams": LeydenTritonStreams,
 }
