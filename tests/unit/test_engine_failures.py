@@ -111,8 +111,8 @@ async def test_the_log_has_the_failure_by_its_id(
     assert told.__cause__ is None
     assert told.__context__ is None
     (record,) = [one for one in caplog.records if told.error_id in one.getMessage()]
-    assert record.exc_info is not None
-    assert str(record.exc_info[1]) == "a kernel failed"
+    assert "Traceback (most recent call last)" in record.getMessage()
+    assert "RuntimeError: a kernel failed" in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.api_keys.key import new_key
 from leyden_server.api_keys.key_file import KeyEntry, KeyFile
 from leyden_server.errors import OutOfMemoryError, StageFailedError
-from leyden_server.private_text import keep_private, traceback_of
+from leyden_server.private_text import _private, keep_private, traceback_of
 from leyden_server.stages.failures import telling_failures
 
 MARK = "zanzibar-marked"
@@ -132,6 +133,15 @@ async def test_without_it_the_log_has_no_such_fields(tmp_path: Path) -> None:
     assert not {"prompt", "negative_prompt", "prompts"} & set(line)
 
 
+@pytest.fixture
+def _forgotten() -> Iterator[None]:
+    """What is private to a test without a task of its own is not to the next one."""
+    token = _private.set(())
+    yield
+    _private.reset(token)
+
+
+@pytest.mark.usefixtures("_forgotten")
 def test_a_stage_tells_of_its_failure_without_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
     keep_private(PROMPT)
     with pytest.raises(StageFailedError) as caught, telling_failures("text encoder"):
@@ -145,6 +155,7 @@ def test_a_stage_tells_of_its_failure_without_the_prompt(caplog: pytest.LogCaptu
         assert "nlit" not in text
 
 
+@pytest.mark.usefixtures("_forgotten")
 def test_a_short_prompt_leaves_the_rest_readable() -> None:
     keep_private("a", "")
     told = traceback_of(ValueError("a cat has a hat: 'a'"))
