@@ -17,7 +17,7 @@ from ray.serve.schema import LoggingConfig, ServeApplicationSchema, ServeDeployS
 from support.running_server import eventually
 from support.scraping import Scrape, scrape
 
-from leyden_client import Client
+from leyden_client import Client, ModelsManagedError
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.controller.applications import build_app, serve_config
@@ -80,6 +80,10 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
         address = f"127.0.0.1:{port}"
         with Client(address) as client:
             assert client.generate_image("a lake", seed=1).images
+            # Whoever owns the config decides what runs.
+            for change in (client.load_model, client.unload_model):
+                with pytest.raises(ModelsManagedError, match="serveConfigV2"):
+                    change(LIGHTNING)
         # Its two Gateways hold the address together, and against everybody else.
         with pytest.raises(AddressInUseError, match="a Leyden server has it"):
             ReservedAddress("127.0.0.1", port)

@@ -14,7 +14,7 @@ OLD = FileMarks("encoders", "unet", "vae")
 def numbered(
     model: ResolvedModel, marks: FileMarks, *there: Placement, number: int = 1
 ) -> Placement:
-    return place(model, marks, NAMES, there, number)
+    return place(model, marks, NAMES, there, number=number)
 
 
 def test_models_of_one_base_share_what_was_loaded_from_the_same_files(

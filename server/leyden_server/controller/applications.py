@@ -7,36 +7,34 @@ config file, as of KubeRay's serveConfigV2, names each by `build_app` (`serve_co
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.serve import Application, RunTarget
-from ray.serve.schema import LoggingConfig
 
 from leyden_server.address import written_address
-from leyden_server.config import ServerConfig, StageConfig
+from leyden_server.config import ServerConfig
 from leyden_server.controller.metrics_address import metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
-from leyden_server.controller.options import (
-    gateway_options,
-    gpu_share,
-    initial_replicas,
-    stage_options,
+from leyden_server.controller.options import gateway_options
+from leyden_server.controller.placement import Placement
+from leyden_server.controller.stage_applications import (
+    QUIET,
+    WishedApplication,
+    first_placements,
+    lacking,
+    stage_applications,
+    targets,
 )
-from leyden_server.denoiser.deployment import Denoiser
 from leyden_server.errors import ConfigError, StartupError
 from leyden_server.gateway.deployment import Gateway, GatewaySetup
 from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.generations.catalog import CatalogEntry
 from leyden_server.model_repository import ModelRepository, ResolvedModel
-from leyden_server.stages.over_ray import StageApplications
 from leyden_server.stages.ray_handle import SERVE_ENVIRONMENT
 from leyden_server.strict_model import StrictModel
-from leyden_server.text_encoder.deployment import TextEncoder
-from leyden_server.vae.deployment import Vae
 
 __all__ = [
     "AppArgs",
@@ -45,8 +43,6 @@ __all__ = [
     "request_log_path",
     "serve_config",
 ]
-
-QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
 class AppArgs(StrictModel):
@@ -57,27 +53,6 @@ class AppArgs(StrictModel):
 
     config: ServerConfig = ServerConfig()
     """The settings of the whole server, the same for each of its applications."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wished:
-    """An application that is to run."""
-
-    name: str
-    deployment: Any
-    options: dict[str, Any]
-    replicas: int
-    """Those at rest."""
-    arguments: tuple[object, ...]
-
-    def build(self, environment: dict[str, str]) -> Application:
-        """Return what Serve deploys; its replicas have `environment` beside their node's."""
-        options = dict(self.options)
-        if environment:
-            actor = {**options["ray_actor_options"], "runtime_env": {"env_vars": environment}}
-            options["ray_actor_options"] = actor
-        application: Application = self.deployment.options(**options).bind(*self.arguments)
-        return application
 
 
 def build_targets(
@@ -92,18 +67,10 @@ def build_targets(
 
     """
     wished = _wished(config, catalog, address)
-    _check_resources(wished)
-    # Our own Ray's processes inherit it from the one that started them.
-    environment = {} if config.ray.address == "local" else SERVE_ENVIRONMENT
-    return [
-        RunTarget(
-            application.build(environment),
-            name=application.name,
-            route_prefix=None,
-            logging_config=QUIET,
-        )
-        for application in wished
-    ]
+    lacks = lacking(wished, ray.cluster_resources())
+    if lacks:
+        raise StartupError(lacks)
+    return targets(config, wished)
 
 
 def build_app(args: dict[str, Any]) -> Application:
@@ -164,7 +131,10 @@ def serve_config(config: ServerConfig) -> dict[str, Any]:
                 "args": {"application": name, "config": changed},
                 "logging_config": logging,
             }
-            for name in [*_stages(config, catalog), Names(config.ray.instance).gateway]
+            for name in [
+                *_stage_names(first_placements(config, _served(catalog))),
+                Names(config.ray.instance).gateway,
+            ]
         ],
     }
 
@@ -184,21 +154,13 @@ def _metrics_folder(config: ServerConfig) -> Path | None:
 
 def _wished(
     config: ServerConfig, catalog: tuple[CatalogEntry, ...], address: str, sharer: str = ""
-) -> list[_Wished]:
+) -> list[WishedApplication]:
     """Return every application, the Gateway last.
 
     Where `sharer` is given, the Gateways hold their address under that name themselves.
     """
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    wished = []
-    stages = _stages(config, catalog)
-    for name, (deployment, stage, model) in stages.items():
-        alike = sum(other is deployment for other, _, _ in stages.values())
-        replicas = initial_replicas(stage)
-        share = gpu_share(deployment.name, alike * replicas) if has_gpu else 0.0
-        options = stage_options(stage, share)
-        wished.append(_Wished(name, deployment, options, replicas, (model, stage)))
-    gateway = _Wished(
+    placements = first_placements(config, _served(catalog))
+    gateway = WishedApplication(
         Names(config.ray.instance).gateway,
         Gateway,
         gateway_options(config.gateway),
@@ -211,63 +173,21 @@ def _wished(
                 request_log=request_log_path(config),
                 metrics_folder=_metrics_folder(config),
                 share=max(1, config.denoiser.max_ongoing_requests // config.gateway.replicas),
-                applications={m.name: _applications_of(config, m) for m in _served(catalog)},
+                server=config,
+                placements=placements,
                 directory=Names(config.ray.instance).directory,
                 peer_identity=PeerIdentity.new() if config.gateway.replicas > 1 else None,
                 address_sharer=sharer,
             ),
         ),
     )
-    return [*wished, gateway]
-
-
-def _check_resources(wished: Sequence[_Wished]) -> None:
-    """Raise StartupError where Ray would wait for resources that it does not have."""
-    available = ray.cluster_resources()
-    for resource, setting in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
-        asked = {w.name: w.replicas * w.options["ray_actor_options"][setting] for w in wished}
-        total = sum(asked.values())
-        if total > available.get(resource, 0) + 1e-6:
-            each = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value)
-            raise StartupError(
-                f"the replicas need {total:g} {resource}s and Ray has "
-                f"{available.get(resource, 0):g}: {each}; lower {setting} or min_replicas of a "
-                "stage, or load fewer models"
-            )
-
-
-def _stages(
-    config: ServerConfig, catalog: tuple[CatalogEntry, ...]
-) -> dict[str, tuple[Any, StageConfig, ResolvedModel]]:
-    """Return each stage application once, by its name: its deployment, settings and model."""
-    stages: dict[str, tuple[Any, StageConfig, ResolvedModel]] = {}
-    for model in _served(catalog):
-        names = _applications_of(config, model)
-        stages.setdefault(names.text_encoder, (TextEncoder, config.text_encoder, model))
-        stages.setdefault(names.denoiser, (Denoiser, config.denoiser, model))
-        stages.setdefault(names.vae, (Vae, config.vae, model))
-    return stages
+    return [*stage_applications(config, placements).values(), gateway]
 
 
 def _served(catalog: tuple[CatalogEntry, ...]) -> list[ResolvedModel]:
     return [entry.model for entry in catalog if entry.is_served and entry.model is not None]
 
 
-def _applications_of(config: ServerConfig, model: ResolvedModel) -> StageApplications:
-    names = Names(config.ray.instance)
-    stages = {
-        names.text_encoder(model.text_encoder_key): config.text_encoder,
-        names.denoiser(model.name): config.denoiser,
-        names.vae(model.vae_key): config.vae,
-    }
-    text_encoder, denoiser, vae = stages
-    return StageApplications(
-        text_encoder=text_encoder,
-        denoiser=denoiser,
-        vae=vae,
-        rest_after_s={
-            name: stage.downscale_to_zero_delay_s
-            for name, stage in stages.items()
-            if stage.min_replicas == 0
-        },
-    )
+def _stage_names(placements: Sequence[Placement]) -> list[str]:
+    """Return each application once, in the order in which a model goes through them."""
+    return list(dict.fromkeys(name for one in placements for name in one.applications))

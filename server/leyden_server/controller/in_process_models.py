@@ -135,7 +135,7 @@ class InProcessModels:
 
     def _place(self, model: ResolvedModel, marks: FileMarks) -> Placement:
         self._number += 1
-        placement = place(model, marks, self._names, self._placements, self._number)
+        placement = place(model, marks, self._names, self._placements, number=self._number)
         self._placements.append(placement)
         return placement
 

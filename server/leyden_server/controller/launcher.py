@@ -20,17 +20,14 @@ from ray.serve.exceptions import RayServeException
 
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
-from leyden_server.controller.applications import (
-    QUIET,
-    build_targets,
-    request_log_path,
-)
+from leyden_server.controller.applications import build_targets, request_log_path
 from leyden_server.controller.directory import NAMESPACE
 from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import GATEWAY_STOP_S
 from leyden_server.controller.ray_start import start_ray
+from leyden_server.controller.stage_applications import QUIET
 from leyden_server.controller.start_failures import explain_failure
 from leyden_server.errors import StartupError
 from leyden_server.gateway.door import check_files
@@ -135,6 +132,7 @@ class LeydenServer:
         except (RuntimeError, RayError, TimeoutError) as error:
             raise StartupError(f"Ray Serve did not start: {error}") from error
         self._refuse_to_overwrite()
+        self._end_actors()  # of a server of this name that was ended without a stop
         self.request_log = request_log_path(self._config)
         self._follow(self.request_log)
         targets = build_targets(self._config, self._catalog, self.address)
@@ -188,13 +186,22 @@ class LeydenServer:
             raise
         finally:
             if self._config.ray.address != "local":  # else they end with their Ray
-                self._delete(self._applications, LEAVE_TIMEOUT_S)
-                self._end_directory()
+                # First who would deploy and delete them; then what it has deployed as well.
+                self._end_actors()
+                self._delete([*self._ours()], LEAVE_TIMEOUT_S)
 
-    def _end_directory(self) -> None:
-        # It ends with the last Gateway that leaves it; one that was killed has not.
-        with contextlib.suppress(ValueError):
-            ray.kill(ray.get_actor(self._names.directory, namespace=NAMESPACE))
+    def _end_actors(self) -> None:
+        # The directory ends with the last Gateway that leaves it; one that was killed has not.
+        for name in (self._names.models, self._names.directory):
+            with contextlib.suppress(ValueError):
+                ray.kill(ray.get_actor(name, namespace=NAMESPACE))
+
+    def _ours(self) -> set[str]:
+        """Return our applications, those of models too that were loaded later."""
+        there: set[str] = set()
+        with contextlib.suppress(RayError, RayServeException):
+            there = {name for name in serve.status().applications if self._names.owns(name)}
+        return {*self._applications, *there}
 
     def _delete(self, names: Sequence[str], timeout_s: float) -> None:
         """Have applications deleted; return once they are gone, or the time is up."""

@@ -26,6 +26,11 @@ class Names:
         """The actor that knows which Gateway a generation lives in."""
         return f"{self.instance}-directory"
 
+    @property
+    def models(self) -> str:
+        """The actor that loads and unloads models."""
+        return f"{self.instance}-models"
+
     def text_encoder(self, base_key: str) -> str:
         """Return the Serve application of the text encoders that models of one base share."""
         return f"{self.instance}-text-encoder-{_digest(base_key)}"

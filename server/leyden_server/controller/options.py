@@ -6,7 +6,7 @@ from typing import Any
 from ray.serve.config import AutoscalingConfig
 
 from leyden_server.config import GatewayConfig, StageConfig
-from leyden_server.gateway.deployment import STOP_GRACE_S
+from leyden_server.gateway.server import STOP_GRACE_S
 from leyden_server.generations.line import OVERCOMMIT
 
 __all__ = ["GATEWAY_STOP_S", "gateway_options", "gpu_share", "initial_replicas", "stage_options"]

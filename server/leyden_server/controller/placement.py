@@ -1,6 +1,6 @@
 """In which stages a version of a model runs, and which of them it shares."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from leyden_server.controller.names import Names
@@ -54,11 +54,14 @@ def place(
     marks: FileMarks,
     names: Names,
     there: Sequence[Placement],
+    *,
     number: int,
+    taken: Collection[str] = (),
 ) -> Placement:
     """Return where a model is to run beside what is `there`.
 
-    It shares each stage that is there with the same files, and has the others for itself.
+    It shares each stage that is there with the same files, and has the others for itself, under
+    names that are not `taken`.
     """
 
     def stage(name: str, files: str, of: Callable[[Placement], PlacedStage]) -> PlacedStage:
@@ -66,7 +69,7 @@ def place(
         for one in alike:
             if (one.name, one.files) == (name, files):
                 return one
-        return PlacedStage(_free(name, {one.application for one in alike}), name, files)
+        return PlacedStage(_free(name, {*taken, *(one.application for one in alike)}), name, files)
 
     return Placement(
         number,

@@ -63,6 +63,13 @@ class RepositoryWatch:
             raise ModelLoadError(name, repository.for_clients(error)) from error
         return model, file_marks(model)
 
+    def require(self, name: str) -> None:
+        """Raise ModelNotFoundError where the repository has no such model."""
+        try:
+            self.resolve(name)
+        except ModelLoadError:
+            return
+
     def for_clients(self, text: str) -> str:
         """Return a text without the server's folders."""
         if self._repository is None:

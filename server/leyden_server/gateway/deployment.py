@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +10,16 @@ import ray
 from ray import serve
 
 from leyden_server.address import ReservedAddress
-from leyden_server.config import GatewayConfig
+from leyden_server.config import GatewayConfig, ServerConfig
 from leyden_server.controller.directory import RayDirectory
 from leyden_server.controller.metrics_address import MetricsAddress
+from leyden_server.controller.models_over_ray import ModelsOverRay
+from leyden_server.controller.placement import Placement
 from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.server import STOP_GRACE_S, GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
-from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import ModelStages
-from leyden_server.stages.over_ray import StageApplications, StagesOverRay
+from leyden_server.stages.over_ray import StagesOverRay
 from leyden_server.stages.replica import replica_name
 
 __all__ = ["STOP_GRACE_S", "Gateway", "GatewaySetup"]
@@ -43,8 +42,10 @@ class GatewaySetup:
     """Where the Gateways of a machine put their numbers together; None: there is no page."""
     share: int
     """Images that one replica of a denoiser is to hold of one Gateway."""
-    applications: Mapping[str, StageApplications] = field(default_factory=dict)
-    """Where the stages of each served model run, by its name."""
+    server: ServerConfig
+    """The settings of the whole server."""
+    placements: tuple[Placement, ...]
+    """Where the stages of each model run that the server starts with."""
     directory: str = ""
     """Name of the actor that knows which Gateway a generation lives in, where there are several."""
     peer_identity: PeerIdentity | None = None
@@ -71,20 +72,25 @@ class Gateway:
             if setup.metrics_folder is not None:
                 self._held_page = MetricsAddress(config, setup.address_sharer)
         stages = StagesOverRay(config)
-
-        def stages_of(model: ResolvedModel) -> ModelStages:
-            return stages.of(setup.applications[model.name])
-
-        catalog = ModelCatalog(setup.entries, config, stages_of, share=setup.share)
+        models = ModelsOverRay(setup.server, setup.placements, stages, replica_name())
+        # Where a Serve config names the applications, its owner alone decides on them.
+        is_managed = bool(setup.address_sharer)
+        entries = await models.join([*setup.entries], follows=not is_managed)
+        catalog = ModelCatalog(
+            entries, config, models.stages_of, share=setup.share, default=setup.entries[0].name
+        )
+        models.catalog = catalog
         log = RequestLog(
             setup.request_log, config.request_log_max_bytes, config.request_log_backups
         )
+        self._models = models
         self._server = GatewayServer(
             config,
             catalog,
             [log],
             replica=replica_name(),
             peer_identity=setup.peer_identity,
+            models=None if is_managed else models,
         )
         await self._server.start(
             setup.address,
@@ -94,11 +100,13 @@ class Gateway:
         )
         self._watching = asyncio.create_task(stages.watch())
         await self._server.load()
+        models.take_over()
 
     async def __del__(self) -> None:
         """Drain: refuse what is new, finish what runs, then close. Serve awaits it."""
         if hasattr(self, "_server"):
             await self._server.stop()
+            await self._models.close()
 
 
 def _peer_host(config: GatewayConfig) -> str:

@@ -1,7 +1,7 @@
 """The models that the Gateway knows: what each accepts, its state, and which are served."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -70,8 +70,12 @@ class ModelCatalog:
         stages_of: Callable[[ResolvedModel], ModelStages],
         *,
         share: int,
+        default: str = "",
     ) -> None:
-        """Take the models; `stages_of` gives the stages of one that is served, shared ones once."""
+        """Take the models; `stages_of` gives the stages of one that is served, shared ones once.
+
+        `default` is the name of the default model; empty: the first that is served.
+        """
         self._entries = {entry.name: entry for entry in entries}
         self._config = config
         self._share = share
@@ -80,7 +84,7 @@ class ModelCatalog:
             for entry in entries
             if entry.model is not None and entry.is_served
         }
-        self._default = next(iter(self._served))
+        self._default = default or next(iter(self._served))
         self._coming: set[str] = set()
         self._going: set[str] = set()
         self._failures: dict[str, str] = {}
@@ -176,6 +180,13 @@ class ModelCatalog:
         if served is not None:
             self._going.add(name)
         return served
+
+    def note_changes(
+        self, *, coming: Set[str], going: Set[str], failures: Mapping[str, str]
+    ) -> None:
+        """Take what another decides: which models are loaded now, which go, and which failed."""
+        self._coming, self._going = {*coming}, {*going}
+        self._failures = dict(failures)
 
     def note_gone(self, name: str) -> None:
         """Note that a model's stages are gone."""

@@ -1,6 +1,6 @@
 """The three stages as deployments of Ray Serve, typed."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
@@ -124,6 +124,12 @@ class StagesOverRay:
             self._handle(DenoiserOverRay, applications.denoiser, rest_after_s),
             self._handle(VaeOverRay, applications.vae, rest_after_s),
         )
+
+    def forget(self, applications: Iterable[str], used: Container[str]) -> None:
+        """Drop the handles of applications that are not `used`: one of that name may come anew."""
+        for application in applications:
+            if application not in used:
+                self._handles.pop(application, None)
 
     async def watch(self) -> None:
         """Keep what is known of the replicas fresh, until cancelled."""
