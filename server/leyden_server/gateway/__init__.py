@@ -1,6 +1,5 @@
-"""The front: a gRPC server that validates, admits and drives the three stages.
+"""The door: a gRPC server that decodes requests, watches generations, and encodes their events.
 
-In the order of a request: `deployment` (the server), `image_generation` (the RPC),
-`validation`, `admission`, `generation` (the stages), `event_stream`, `status` (errors),
-`request_log`.
+In the order of a call: `deployment` and `server` (the server), `access` (who calls), a folder for
+each protocol (`leyden_v1`, `kserve_v2`), `writing` (to readers of any pace), `status` (errors).
 """
