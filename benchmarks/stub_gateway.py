@@ -74,6 +74,7 @@ class _Awake:
 
     name: str = "stage"
     replicas: int = 1
+    wanted: int = 1
     problem: str = ""
     starts: bool = False
 

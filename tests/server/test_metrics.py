@@ -80,11 +80,9 @@ def test_a_refusal_is_no_execution(server: RunningServer) -> None:
 def test_every_stage_has_its_replica(server: RunningServer) -> None:
     now = scrape(server.metrics_url)
     assert now.value("leyden_gateways") == 1
-    eventually(
-        lambda: (
-            scrape(server.metrics_url).value(
-                "leyden_stage_replicas", stage="denoiser", application=f"leyden-denoiser-{BASE}"
-            )
-            == 1
-        )
-    )
+    denoiser = {"stage": "denoiser", "application": f"leyden-denoiser-{BASE}"}
+
+    def told(name: str) -> float:
+        return scrape(server.metrics_url).value(name, **denoiser)
+
+    eventually(lambda: told("leyden_stage_replicas") == told("leyden_stage_replicas_wanted") == 1)

@@ -51,6 +51,7 @@ class _Life:
 
     name: str = "stage"
     replicas: int = 1
+    wanted: int = 1
     problem: str = ""
     starts: bool = False
     start_s: float | None = 0.0

@@ -118,6 +118,7 @@ class Readings:
         stages = (served.text_encoder, served.denoiser, served.vae)
         for name, stage in zip(ours.STAGES, stages, strict=True):
             self._ledger.put(ours.REPLICAS, (name, stage.name), stage.replicas)
+            self._ledger.put(ours.REPLICAS_WANTED, (name, stage.name), stage.wanted)
 
     def _read_memory(self) -> None:
         ledger, now = self._ledger, time.monotonic()

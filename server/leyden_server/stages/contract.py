@@ -269,6 +269,10 @@ class StageLife(Protocol):
         """Replicas that run, as far as is known."""
 
     @property
+    def wanted(self) -> int:
+        """Replicas that are to run by now, as far as is known."""
+
+    @property
     def problem(self) -> str:
         """Why the stage is gone, in words for clients; empty where it is there or at rest."""
 

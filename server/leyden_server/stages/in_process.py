@@ -43,6 +43,7 @@ class _InProcess(Generic[ServiceT]):
     """A stage that is there for as long as the process is, once it is loaded."""
 
     replicas = 1
+    wanted = 1
     problem = ""
     starts = False
 

@@ -101,6 +101,12 @@ class StageHandle:
         return 1 if known is None else known.running
 
     @property
+    def wanted(self) -> int:
+        """Replicas that are to run, as far as is known."""
+        known = self._replicas.known(self.application)
+        return 1 if known is None else known.wanted
+
+    @property
     def starts(self) -> bool:
         """Whether it has no replica and is getting one."""
         known = self._replicas.known(self.application)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ray import serve
 from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
-from ray.serve.schema import ApplicationStatus, ReplicaState
+from ray.serve.schema import ApplicationStatus, ReplicaState, ServeInstanceDetails
 
 __all__ = ["LOOK_PERIOD_S", "ReplicaCounts", "Replicas"]
 
@@ -29,6 +29,8 @@ class Replicas:
     running: int = 0
     others: int = 0
     """Those that start, stop, or are moved."""
+    wanted: int = 0
+    """Those that Serve aims at."""
     failed: str = ""
     """Serve's word for an application that it has given up, or that fails; else empty."""
 
@@ -66,7 +68,8 @@ class ReplicaCounts:
         """Note that a replica of an application has answered, so that one runs now."""
         known = self._known.get(application)
         if known is not None and known.running == 0:
-            self._known = {**self._known, application: Replicas(running=1)}
+            wanted = max(1, known.wanted)
+            self._known = {**self._known, application: Replicas(running=1, wanted=wanted)}
             self._running_s[application] = time.monotonic()
 
     def without_replica_s(self, application: str) -> float:
@@ -96,20 +99,26 @@ class ReplicaCounts:
 
 def _replicas() -> dict[str, Replicas] | None:
     try:
-        applications = serve.status().applications
+        # What serve.status() asks for too; it leaves out how many are wanted (Ray 2.60).
+        client = _get_global_client(raise_if_no_controller_running=False)
+        if client is None:
+            return {}
+        applications = ServeInstanceDetails(**client.get_serve_details()).applications
     except (RayError, RayServeException):
         return None
     counts = {}
     for name, application in applications.items():
-        states = [d.replica_states for d in application.deployments.values()]
-        running = sum(state.get(ReplicaState.RUNNING, 0) for state in states)
+        deployments = application.deployments.values()
+        states = [replica.state for d in deployments for replica in d.replicas or ()]
+        running = states.count(ReplicaState.RUNNING)
         failed = application.status in {
             ApplicationStatus.DEPLOY_FAILED,
             ApplicationStatus.UNHEALTHY,
         }
         counts[name] = Replicas(
             running=running,
-            others=sum(sum(state.values()) for state in states) - running,
+            others=len(states) - running,
+            wanted=sum(d.target_num_replicas for d in deployments),
             failed=str(application.status.value) if failed else "",
         )
     return counts
