@@ -34,6 +34,7 @@ SECTIONS = {
     "house_start": "start to ready, in turns with another commit (--before)",
     "house_gateways": "what a request costs more with two Gateways than with one",
     "operating_protocols": "a call by KServe's protocol, dearer than the native one",
+    "operating_telemetry": "the rate with metrics and traces on, by that without",
     "operating_refusals": "how long a refusal takes",
     "operating_keys": "a call where there are 10,000 API keys, by one where there are ten",
 }

@@ -46,11 +46,16 @@ class ServerProcess:
         config: Mapping[str, Any] | None = None,
         in_process: bool = False,
         checkout: Path = REPOSITORY,
+        module: str = "",
     ) -> Self:
-        """Return `leyden serve` with these models and, where given, settings of its config."""
+        """Return `leyden serve` with these models and, where given, settings of its config.
+
+        `module` is run in place of the command's.
+        """
         # Before there was leyden_cli, leyden_client had the command.
         has_cli = (checkout / "client" / "python" / "leyden_cli").exists()
-        command = ["-m", "leyden_cli" if has_cli else "leyden_client", "serve", "--port", "0"]
+        module = module or ("leyden_cli" if has_cli else "leyden_client")
+        command = ["-m", module, "serve", "--port", "0"]
         if in_process:
             command.append("--in-process")
         for model in models:

@@ -195,7 +195,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--gateways", type=int, help="so many, over Ray (default: one, without)")
     parser.add_argument("--settings", type=json.loads, default={}, help="GatewayConfig as JSON")
+    parser.add_argument("--uncounted", action="store_true", help="have no metrics")
     arguments = parser.parse_args()
+    if arguments.uncounted:
+        from benchmarks.uncounted import count_nothing  # noqa: PLC0415 - newer than some commits
+
+        count_nothing()
     gateways = arguments.gateways
     with tempfile.TemporaryDirectory(prefix="leyden-benchmark-") as folder:
         if gateways is None:
