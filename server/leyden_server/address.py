@@ -22,7 +22,7 @@ from typing import Self
 from leyden_server.errors import AddressInUseError
 from leyden_server.port_holder import describe_listener, describe_process
 
-__all__ = ["ReservedAddress", "is_loopback", "written_address"]
+__all__ = ["ReservedAddress", "reaches_beyond", "written_address"]
 
 OF_THE_GATEWAY = "--host and --port (gateway.host, gateway.port)"
 
@@ -113,12 +113,13 @@ def written_address(host: str, port: int) -> str:
     return f"{_written_host(host)}:{port}"
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a host. A name other than localhost may change."""
+def reaches_beyond(host: str) -> bool:
+    """Return whether other machines reach who listens at a host; a name's address may change."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return not ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host == "localhost"
+        # With a colon it is no host at all, which whoever listens there says.
+        return host != "localhost" and ":" not in host
 
 
 def _written_host(host: str) -> str:

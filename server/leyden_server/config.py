@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from leyden_server.address import is_loopback
+from leyden_server.address import reaches_beyond
 from leyden_server.door_config import DoorConfig
 from leyden_server.errors import ConfigError
 from leyden_server.strict_model import StrictModel
@@ -159,7 +159,7 @@ class GatewayConfig(DoorConfig):
 
     @model_validator(mode="after")
     def _plaintext_stays_on_this_machine(self) -> Self:
-        if self.tls_certificate is None and not self.insecure and not is_loopback(self.host):
+        if self.tls_certificate is None and not self.insecure and reaches_beyond(self.host):
             raise ValueError(
                 f"host {self.host} is open to the network, in plaintext: set tls_certificate and "
                 "tls_private_key (--tls-certificate, --tls-private-key), or say that it may be "

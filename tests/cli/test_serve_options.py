@@ -14,7 +14,12 @@ WRONG = [
     (["--model", "broken", "--model-repository", "models"], "models/broken/model.yaml: bse: unkn"),
     (["--model-repository", "models", "--model-repository", "models"], "has the same name"),
     (["--port", "70000"], "gateway.port"),
-    (["--host", "192.0.2.77", "--port", "0"], "192.0.2.77 is not an address of this machine"),
+    (["--host", "192.0.2.77"], "host 192.0.2.77 is open to the network, in plaintext"),
+    (["--host", "0.0.0.0"], "or say that it may be with insecure: true (--insecure)"),
+    (
+        ["--insecure", "--host", "192.0.2.77", "--port", "0"],
+        "192.0.2.77 is not an address of this machine",
+    ),
     (["--host", "127.0.0.1:80", "--port", "0"], "'127.0.0.1:80' is neither an IP address"),
     (["--host", "", "--port", "0"], "gateway.host"),
 ]

@@ -47,6 +47,7 @@ TOGETHER = {
 """Files that share what is dear to make; the first that fits counts."""
 
 WITHOUT_RAY = (
+    "tests/cli/test_door_options.py",
     "tests/cli/test_demo.py",
     "tests/cli/test_in_process.py",
     "tests/cli/test_log_format.py",
