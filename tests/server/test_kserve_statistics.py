@@ -110,3 +110,26 @@ def test_a_request_that_fails_on_a_stream_is_counted_there(inference: Any) -> No
     now = statistics(inference)
     assert now.inference_stats.fail.count == before.inference_stats.fail.count + 1
     assert now.inference_stats.success.count == before.inference_stats.success.count
+
+
+def test_a_batch_of_rows_is_one_request(inference: Any) -> None:
+    before = statistics(inference)
+    request = infer_request(
+        BASE, ["seed"], prompt=["a grey stone", "a red fox"], num_inference_steps=[1, 1]
+    )
+    inference.ModelInfer(request, timeout=120)
+    done = before.inference_stats.success.count + 1
+    eventually(lambda: statistics(inference).inference_stats.success.count == done)
+    assert statistics(inference).inference_count == before.inference_count + 2
+
+
+def test_a_batch_with_a_wrong_row_is_one_failure(inference: Any) -> None:
+    before = statistics(inference)
+    request = infer_request(BASE, ["seed"], prompt=["a grey stone", ""], num_inference_steps=[1, 1])
+    with pytest.raises(grpc.RpcError):
+        inference.ModelInfer(request, timeout=120)
+    failed = before.inference_stats.fail.count + 1
+    eventually(lambda: statistics(inference).inference_stats.fail.count == failed)
+    assert statistics(inference).inference_stats.success.count == (
+        before.inference_stats.success.count
+    )

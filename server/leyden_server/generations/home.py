@@ -3,6 +3,7 @@
 import asyncio
 
 from leyden_server.generations.account import Account
+from leyden_server.generations.call import Call
 from leyden_server.generations.event_log import EventLog, Reading, Unread
 from leyden_server.generations.generation import Generation
 from leyden_server.generations.line import Place
@@ -42,6 +43,8 @@ class Caller:
         """Whose trace the call belongs to; None: it names none."""
         self.request_id = request_id
         """What it calls its request, in a protocol where that is no name of a generation."""
+        self.call: Call | None = None
+        """What gathers its generations, where they are several; None: it is one."""
 
 
 class Home:

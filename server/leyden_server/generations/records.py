@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from leyden_server.generations.call import Call
 from leyden_server.generations.log_file import LogFile
 from leyden_server.generations.tracing import UNTRACED, Trace
 from leyden_server.private_text import traceback_of
@@ -64,6 +65,10 @@ class RequestRecord:
     """`prompt` and `negative_prompt`, where gateway.log_prompts says that they are logged."""
     started: float = field(default_factory=time.time)
     trace: Trace = UNTRACED
+    was_refused: bool = False
+    """Whether there was never a generation."""
+    call: Call | None = None
+    """The call that it is a part of; None: it is the whole of it."""
 
     @property
     def protocol(self) -> str:
@@ -75,6 +80,7 @@ class RequestRecord:
         """Return the record as it is logged, the sampling's fields among its own."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         started, sampling = fields.pop("started"), fields.pop("sampling")
+        del fields["was_refused"], fields["call"]
         trace_id, prompts = fields.pop("trace").trace_id, fields.pop("prompts") or {}
         of_sampling = dict.fromkeys(Sampling.__dataclass_fields__)
         if sampling is not None:

@@ -38,12 +38,14 @@ class Telling:
             method=caller.method,
             caller_request_id=caller.request_id[:MAX_LOGGED_CHARS],
             key=caller.account.name,
+            call=caller.call,
         )
         record.trace = self._tracer.begin(record, caller.trace)
         return record
 
     def refused(self, record: RequestRecord, error: Exception | None = None) -> None:
         """Tell of a request that has ended before there was a generation, and of the error."""
+        record.was_refused = True
         self._put_error(record, error)
         record.trace.ended(record)
         for observer in self._observers:

@@ -1,7 +1,7 @@
 """Counts what becomes of requests: an observer beside the request log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leyden_server.generations.records import Observer, RequestRecord, StreamedResponse
 from leyden_server.metrics import of_leyden as ours
@@ -50,10 +50,7 @@ class Counting(Observer):
 
     def refused(self, record: RequestRecord) -> None:
         """Count a refusal."""
-        labels = (self._model(record), record.code, record.reason)
-        self._ledger.add(ours.REFUSED, labels)
-        turned_away = "REJECTED" if record.code in TURNED_AWAY else "OTHER"
-        self._fail(record, turned_away)
+        self._end(record)
 
     def text_encoded(self, record: RequestRecord, prompt: EncodedPrompt) -> None:
         """Count a prompt, and the time that it took where it was not kept from before."""
@@ -100,14 +97,9 @@ class Counting(Observer):
 
     def ended(self, record: RequestRecord) -> None:
         """Count a generation by its end."""
-        if record.code == "OK":
-            self._succeed(record)
-            return
-        labels = (record.model, record.code, record.reason)
-        self._ledger.add(ours.FAILED, labels)
-        if record.spared_rows:
+        if record.code != "OK" and record.spared_rows:
             self._ledger.add(ours.ROWS_SAVED, (record.model,), record.spared_rows)
-        self._fail(record, _cause(record))
+        self._end(record)
 
     def sent(self, protocol: str, size_bytes: int) -> None:
         """Count the bytes of a message."""
@@ -129,10 +121,30 @@ class Counting(Observer):
         self._ledger.add(runs, labels, 1 / run.batch_rows)
         self._ledger.add(seconds, labels, run.duration_s / run.batch_rows)
 
-    def _succeed(self, record: RequestRecord) -> None:
+    def _end(self, record: RequestRecord) -> None:
+        if record.call is None:
+            self._count([record])
+        else:
+            record.call.ended(record, self._count)
+
+    def _count(self, rows: Sequence[RequestRecord]) -> None:
+        """Count a request once, whose rows may be generations of their own."""
+        failed = [record for record in rows if record.code != "OK"]
+        if not failed:
+            self._succeed(rows)
+            return
+        # Where one row fails the others are cancelled: that is not why the request failed.
+        record = next((one for one in failed if one.code != "CANCELLED"), failed[0])
+        labels = (self._model(record), record.code, record.reason)
+        self._ledger.add(ours.REFUSED if record.was_refused else ours.FAILED, labels)
+        self._fail(record, _turned_away(record) if record.was_refused else _cause(record))
+
+    def _succeed(self, rows: Sequence[RequestRecord]) -> None:
+        # The parts of the row that took longest: together they are no more than the whole.
+        record = max(rows, key=lambda row: row.total_s or 0.0)
         ledger, labels = self._ledger, (record.model, triton.VERSION)
         ledger.add(triton.SUCCESS, labels)
-        ledger.add(triton.COUNT, labels, record.image_count)
+        ledger.add(triton.COUNT, labels, sum(row.image_count for row in rows))
         ledger.put(ours.LAST_SUCCESS, (record.model,), time.time())
         queue_s, duration_s = record.queue_s or 0.0, record.total_s or 0.0
         for metric, seconds in (
@@ -160,6 +172,10 @@ class Counting(Observer):
 
     def _model(self, record: RequestRecord) -> str:
         return record.model if self._knows(record.model) else ""
+
+
+def _turned_away(record: RequestRecord) -> str:
+    return "REJECTED" if record.code in TURNED_AWAY else "OTHER"
 
 
 def _cause(record: RequestRecord) -> str:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from leyden_server.gateway.kserve_v2.decoding import Asked
+from leyden_server.generations.call import Call
 from leyden_server.generations.home import Caller
 from leyden_server.generations.registry import Generations
 from leyden_server.generations.watching import Watching
@@ -28,13 +29,19 @@ class Rows:
             RequestError: one is refused; those that began by then end as it does.
 
         """
+        begun, call = 0, Call() if len(asked.rows) > 1 else None
+        caller.call = call
         try:
             for index, request in enumerate(asked.rows):
+                begun += 1
                 watching = await generations.start(request, caller, asked.vocabulary(index))
                 self._watched.append(watching)
         except Exception as error:
             self.leave(error=error)
             raise
+        finally:
+            if call is not None:
+                call.began(begun)
 
     def __enter__(self) -> Self:
         return self
