@@ -39,6 +39,31 @@ def test_a_wrong_option_is_named_before_ray_is_imported(
     assert "Traceback" not in result.stderr
 
 
+WITHOUT_TELEMETRY = """
+import sys
+sys.modules["opentelemetry"] = None
+from leyden_cli.main import main
+sys.exit(main(["serve", "--config", "leyden.yaml"]))
+"""
+
+
+def test_traces_without_their_extra_are_one_line_before_ray_is_imported(tmp_path: Path) -> None:
+    config = "gateway: {port: 0, trace_endpoint: http://localhost:4317}"
+    (tmp_path / "leyden.yaml").write_text(config)
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TELEMETRY],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: gateway.trace_endpoint is http://localhost:4317, and")
+    assert "pip install 'leyden[tracing]'" in line
+
+
 def test_an_unknown_config_key_names_the_nearest(tmp_path: Path) -> None:
     config = tmp_path / "leyden.yaml"
     config.write_text("denoiser: {max_batch_row: 4}\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
-from support.gateways import Owners, cancel, generate, held, let, read, read_until, refusal
+from support.gateways import Owners, cancel, generate, held, let, read, read_until, refusal, until
 from support.house import House, StubTextEncoder, house
 from support.kserve import infer_request, stub_of
 from support.running_server import request
@@ -18,7 +18,7 @@ from support.trace_collector import TraceCollector, attributes, collecting
 from leyden_client import AsyncClient, Client
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import ConfigError, StartupError
-from leyden_server.gateway import tracing
+from leyden_server.gateway import otlp, tracing
 from leyden_server.gateway.otlp import OtlpTracing
 from leyden_server.generations.records import RequestRecord
 from leyden_server.generations.tracing import UNTRACED, TraceContext
@@ -217,15 +217,23 @@ async def test_what_the_environment_says_of_telemetry_holds(
     assert collector.metadata["x-tenant"] == "mine"
 
 
-async def test_a_collector_that_is_away_costs_no_request(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("path", ["", "/v1/traces"])
+async def test_a_collector_that_is_away_costs_a_line_of_the_log_and_no_request(
+    path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the Gateway's end waits for it 2 s, not the 30 s that the SDK would."""
-    async with house(trace_endpoint="http://127.0.0.1:9") as home:
-        events = await read(generate(home))
-        assert events[-1].HasField("summary")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    monkeypatch.setattr(otlp._SELDOM, "_next_s", 0.0)
+    async with house(trace_endpoint=f"http://127.0.0.1:9{path}") as home:
+        for _ in range(2):
+            events = await read(generate(home))
+            assert events[-1].HasField("summary")
+            await until(lambda: "Transient error" in caplog.text)
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 15
-    assert "the collector of traces does not answer" in caplog.text
-    assert "Traceback" not in caplog.text
+    by_name = [record.name.partition(".")[0] for record in caplog.records]
+    assert by_name == ["opentelemetry", "leyden_server"], caplog.text
+    assert "the collector of traces does not answer" in caplog.records[-1].message
 
 
 @pytest.mark.parametrize(

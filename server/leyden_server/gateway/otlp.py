@@ -7,6 +7,7 @@ and shows neither a cancel nor an error as one.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -38,6 +39,17 @@ logger = logging.getLogger(__name__)
 FLUSH_S = 2.0
 """For how long a Gateway that stops waits until its last spans are sent."""
 
+EXPORTERS = (
+    "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._shared_internal",
+)
+"""Loggers of what sends."""
+
+SAYING_PERIOD_S = 60.0
+"""How often the log hears of a collector that is away: the exporters say so at every try."""
+
 Value = str | int | float
 
 
@@ -55,6 +67,8 @@ class OtlpTracing:
         sampled as their `traceparent` says. `replica` is this Gateway's name.
         """
         self._exporter = _exporter(endpoint)
+        for name in EXPORTERS:
+            logging.getLogger(name).addFilter(_SELDOM)
         self._provider = TracerProvider(
             sampler=ParentBasedTraceIdRatio(sample_ratio),
             resource=_resource(replica),
@@ -90,6 +104,27 @@ class OtlpTracing:
             return Context()
         headers = {"traceparent": context.traceparent, "tracestate": context.tracestate}
         return self._propagator.extract(headers, Context())
+
+
+class _Seldom(logging.Filter):
+    """Lets a line through once in a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether it is time for a line."""
+        del record
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + SAYING_PERIOD_S
+        return True
+
+
+_SELDOM = _Seldom()
+"""For the process, as loggers are."""
 
 
 class _Trace:
