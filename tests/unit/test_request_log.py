@@ -1,6 +1,7 @@
 """One JSON line a request."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,3 +64,10 @@ def test_a_defect_is_found_by_its_id(tmp_path: Path) -> None:
     assert line["error_id"] == "id-1"
     assert "ValueError: invalid literal" in line["traceback"]
     assert "test_a_defect_is_found_by_its_id" in line["traceback"]
+
+
+def test_the_page_has_every_field_in_its_order() -> None:
+    page = Path(__file__).parents[2] / "docs" / "request_log.md"
+    rows = re.findall(r"^\| (`.+?`) \| .+ \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert named == list(RequestRecord(peer="x").line())
