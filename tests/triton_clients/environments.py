@@ -99,12 +99,14 @@ class Environment:
         if process.returncode:
             said = "\n".join(progress.all_lines[-12:])
             missing = NOT_FOUND.search(said)
-            if missing and "Retrying" not in "\n".join(progress.all_lines):
+            if any("Retrying" in line for line in progress.all_lines):
+                raise InstallError(
+                    f"{said}\nThe package index was not reached, so {requirements.name} is not "
+                    "installed; pip's settings say which index it is (pip config list)."
+                )
+            if missing:
                 raise NoWheelError(f"the package index has no {missing[1]} for this machine")
-            raise InstallError(
-                f"{said}\npip could not install {requirements.name}. It needs a package index; "
-                "pip's settings say which (pip config list)."
-            )
+            raise InstallError(f"{said}\npip could not install {requirements.name}")
         progress.say("installed")
 
 

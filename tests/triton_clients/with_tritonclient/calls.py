@@ -3,6 +3,8 @@
 import io
 import os
 import queue
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,20 @@ def wanted(*names: str) -> list[grpcclient.InferRequestedOutput]:
 
 def picture(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
+
+
+def statistics(client: Any) -> Any:
+    """Return what ModelStatistics says of the requests so far."""
+    (found,) = client.get_inference_statistics(MODEL).model_stats
+    return found
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Ask until `condition` holds; asking is itself a call."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
 
 
 class Replies:

@@ -8,6 +8,7 @@ from triton_clients.with_tritonclient.calls import (
     MODEL,
     PATIENCE_S,
     Replies,
+    eventually,
     image_index,
     int32,
     is_final,
@@ -15,6 +16,7 @@ from triton_clients.with_tritonclient.calls import (
     picture,
     seeds,
     size,
+    statistics,
     texts,
     wanted,
 )
@@ -114,11 +116,13 @@ def test_cancelling_ends_all_of_a_stream(client: Client, replies: Replies) -> No
         client.async_stream_infer(MODEL, inputs, request_id=str(n))
     result, error = replies.next()
     assert error is None, "the first step"
+    failed = statistics(client).inference_stats.fail.count
     client.stop_stream(cancel_requests=True)
     while error is None:
         assert not is_final(result), "it was cancelled amid its steps"
         result, error = replies.next()
     assert error.status() == "StatusCode.CANCELLED"
+    eventually(lambda: statistics(client).inference_stats.fail.count >= failed + 4)
     answer = client.infer(MODEL, [texts("prompt", "a lake"), *size()], client_timeout=PATIENCE_S)
     assert answer.as_numpy("image") is not None
 

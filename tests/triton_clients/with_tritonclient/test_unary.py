@@ -14,6 +14,7 @@ from triton_clients.with_tritonclient.calls import (
     picture,
     seeds,
     size,
+    statistics,
     texts,
     wanted,
 )
@@ -121,6 +122,19 @@ def test_one_value_holds_for_all_rows(client: Client) -> None:
     )
     assert error.status() == "StatusCode.INVALID_ARGUMENT"
     assert "width_px" in error.message()
+
+
+def test_the_statistics_count_it(client: Client) -> None:
+    before = statistics(client)
+    infer(client, texts("prompt", "a lake"), int32("image_count", 2), *size())
+    refusal(client, texts("prompt", ""))
+    after = statistics(client)
+    assert (after.name, after.version) == (MODEL, "1")
+    assert after.inference_count == before.inference_count + 2
+    stats, stats_before = after.inference_stats, before.inference_stats
+    assert stats.success.count == stats_before.success.count + 1
+    assert stats.success.ns > stats_before.success.ns
+    assert stats.fail.count == stats_before.fail.count + 1
 
 
 @pytest.mark.parametrize("seed", [-1420042007188224409, -(2**63), 2**63 - 1, 0])
