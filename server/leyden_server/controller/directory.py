@@ -46,13 +46,15 @@ class _DirectoryActor(Owners):
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         super().__init__(HOLD_S if restarted or replaces_another else 0.0)
         self._server: asyncio.Server | None = None
+        self._secret = secrets.token_hex()
 
-    async def listen(self) -> tuple[str, int]:
-        """Return the address at which `claim` and `owner` are called by JSON lines."""
+    async def listen(self) -> tuple[str, int, str]:
+        """Return where `claim` and `owner` are called by JSON lines, and the secret for it."""
         if self._server is None:
-            self._server = await json_lines.serve(ray.util.get_node_ip_address(), self._answer)
+            host = ray.util.get_node_ip_address()
+            self._server = await json_lines.serve(host, self._secret, self._answer)
         host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        return host, port, self._secret
 
     def _answer(self, method: str, arguments: list[Any]) -> str | float | None:
         return self.claim(*arguments) if method == "claim" else self.owner(*arguments)
