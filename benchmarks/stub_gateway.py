@@ -46,7 +46,7 @@ from leyden_server.stages.contract import (
     StageRun,
     StepDone,
 )
-from leyden_server.stages.tally import EngineTally
+from leyden_server.stages.tally import EngineTally, UNetRun
 
 __all__ = ["MODEL", "STREAMS", "StubGateway", "stub_command"]
 
@@ -58,6 +58,8 @@ STREAMS = 1024
 
 IMAGE = bytes(1000)
 RUN = StageRun(0.0, 0.0, 1)
+TALLY = EngineTally((UNetRun(1, 0, 0.001),))
+"""What every step tells where each runs alone: the most that there is to count."""
 NOTHING_TO_DO = EngineLoad((0,) * 9, (0,) * 9, (0,) * 9, step_s=0.0, row_cap=8)
 WIDTH = 1
 """Of the embeddings: nobody looks at them."""
@@ -108,7 +110,7 @@ class _Denoiser(_Awake):
         yield DenoiseStarted("denoiser", NOTHING_TO_DO)
         for step in range(1, request.sampling.num_inference_steps + 1):
             await asyncio.sleep(0)
-            yield StepDone(step, 999.0, 14.6, 0.0, 0.001, 1, None, NOTHING_TO_DO)
+            yield StepDone(step, 999.0, 14.6, 0.0, 0.001, 1, None, NOTHING_TO_DO, TALLY)
         yield Denoised(np.zeros((4, 32, 32), np.float32))
 
     async def stats(self) -> EngineStats:

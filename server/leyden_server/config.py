@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from leyden_server.address import reaches_beyond
 from leyden_server.door_config import DoorConfig
@@ -33,7 +33,14 @@ VaeExecution = Literal["eager", "compile"]
 EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
 
 
-MetricsPort = Annotated[int, Field(ge=0, le=65535)] | Literal["auto"] | None
+def _metrics_port(value: object) -> object:
+    is_port = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535
+    if not is_port and value not in {"auto", None}:
+        raise ValueError("auto, null, or from 0 to 65535")
+    return value
+
+
+MetricsPort = Annotated[int | Literal["auto"] | None, BeforeValidator(_metrics_port)]
 
 DEFAULT_METRICS_PORT = 8002
 

@@ -1,5 +1,6 @@
 """`leyden serve` with options that are wrong, and the signals that it hears: no server starts."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ WRONG = [
     (["--model", "broken", "--model-repository", "models"], "models/broken/model.yaml: bse: unkn"),
     (["--model-repository", "models", "--model-repository", "models"], "has the same name"),
     (["--port", "70000"], "gateway.port"),
+    (["--metrics-port", "70000"], "gateway.metrics_port: "),
     (["--host", "192.0.2.77"], "host 192.0.2.77 is open to the network, in plaintext"),
     (["--host", "0.0.0.0"], "or say that it may be with insecure: true (--insecure)"),
     (
@@ -70,6 +72,16 @@ def test_an_unknown_config_key_names_the_nearest(tmp_path: Path) -> None:
     result = leyden("serve", "--config", str(config))
     assert result.returncode == 1
     assert "max_batch_row: unknown key; the nearest known one is 'max_batch_rows'" in result.stderr
+
+
+def test_a_taken_port_of_the_metrics_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = leyden("serve", "--port", "0", "--metrics-port", str(port))
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: cannot listen on 127.0.0.1:{port}: ")
+    assert "choose another with --metrics-port (gateway.metrics_host, gateway.metrics_port" in line
 
 
 DROPPED = """

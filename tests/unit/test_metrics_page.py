@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from support.gateways import (
     request,
     until,
 )
-from support.house import House, StubDenoiser, StubTextEncoder, house
+from support.house import House, StubDenoiser, StubTextEncoder, StubVae, house
 from support.scraping import (
     OPENMETRICS,
     PROMETHEUS_ACCEPTS,
@@ -33,6 +34,8 @@ from leyden_server.config import GatewayConfig
 from leyden_server.controller.metrics_address import MetricsAddress
 from leyden_server.errors import StageFailedError, UnavailableError
 from leyden_server.metrics.table import METRICS
+from leyden_server.stages.contract import DecodedImage, DecodeRequest
+from leyden_server.stages.tally import DeviceMemory
 
 MODEL = "leyden-tiny-lightning-4step"
 OF_MODEL = f"{{model={MODEL}}}"
@@ -307,6 +310,24 @@ async def test_a_slow_readers_lost_previews_are_counted(
         assert (await scraped(page.url)).value("leyden_previews_dropped_total") == 2
         await read(call)
         log.leave(silent)
+
+
+class VaeOnAGpu(StubVae):
+    """Tells of memory as a replica on a GPU does."""
+
+    async def decode(self, request: DecodeRequest) -> DecodedImage:
+        return replace(await super().decode(request), memory=DeviceMemory(10, 20, 30))
+
+
+async def test_a_gpus_memory_is_shown_as_its_replica_told_it(
+    page: MetricsAddress, tmp_path: Path
+) -> None:
+    async with counted(page, tmp_path, vae=VaeOnAGpu()) as home:
+        assert (await scraped(page.url)).total("leyden_gpu_memory_bytes") == 0
+        await read(generate(home))
+        now = await scraped(page.url)
+    for kind, size_bytes in {"reserved": 10, "used": 20, "total": 30}.items():
+        assert now.value("leyden_gpu_memory_bytes", replica="vae#1", kind=kind) == size_bytes
 
 
 async def test_the_first_gateway_shows_all_and_another_takes_over(
