@@ -8,6 +8,7 @@
     │   └── AddressInUseError      another process listens there
     └── RequestError               ends one request; `gateway.status` maps it to the wire
         ├── InvalidRequestError    fields are wrong
+        ├── NoRequestError         the call carried no whole message
         ├── ModelNotFoundError     no such model
         ├── ModelVersionNotFoundError  of this model there is no such version
         ├── ModelNotLoadedError    listed, but not loaded
@@ -56,6 +57,7 @@ __all__ = [
     "ModelRepositoryError",
     "ModelVersionNotFoundError",
     "ModelsManagedError",
+    "NoRequestError",
     "NoResourcesError",
     "OutOfMemoryError",
     "OverloadedError",
@@ -120,6 +122,13 @@ class InvalidRequestError(RequestError):
 
     def __str__(self) -> str:
         return "; ".join(f"{v.field}: {v.description}" for v in self.violations)
+
+
+class NoRequestError(RequestError):
+    """A call of a method that takes one message ended before a whole one had come."""
+
+    def __str__(self) -> str:
+        return "the call ended without a whole request message; the method takes exactly one"
 
 
 class ModelNotFoundError(RequestError):

@@ -22,7 +22,16 @@ ROWS = {
 }
 RAISED = [
     errors.InvalidRequestError((errors.FieldViolation("seed", "at least 0"),)),
+    errors.NoRequestError(),
+    errors.UnsupportedError("not here"),
     errors.ModelNotFoundError("a", ("b", "c")),
+    errors.ModelVersionNotFoundError("a", "2"),
+    errors.ModelLoadError("a", "holds NaN"),
+    errors.NoResourcesError("a", "no GPU is free"),
+    errors.ModelsManagedError(),
+    errors.RegionNotFoundError("a"),
+    errors.RegionExistsError("a"),
+    errors.RegionInUseError(("a",)),
     errors.ModelNotLoadedError("a", "its files"),
     errors.RequestIdInUseError("r"),
     errors.GenerationNotFoundError("r"),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from support.house import house
 from support.raw_http2 import DATA, END_STREAM, HEADERS, raw_connection
 
 from leyden_server.gateway.method_handlers import unary_stream, unary_unary
@@ -74,3 +75,20 @@ async def test_a_whole_message_is_served_by_the_raw_client_too(port: int) -> Non
         connection.call(UNARY, ONE_EMPTY_MESSAGE)
         await asyncio.wait_for(connection.ended.wait(), 10)
     assert (DATA, 0, b"\0\0\0\0\x010") in connection.frames
+
+
+GENERATE = "/leyden.v1.ImageGenerationService/GenerateImage"
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+@pytest.mark.parametrize("path", [GENERATE, INFER])
+async def test_a_call_without_a_message_that_was_to_start_something_is_in_the_log(
+    path: str,
+) -> None:
+    async with house() as home:
+        async with raw_connection(int(home.address.rpartition(":")[2])) as connection:
+            connection.call(path, b"")
+            await asyncio.wait_for(connection.ended.wait(), 10)
+        (record,) = home.records.records
+    assert (record.code, record.reason) == ("INVALID_ARGUMENT", "NO_REQUEST_MESSAGE")
+    assert record.method == path[1:]

@@ -22,6 +22,7 @@ from leyden_server.errors import (
     ModelNotLoadedError,
     ModelsManagedError,
     ModelVersionNotFoundError,
+    NoRequestError,
     NoResourcesError,
     OutOfMemoryError,
     OverloadedError,
@@ -71,6 +72,13 @@ TABLE: list[tuple[RequestError, grpc.StatusCode, str, dict[str, str], set[type[M
         grpc.StatusCode.NOT_FOUND,
         "MODEL_VERSION_NOT_FOUND",
         {"model": "sdxl", "version": "7"},
+        {ErrorInfo},
+    ),
+    (
+        NoRequestError(),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "NO_REQUEST_MESSAGE",
+        {},
         {ErrorInfo},
     ),
     (

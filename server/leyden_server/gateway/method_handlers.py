@@ -11,39 +11,47 @@ from typing import Any
 
 import grpc
 
+from leyden_server.errors import NoRequestError
 from leyden_server.gateway.access import count_connection
-from leyden_server.gateway.status import WireError
+from leyden_server.gateway.status import to_wire
 
 __all__ = ["stream_stream", "unary_stream", "unary_unary"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Serializer = Callable[[Any], bytes]
 
-NO_REQUEST = WireError(
-    grpc.StatusCode.INVALID_ARGUMENT,
-    "NO_REQUEST_MESSAGE",
-    "the call ended without a whole request message; the method takes exactly one",
-)
+Refused = Callable[[Context, NoRequestError], None]
+"""Is told of a call that carried no request, before it is answered."""
+
+
+def _tell_nobody(context: Context, error: NoRequestError) -> None:
+    """Do nothing: the methods that no log has."""
 
 
 def unary_stream(
-    handle: Callable[[bytes, Context], Awaitable[None]], serializer: Serializer | None = None
+    handle: Callable[[bytes, Context], Awaitable[None]],
+    serializer: Serializer | None = None,
+    *,
+    refused: Refused = _tell_nobody,
 ) -> "grpc.RpcMethodHandler[bytes, Any]":
     """Return the method whose handler takes the request's bytes and writes to the context."""
 
     async def handle_stream(_: object, context: Context) -> None:
-        await handle(await _request(context), context)
+        await handle(await _request(context, refused), context)
 
     return grpc.stream_stream_rpc_method_handler(handle_stream, response_serializer=serializer)
 
 
 def unary_unary(
-    handle: Callable[[bytes, Context], Awaitable[Any]], serializer: Serializer | None = None
+    handle: Callable[[bytes, Context], Awaitable[Any]],
+    serializer: Serializer | None = None,
+    *,
+    refused: Refused = _tell_nobody,
 ) -> "grpc.RpcMethodHandler[bytes, Any]":
     """Return the method whose handler takes the request's bytes and returns the answer."""
 
     async def handle_unary(_: object, context: Context) -> Any:
-        return await handle(await _request(context), context)
+        return await handle(await _request(context, refused), context)
 
     return grpc.stream_unary_rpc_method_handler(handle_unary, response_serializer=serializer)
 
@@ -60,11 +68,13 @@ def stream_stream(
     return grpc.stream_stream_rpc_method_handler(handle_stream)
 
 
-async def _request(context: Context) -> bytes:
+async def _request(context: Context, refused: Refused) -> bytes:
     """Receive the one request; without one, end the call as INVALID_ARGUMENT."""
     await count_connection(context)
     request = await context.read()
     if not isinstance(request, bytes):  # grpc.aio.EOF
-        trailing = NO_REQUEST.trailing_metadata()
-        await context.abort(NO_REQUEST.code, NO_REQUEST.message, trailing)
+        error = NoRequestError()
+        refused(context, error)
+        wire = to_wire(error)
+        await context.abort(wire.code, wire.message, wire.trailing_metadata())
     return request

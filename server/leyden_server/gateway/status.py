@@ -21,6 +21,7 @@ from leyden_server.errors import (
     ModelNotLoadedError,
     ModelsManagedError,
     ModelVersionNotFoundError,
+    NoRequestError,
     NoResourcesError,
     OutOfMemoryError,
     OverloadedError,
@@ -78,6 +79,7 @@ class WireError:
 
 _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     DeadlineExceededError: (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    NoRequestError: (grpc.StatusCode.INVALID_ARGUMENT, "NO_REQUEST_MESSAGE"),
     UnsupportedError: (grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED"),
     UnauthenticatedError: (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     CancelledByRequestError: (grpc.StatusCode.CANCELLED, "CANCELLED_BY_REQUEST"),

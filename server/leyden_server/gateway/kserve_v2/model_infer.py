@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from leyden_server.config import GatewayConfig
-from leyden_server.errors import InvalidRequestError
+from leyden_server.errors import InvalidRequestError, NoRequestError
 from leyden_server.gateway.answering import caller_of, departure_code
 from leyden_server.gateway.kserve_v2.answering import refuse
 from leyden_server.gateway.kserve_v2.asking import ask, until_deadline
@@ -60,6 +60,10 @@ class ModelInfer:
                     raise
         except Exception as error:  # noqa: BLE001 - the table maps every one
             await refuse(self._generations.known(error), context)
+
+    def refused(self, context: Context, error: NoRequestError) -> None:
+        """Have a call in the log that carried no request."""
+        self._generations.turned_away(caller_of(context, METHOD), error)
 
     async def _answer(self, asked: Asked, held: HeldRegions, rows: Rows, caller: Caller) -> bytes:
         async with until_deadline(asked):

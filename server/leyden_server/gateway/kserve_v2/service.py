@@ -84,7 +84,7 @@ class InferenceService:
             "ModelReady": answer(pb.ModelReadyRequest, self._model_ready),
             "ServerMetadata": answer(pb.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": answer(pb.ModelMetadataRequest, self._model_metadata),
-            "ModelInfer": unary_unary(self._unary.model_infer),
+            "ModelInfer": unary_unary(self._unary.model_infer, refused=self._unary.refused),
             "ModelStreamInfer": stream_stream(self._streams.model_stream_infer),
             "ModelConfig": answer(pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": answer(pb.ModelStatisticsRequest, self._model_statistics),

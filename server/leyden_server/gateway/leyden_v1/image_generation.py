@@ -7,7 +7,12 @@ import grpc
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.config import GatewayConfig
-from leyden_server.errors import FieldViolation, InvalidRequestError, ReaderTooSlowError
+from leyden_server.errors import (
+    FieldViolation,
+    InvalidRequestError,
+    NoRequestError,
+    ReaderTooSlowError,
+)
 from leyden_server.gateway.answering import caller_of, departure_code, end_stream, refuse
 from leyden_server.gateway.leyden_v1.decoding import VOCABULARY, generation_request
 from leyden_server.gateway.leyden_v1.encoding import response
@@ -40,7 +45,7 @@ class ImageGeneration:
     def handler(self) -> "grpc.GenericRpcHandler[bytes, Any]":
         """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
         methods = {
-            "GenerateImage": unary_stream(self.generate_image),
+            "GenerateImage": unary_stream(self.generate_image, refused=self._refused),
             "WatchGeneration": unary_stream(self.watch_generation),
             "CancelGeneration": unary_unary(self.cancel_generation),
         }
@@ -63,6 +68,10 @@ class ImageGeneration:
             await self._peers.stream(elsewhere.address, method, data, context, request.request_id)
         except Exception as error:  # noqa: BLE001 - the table maps every one
             end_stream(self._generations.known(error), context)
+
+    def _refused(self, context: Context, error: NoRequestError) -> None:
+        """Have a call in the log that carried no request to start."""
+        self._generations.turned_away(caller_of(context, f"{SERVICE_NAME}/GenerateImage"), error)
 
     async def watch_generation(self, data: bytes, context: Context) -> None:
         """Send the events of a generation from a given one on."""
