@@ -27,6 +27,7 @@ from leyden_client import (
     ModelLoadError,
     ModelState,
     NoResourcesError,
+    StageKind,
 )
 
 FIRST, SECOND, BIG = "first", "second", "big"
@@ -274,6 +275,24 @@ def test_unloading_finishes_what_runs_and_all_gateways_refuse_what_is_new(server
     (gone,) = before - server.replicas()
     assert f"leyden-denoiser-{SECOND}" in gone[0]
     assert server.client.generate_image("a lake", model=FIRST).images
+
+
+def test_the_state_has_all_replicas_and_both_gateways(server: Server) -> None:
+    server.client.load_model(SECOND)
+    with asking(server, SECOND):
+        eventually(lambda: len(server.client.get_server_state().gateways) == 2, WAIT_S, every_s=0.5)
+        state = server.client.get_server_state()
+    kinds = [stage.kind for stage in state.stages]
+    assert kinds.count(StageKind.DENOISER) == 2
+    assert kinds.count(StageKind.TEXT_ENCODER) == kinds.count(StageKind.VAE) == 1
+    for stage in state.stages:
+        assert (stage.running_replicas, stage.wanted_replicas) == (1, 1)
+        assert stage.busy_share is not None
+    busy = {stage.name.rstrip(".2"): stage.busy_share or 0.0 for stage in state.stages}
+    assert busy[f"leyden-denoiser-{SECOND}"] > busy[f"leyden-denoiser-{FIRST}"]
+    assert {*state.stages[0].models} == {FIRST, SECOND}
+    assert len({gateway.replica for gateway in state.gateways}) == 2
+    assert state.bottleneck_reason
 
 
 def test_who_decides_may_die_and_a_gateway_too(server: Server) -> None:

@@ -31,7 +31,9 @@ from leyden_server.stages.contract import (
     EngineStats,
     ModelStages,
     PreviewImage,
+    ReplicaState,
     StageInfo,
+    StageReport,
     StageRun,
     StepDone,
 )
@@ -56,11 +58,16 @@ class _Life:
     starts: bool = False
     start_s: float | None = 0.0
     """What it expects of a start; None: it has seen none."""
+    states: tuple[ReplicaState, ...] = ()
+    """What its replicas say of themselves."""
     waking: asyncio.Event | None = None
     """Set once it is woken; it then never answers. None: it need not be woken."""
 
     def expected_start_s(self) -> float | None:
         return self.start_s
+
+    async def report(self) -> StageReport:
+        return StageReport(self.replicas, self.replicas, self.states)
 
     async def wake(self) -> None:
         if self.waking is not None:

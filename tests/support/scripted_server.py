@@ -74,6 +74,10 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
     models: list[model_pb.Model] = field(default_factory=list)
     load_fails: Fail | Hold | None = None
     """What LoadModel and UnloadModel answer: an error, or nothing. None: that it is done."""
+    state: model_pb.GetServerStateResponse = field(default_factory=model_pb.GetServerStateResponse)
+    """What GetServerState answers."""
+    looks: int = 0
+    """GetServerState calls."""
     loads: list[str] = field(default_factory=list)
     """The model of each LoadModel call."""
     unloads: list[str] = field(default_factory=list)
@@ -186,6 +190,12 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
         self.unloads.append(request.model)
         self._fail(self.load_fails, context)
         return model_pb.UnloadModelResponse()
+
+    def GetServerState(  # noqa: N802
+        self, request: model_pb.GetServerStateRequest, context: grpc.ServicerContext
+    ) -> model_pb.GetServerStateResponse:
+        self.looks += 1
+        return self.state
 
 
 def _named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImageResponse:

@@ -12,7 +12,7 @@ from leyden.v1 import model_service_pb2 as pb
 from leyden_server.gateway.leyden_v1.model_service import SERVICE_NAME
 from leyden_server.generations.catalog import CatalogEntry
 
-METHODS = ["ListModels", "GetModel", "LoadModel", "UnloadModel"]
+METHODS = ["ListModels", "GetModel", "LoadModel", "UnloadModel", "GetServerState"]
 
 
 async def refusal(home: House, method: str, data: bytes) -> Any:

@@ -6,6 +6,7 @@ import json
 import sys
 
 from leyden_cli.arguments import Subparsers, add_server_argument, positive_seconds
+from leyden_cli.connection import client_of
 from leyden_cli.printable import printable
 
 
@@ -49,9 +50,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _load(args: argparse.Namespace) -> int:
-    from leyden_client.client import Client
-
-    with Client(args.server) as client:
+    with client_of(args) as client:
         try:
             model = client.load_model(args.name, timeout_s=args.timeout)
         except KeyboardInterrupt:
@@ -65,9 +64,7 @@ def _load(args: argparse.Namespace) -> int:
 
 
 def _unload(args: argparse.Namespace) -> int:
-    from leyden_client.client import Client
-
-    with Client(args.server) as client:
+    with client_of(args) as client:
         try:
             client.unload_model(args.name, timeout_s=args.timeout)
         except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import cast
 
-from leyden_cli import bench, generate, inspect, load, models, watch
+from leyden_cli import bench, generate, inspect, load, models, top, watch
 from leyden_cli.arguments import Subparsers
 from leyden_cli.command_parser import CommandParser
 from leyden_cli.explain import explain
@@ -87,6 +87,7 @@ def build_parser() -> CommandParser:
     inspect.add_command(subparsers)
     models.add_command(subparsers)
     load.add_commands(subparsers)
+    top.add_command(subparsers)
     bench.add_command(subparsers)
     _add_plugins(subparsers)
     return parser

@@ -62,6 +62,7 @@ from leyden_client.options import (
     Solver,
 )
 from leyden_client.security import TlsConfig
+from leyden_client.server_state import GatewayState, ServerState, StageKind, StageState
 
 if TYPE_CHECKING:
     from leyden_client.aio import AsyncClient
@@ -89,6 +90,7 @@ __all__ = [
     "EventsExpiredError",
     "FailedPreconditionError",
     "FieldViolation",
+    "GatewayState",
     "GenerateOptions",
     "Generation",
     "GenerationCancelledError",
@@ -116,7 +118,10 @@ __all__ = [
     "ReaderTooSlowError",
     "RequestWarning",
     "RpcError",
+    "ServerState",
     "Solver",
+    "StageKind",
+    "StageState",
     "StepBill",
     "Summary",
     "TextEncoded",

@@ -5,6 +5,7 @@ from google.protobuf import duration_pb2
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import model_service_pb2 as model_pb
 from leyden_client import events, models
+from leyden_client import server_state as states
 from leyden_client.options import OutputFormat, Solver
 
 SOLVER_TO_WIRE = {
@@ -31,6 +32,12 @@ _MODEL_STATE_FROM_WIRE: dict[int, models.ModelState] = {
     model_pb.MODEL_STATE_LOADING: models.ModelState.LOADING,
     model_pb.MODEL_STATE_UNAVAILABLE: models.ModelState.UNAVAILABLE,
     model_pb.MODEL_STATE_UNLOADING: models.ModelState.UNLOADING,
+}
+
+_STAGE_KIND_FROM_WIRE: dict[int, states.StageKind] = {
+    model_pb.STAGE_KIND_TEXT_ENCODER: states.StageKind.TEXT_ENCODER,
+    model_pb.STAGE_KIND_DENOISER: states.StageKind.DENOISER,
+    model_pb.STAGE_KIND_VAE: states.StageKind.VAE,
 }
 
 
@@ -156,6 +163,39 @@ def _image_bill(message: pb.ImageBill) -> events.ImageBill:
         image_encode_s=seconds(message.image_encode_duration),
         denoiser_replica=message.denoiser_replica,
         image_decoder_replica=message.image_decoder_replica,
+    )
+
+
+def server_state(message: model_pb.GetServerStateResponse) -> states.ServerState:
+    """Read what a server does."""
+    return states.ServerState(
+        stages=tuple(_stage(stage) for stage in message.stages),
+        gateways=tuple(
+            states.GatewayState(
+                replica=gateway.replica,
+                uptime_s=seconds(gateway.uptime_duration),
+                draining=gateway.draining,
+                open_stream_count=gateway.open_stream_count,
+                waiting_image_count=gateway.waiting_image_count,
+            )
+            for gateway in message.gateways
+        ),
+        bottleneck=message.bottleneck,
+        bottleneck_reason=message.bottleneck_reason,
+    )
+
+
+def _stage(message: model_pb.StageState) -> states.StageState:
+    return states.StageState(
+        name=message.name,
+        kind=_STAGE_KIND_FROM_WIRE.get(message.kind, states.StageKind.UNSPECIFIED),
+        models=tuple(message.models),
+        running_replicas=message.running_replicas,
+        wanted_replicas=message.wanted_replicas,
+        running_count=message.running_count,
+        waiting_count=message.waiting_count,
+        busy_share=message.busy_share if message.HasField("busy_share") else None,
+        problem=message.problem,
     )
 
 

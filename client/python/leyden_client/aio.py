@@ -31,6 +31,7 @@ from leyden_client.events import Event, Generation
 from leyden_client.models import Model
 from leyden_client.options import DEFAULT_TARGET, DETACHED_LINGER_S, LINGER_S, GenerateOptions
 from leyden_client.security import TlsConfig
+from leyden_client.server_state import ServerState
 
 _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.primary_user_agent", f"leyden-python/{__version__}"),
@@ -313,6 +314,20 @@ class AsyncClient:
                 timeout=timeout_s,
                 metadata=self._metadata,
             )
+
+    async def get_server_state(self, *, timeout_s: float | None = None) -> ServerState:
+        """Return what the server does now; for operators.
+
+        `timeout_s` is in seconds; None: none. Raises `PermissionDeniedError` and the other kinds
+        of `RpcError`.
+        """
+        with self._typed_errors():
+            response = await self._models.GetServerState(
+                model_service_pb2.GetServerStateRequest(),
+                timeout=timeout_s,
+                metadata=self._metadata,
+            )
+        return _wire.server_state(response)
 
     async def wait_until_ready(self, timeout_s: float | None = None) -> None:
         """Wait until the server says that it serves.

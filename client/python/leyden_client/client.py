@@ -18,6 +18,7 @@ from leyden_client.events import Event, Generation
 from leyden_client.models import Model
 from leyden_client.options import DEFAULT_TARGET, GenerateOptions
 from leyden_client.security import TlsConfig
+from leyden_client.server_state import ServerState
 
 
 class Client:
@@ -229,6 +230,15 @@ class Client:
         """
         self._check_open()
         self._portal.run(self._client.unload_model(name, timeout_s=timeout_s))
+
+    def get_server_state(self, *, timeout_s: float | None = None) -> ServerState:
+        """Return what the server does now; for operators.
+
+        `timeout_s` is in seconds; None: none. Raises `PermissionDeniedError` and the other kinds
+        of `RpcError`.
+        """
+        self._check_open()
+        return self._portal.run(self._client.get_server_state(timeout_s=timeout_s))
 
     def wait_until_ready(self, timeout_s: float | None = None) -> None:
         """Wait until the server says that it serves.

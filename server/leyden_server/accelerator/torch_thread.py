@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from leyden_server.accelerator.run_health import RunHealth, memory_errors
+from leyden_server.stages.busy import BusyClock
 
 __all__ = ["TorchThread"]
 
@@ -33,6 +34,8 @@ class TorchThread:
     def __init__(self, name: str, threads: int) -> None:
         self._started_s: float | None = None
         self._health = RunHealth()
+        self.busy = BusyClock()
+        """When what was submitted has run."""
         self._executor = ThreadPoolExecutor(1, name, torch.set_num_threads, (threads,))
         self._executor.submit(torch.get_num_threads).result()
         # From now on what other threads of the process are given when they first use torch.
@@ -49,7 +52,7 @@ class TorchThread:
         def timed() -> Result:
             self._started_s = time.monotonic()
             try:
-                with memory_errors():
+                with self.busy.running(), memory_errors():
                     result = run(*args, **kwargs)
             except Exception as error:
                 self._health.note_failure(error)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from leyden_server.controller.placement import Placement
+from leyden_server.generations.server_state import GatewayReport
 
 __all__ = ["FOLLOW_PERIOD_S", "GONE_AFTER_S", "DesiredModels", "Following", "Snapshot"]
 
@@ -55,6 +56,8 @@ class Following:
     using: frozenset[int]
     """Numbers of the placements that it serves or drains."""
     heard_s: float = field(default=0.0)
+    report: GatewayReport | None = None
+    """What it has said of itself; None: nothing yet."""
 
 
 class DesiredModels:
@@ -75,9 +78,25 @@ class DesiredModels:
         self._numbers += 1
         return self._numbers
 
-    def hear(self, gateway: str, version: int, using: frozenset[int]) -> None:
+    def hear(
+        self,
+        gateway: str,
+        version: int,
+        using: frozenset[int],
+        report: GatewayReport | None = None,
+    ) -> None:
         """Note what a Gateway says."""
-        self._followers[gateway] = Following(version, using, self._clock())
+        self._followers[gateway] = Following(version, using, self._clock(), report)
+
+    @property
+    def reports(self) -> dict[str, GatewayReport]:
+        """What each Gateway that is there has said of itself last."""
+        self._there()
+        return {
+            gateway: one.report
+            for gateway, one in self._followers.items()
+            if one.report is not None
+        }
 
     def begin(self, placement: Placement) -> None:
         """Have a version loaded."""

@@ -1,7 +1,7 @@
 """Models that come and go in one process; a `ModelControl` of `generations`."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from leyden_server.controller.repository_watch import RepositoryWatch
 from leyden_server.errors import ModelLoadError, StartupError
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.served_model import ServedModel
+from leyden_server.generations.server_state import GatewayReport
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.model_repository.file_marks import FileMarks, file_marks
 from leyden_server.stages.contract import ModelStages
@@ -64,6 +65,10 @@ class InProcessModels:
     async def unload(self, name: str) -> None:
         """Return once a model's stages are gone; raises as `ModelControl` does."""
         await self._operations.do(name, "unload", partial(self._unload, name))
+
+    async def other_gateways(self) -> Sequence[GatewayReport]:
+        """Return nothing: there are no others."""
+        return ()
 
     async def stop(self) -> None:
         """End what is under way, and stop the stages."""

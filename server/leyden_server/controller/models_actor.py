@@ -26,6 +26,7 @@ from leyden_server.errors import (
     NoResourcesError,
     RequestError,
 )
+from leyden_server.generations.server_state import GatewayReport
 
 __all__ = ["ModelsActor"]
 
@@ -54,16 +55,21 @@ class ModelsActor:
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def follow(
-        self, gateway: str, newest: Snapshot, version: int, using: frozenset[int]
+        self,
+        gateway: str,
+        newest: Snapshot,
+        version: int,
+        using: frozenset[int],
+        report: GatewayReport | None,
     ) -> Snapshot | None:
         """Return a snapshot that is newer than `newest`; None: there is none within a second.
 
         `newest` is the one that the Gateway knows, `version` of the one that it has taken over,
-        and `using` are the placements that it serves or drains.
+        `using` are the placements that it serves or drains, and `report` says what it does.
         """
         if self._models is None:
             await self._adopt(newest)
-        await self.hear(gateway, version, using)
+        await self.hear(gateway, version, using, report)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_PERIOD_S), self._changed:
                 await self._changed.wait_for(lambda: self._there.snapshot.version > newest.version)
@@ -77,11 +83,21 @@ class ModelsActor:
         await self.hear(gateway, 0, frozenset())
         return self._there.snapshot
 
-    async def hear(self, gateway: str, version: int, using: frozenset[int]) -> None:
+    async def hear(
+        self,
+        gateway: str,
+        version: int,
+        using: frozenset[int],
+        report: GatewayReport | None = None,
+    ) -> None:
         """Note what a Gateway has taken over and uses, as in `follow`."""
         if self._models is not None:
-            self._models.hear(gateway, version, using)
+            self._models.hear(gateway, version, using, report)
             await self._tell()
+
+    async def reports(self) -> dict[str, GatewayReport]:
+        """Return what each Gateway has said of itself in the last second or two."""
+        return {} if self._models is None else self._models.reports
 
     async def leave(self, gateway: str) -> None:
         """Forget a Gateway that ends."""

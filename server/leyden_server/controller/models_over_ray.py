@@ -6,7 +6,7 @@ or unload; where there are several, they all follow it from the start.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import ray
@@ -24,6 +24,7 @@ from leyden_server.controller.stage_applications import applications_of
 from leyden_server.errors import RequestError, UnavailableError
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.served_model import ServedModel
+from leyden_server.generations.server_state import GatewayReport
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import ModelStages
 from leyden_server.stages.over_ray import StagesOverRay
@@ -35,6 +36,7 @@ PATIENCE_S = 60.0
 """How long a call waits for an actor that does not answer, which takes seconds to be restarted."""
 
 CLOSE_TIMEOUT_S = 1.0
+REPORTS_TIMEOUT_S = 2.0
 
 
 class ModelsOverRay:
@@ -50,6 +52,8 @@ class ModelsOverRay:
         """Take what the server starts with; `gateway` is this Gateway's name."""
         self.catalog: ModelCatalog
         """Set before `follow`."""
+        self.report: Callable[[], GatewayReport] | None = None
+        """Says what this Gateway does; set once there is a house."""
         self._config = config
         self._stages = stages
         self._gateway = gateway
@@ -115,6 +119,18 @@ class ModelsOverRay:
         """Return once a model's stages are gone; raises as `ModelControl` does."""
         await self._ask("unload", name)
 
+    async def other_gateways(self) -> Sequence[GatewayReport]:
+        """Return what the other Gateways said of themselves in the last second or two."""
+        if self._actor is None:
+            return ()
+        try:
+            reports: dict[str, GatewayReport] = await asyncio.wait_for(
+                self._actor.reports.remote(), REPORTS_TIMEOUT_S
+            )
+        except (RayActorError, TimeoutError):
+            return ()
+        return tuple(one for gateway, one in reports.items() if gateway != self._gateway)
+
     async def close(self) -> None:
         """Need no model any more."""
         for task in [*self._tasks, *([self._follower] if self._follower else [])]:
@@ -170,7 +186,7 @@ class ModelsOverRay:
     async def _follow_once(self) -> Snapshot | None:
         assert self._actor is not None
         newer: Snapshot | None = await self._actor.follow.remote(
-            self._gateway, self._newest, self._version, frozenset(self._using)
+            self._gateway, self._newest, self._version, frozenset(self._using), self._report()
         )
         return newer
 
@@ -228,7 +244,12 @@ class ModelsOverRay:
         """Tell the actor at once; the next `follow` would, within a second."""
         if self._actor is not None:
             with contextlib.suppress(RayActorError):
-                await self._actor.hear.remote(self._gateway, self._version, frozenset(self._using))
+                await self._actor.hear.remote(
+                    self._gateway, self._version, frozenset(self._using), self._report()
+                )
+
+    def _report(self) -> GatewayReport | None:
+        return None if self.report is None else self.report()
 
     def _stages_of(self, placement: Placement) -> ModelStages:
         return self._stages.of(applications_of(self._config, placement))

@@ -7,7 +7,13 @@ from ray import serve
 
 from leyden_server.config import DenoiserConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DenoiseEvent, DenoiseRequest, DenoiserInfo, EngineStats
+from leyden_server.stages.contract import (
+    DenoiseEvent,
+    DenoiseRequest,
+    DenoiserInfo,
+    EngineStats,
+    ReplicaState,
+)
 from leyden_server.stages.replica import replica_name
 from leyden_server.stages.tally import EngineTally
 
@@ -40,6 +46,10 @@ class Denoiser:
     async def tally(self) -> EngineTally | None:
         """Return what the engine owes, once the images that leave it have left."""
         return await self._service.tally()
+
+    async def state(self) -> ReplicaState:
+        """Say what the replica does now."""
+        return await self._service.state()
 
     async def check_health(self) -> None:
         """Tell Serve whether the engine can be relied on."""

@@ -19,6 +19,7 @@ from leyden_server.denoiser.request_state import Finished, RequestState, Started
 from leyden_server.denoiser.step_scheduler import StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.errors import UnavailableError
+from leyden_server.stages.busy import BusyClock
 from leyden_server.stages.contract import EngineLoad, EngineStats
 from leyden_server.stages.tally import UNetRun
 
@@ -54,6 +55,8 @@ class DenoiseEngine:
         self._step_started_s: float | None = None
         self._health = RunHealth()
         self._step_s = RunningMean()
+        self.busy = BusyClock()
+        """When steps have run."""
         self._native_pixels = 0
         self._unet_rows = self._unet_batches = self._retired = self._aborted = 0
         self._thread = thread
@@ -212,7 +215,7 @@ class DenoiseEngine:
         """Run a step where `stalled_s` sees it; too little memory is a MemoryError."""
         self._step_started_s = time.monotonic()
         try:
-            with memory_errors():
+            with self.busy.running(), memory_errors():
                 return self._denoise(batch)
         finally:
             self._step_started_s = None

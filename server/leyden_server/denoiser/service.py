@@ -35,6 +35,7 @@ from leyden_server.stages.contract import (
     EngineStats,
     FloatArray,
     PreviewImage,
+    ReplicaState,
     StepDone,
 )
 from leyden_server.stages.failures import telling_failures
@@ -86,6 +87,11 @@ class DenoiseService:
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""
         return self._engine.stats()
+
+    async def state(self) -> ReplicaState:
+        """Return what the engine does now."""
+        stats = self._engine.stats()
+        return ReplicaState(self._replica, self._engine.busy.share(), stats.running, stats.waiting)
 
     async def tally(self) -> EngineTally | None:
         """Return what nobody was told yet, once the images that leave now have left."""

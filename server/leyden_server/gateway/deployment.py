@@ -98,6 +98,7 @@ class Gateway:
             metrics_folder=setup.metrics_folder and setup.metrics_folder / socket.gethostname(),
             join=partial(RayDirectory, setup.directory) if config.replicas > 1 else None,
         )
+        models.report = self._server.generations.report
         self._watching = asyncio.create_task(stages.watch())
         await self._server.load()
         models.take_over()

@@ -1,8 +1,10 @@
 """Models that come and go while the server runs, as the Gateway asks for it."""
 
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from leyden_server.errors import ModelsManagedError
+from leyden_server.generations.server_state import GatewayReport
 
 __all__ = ["FixedModels", "ModelControl"]
 
@@ -42,12 +44,19 @@ class ModelControl(Protocol):
 
         """
 
+    async def other_gateways(self) -> Sequence[GatewayReport]:
+        """Return what the server's other Gateways last said of themselves, as far as is known."""
+
 
 class FixedModels:
     """The models of a server whose applications others own: they stay as they are."""
 
     async def refresh(self) -> None:
         """Nothing changes."""
+
+    async def other_gateways(self) -> Sequence[GatewayReport]:
+        """Return nothing: they are not known."""
+        return ()
 
     async def load(self, name: str) -> NoReturn:
         """Refuse."""

@@ -26,6 +26,7 @@ from leyden_server.generations.quota import Quotas
 from leyden_server.generations.records import Observer, RequestRecord, StreamedResponse
 from leyden_server.generations.rules import Vocabulary, check_request_id, validate
 from leyden_server.generations.served_model import ServedModel
+from leyden_server.generations.server_state import GatewayReport
 from leyden_server.generations.telling import Telling
 from leyden_server.generations.tracing import NoTracer, Tracer
 from leyden_server.generations.watching import OwnedElsewhereError, Watching
@@ -71,6 +72,7 @@ class Generations:
 
         """
         self.catalog = catalog
+        self._started_s = time.monotonic()
         self._config = config
         self._replica = replica
         self._directory = directory
@@ -82,6 +84,18 @@ class Generations:
     def names(self) -> tuple[str, ...]:
         """Of all generations that run or are kept here."""
         return tuple(self._homes.by_name)
+
+    def report(self) -> GatewayReport:
+        """Return what this Gateway does now."""
+        return GatewayReport(
+            replica=self._replica,
+            uptime_s=time.monotonic() - self._started_s,
+            is_draining=self.is_draining,
+            open_streams=self.holdings.open_streams,
+            waiting_images={
+                served.model.name: served.line.waiting_images for served in self.catalog.served
+            },
+        )
 
     @property
     def holdings(self) -> Holdings:

@@ -51,6 +51,16 @@ class Batcher(Generic[Item, Result]):
         self._running: asyncio.Future[Sequence[Result]] | None = None
         self._worker: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Items that are in no batch yet."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Items of the batch that runs."""
+        return len(self._batch)
+
     async def __call__(self, item: Item, order: ServiceOrder) -> Result:
         """Run `item` in a batch and return its result; raises what `run` raises on it alone."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()

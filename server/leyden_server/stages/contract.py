@@ -36,8 +36,10 @@ __all__ = [
     "PlacedVae",
     "PreviewImage",
     "PreviewRequest",
+    "ReplicaState",
     "StageInfo",
     "StageLife",
+    "StageReport",
     "StageRun",
     "StepDone",
     "TextEncoderStage",
@@ -79,6 +81,31 @@ class StageRun:
     """Without what was waited for before."""
     batch_rows: int
     """Prompts, UNet rows or images that shared the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """What a replica does now."""
+
+    replica: str
+    busy_share: float
+    """The part of the last 10 s in which its model ran, from 0 to 1."""
+    running: int
+    """Prompts, or images, that it works on."""
+    waiting: int
+    """Those that wait in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """What all replicas of a stage do now."""
+
+    running: int
+    """Replicas that run."""
+    wanted: int
+    """Replicas that there are to be."""
+    replicas: tuple[ReplicaState, ...]
+    """Those that have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +312,9 @@ class StageLife(Protocol):
 
         None where no start was seen yet.
         """
+
+    async def report(self) -> StageReport:
+        """Ask every replica what it does; one that is late, or has died, is left out."""
 
     async def wake(self) -> None:
         """Have a replica started where the stage is at rest; return once that is known."""

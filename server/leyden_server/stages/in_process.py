@@ -13,7 +13,9 @@ from leyden_server.stages.contract import (
     DenoiserStage,
     EncodedPrompt,
     EngineStats,
+    ReplicaState,
     StageInfo,
+    StageReport,
     TextEncoderStage,
     VaeStage,
 )
@@ -24,6 +26,7 @@ __all__ = ["DenoiserInProcess", "TextEncoderInProcess", "VaeInProcess"]
 
 class _Service(Protocol):
     def check_health(self) -> None: ...
+    async def state(self) -> ReplicaState: ...
     def stop(self) -> None: ...
 
 
@@ -69,6 +72,12 @@ class _InProcess(Generic[ServiceT]):
         await self._is_loaded.wait()
         assert self._service is not None
         return self._service
+
+    async def report(self) -> StageReport:
+        """Return what the stage does; nothing before it is loaded."""
+        if self._service is None:
+            return StageReport(0, 1, ())
+        return StageReport(1, 1, (await self._service.state(),))
 
     async def wake(self) -> None:
         """Do nothing: it never rests."""

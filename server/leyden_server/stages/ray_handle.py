@@ -18,6 +18,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from leyden_server.errors import RequestError, UnavailableError
+from leyden_server.stages.contract import ReplicaState, StageReport
 from leyden_server.stages.replica_counts import LOOK_PERIOD_S, ReplicaCounts
 
 __all__ = [
@@ -39,6 +40,9 @@ call on its own costs 2 ms by value and 5 ms through the object store."""
 
 RETRY_AFTER_S = 5.0
 """About how long Serve takes to notice a dead replica and to start another."""
+
+STATE_TIMEOUT_S = 2.0
+"""How long replicas have to say what they do."""
 
 SHORTEST_START_S = 1.0
 """What a start that takes longer than expected is still expected to take."""
@@ -144,6 +148,28 @@ class StageHandle:
         self._last_use_s = time.monotonic()
         self._replicas.answered(self.application)
         return info
+
+    async def report(self) -> StageReport:
+        """Ask every replica what it does; one that is late, or has died, is left out."""
+        wanted, answers = await asyncio.gather(
+            self._replicas.wanted(self.application), self._states()
+        )
+        states = [answer for answer in answers if isinstance(answer, ReplicaState)]
+        running = max(self.replicas, len(states))
+        return StageReport(running, running if wanted is None else wanted, tuple(states))
+
+    async def _states(self) -> list[Any]:
+        if self.replicas == 0:
+            return []  # to ask would have one started
+        handle = self._options(stream=False)
+        try:
+            response = handle.broadcast("state")
+            states: list[Any] = await response.results_async(
+                timeout_s=STATE_TIMEOUT_S, return_exceptions=True
+            )
+        except (*_DEAD, TimeoutError):
+            return []
+        return states
 
     async def wake(self) -> None:
         """Have a replica started where the stage is at rest; return once that is known."""

@@ -4,7 +4,7 @@ from ray import serve
 
 from leyden_server.config import TextEncoderConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import EncodedPrompt, StageInfo
+from leyden_server.stages.contract import EncodedPrompt, ReplicaState, StageInfo
 from leyden_server.stages.replica import replica_name
 
 __all__ = ["TextEncoder"]
@@ -26,6 +26,10 @@ class TextEncoder:
     async def encode(self, prompt: str) -> EncodedPrompt:
         """Encode one prompt."""
         return await self._service.encode(prompt)
+
+    async def state(self) -> ReplicaState:
+        """Say what the replica does now."""
+        return await self._service.state()
 
     async def check_health(self) -> None:
         """Tell Serve whether the encoders can be relied on."""

@@ -12,7 +12,7 @@ from leyden_server.model_repository import ResolvedModel
 from leyden_server.private_text import keep_private
 from leyden_server.service_order import DEFAULT_PRIORITY, ServiceOrder
 from leyden_server.stages.batching import Batcher
-from leyden_server.stages.contract import EncodedPrompt, StageInfo, StageRun
+from leyden_server.stages.contract import EncodedPrompt, ReplicaState, StageInfo, StageRun
 from leyden_server.stages.failures import telling_failures
 from leyden_server.text_encoder.encoder import PromptEncoder
 
@@ -71,6 +71,13 @@ class TextEncodingService:
         if len(self._cache) > self._config.cache_prompts:
             self._cache.popitem(last=False)
         return encoded
+
+    async def state(self) -> ReplicaState:
+        """Return what the replica does now."""
+        waiting = self._batcher.waiting
+        return ReplicaState(
+            self._replica, self._thread.busy.share(), self._batcher.running, waiting
+        )
 
     def check_health(self) -> None:
         """Raise RuntimeError where the encoders can no longer be relied on."""

@@ -4,7 +4,7 @@ from ray import serve
 
 from leyden_server.config import VaeConfig
 from leyden_server.model_repository import ResolvedModel
-from leyden_server.stages.contract import DecodedImage, DecodeRequest, StageInfo
+from leyden_server.stages.contract import DecodedImage, DecodeRequest, ReplicaState, StageInfo
 from leyden_server.stages.replica import replica_name
 
 __all__ = ["Vae"]
@@ -34,6 +34,10 @@ class Vae:
     async def tile_runs(self) -> int:
         """Return how often this replica ran the VAE for parts of a large image."""
         return self._service.tile_runs
+
+    async def state(self) -> ReplicaState:
+        """Say what the replica does now."""
+        return await self._service.state()
 
     async def check_health(self) -> None:
         """Tell Serve whether the VAE can be relied on."""

@@ -22,6 +22,7 @@ from leyden_server.stages.contract import (
     DecodedImage,
     DecodeRequest,
     FloatArray,
+    ReplicaState,
     StageInfo,
     StageRun,
 )
@@ -70,6 +71,8 @@ class VaeService:
         self._small: Batcher[FloatArray, _Decoded] = Batcher(self._decode, self._row_cap, np.shape)
         # One after another: the first one is done sooner, and there is one canvas in memory.
         self._large: Batcher[FloatArray, _Decoded] = Batcher(self._decode_in_tiles, lambda _: 1)
+        self._ongoing = 0
+        """Images that it was asked for and has not answered."""
         self.calls = 0
         """Images that it was asked to decode."""
         self.tile_runs = 0
@@ -88,6 +91,13 @@ class VaeService:
 
         """
         self.calls += 1
+        self._ongoing += 1
+        try:
+            return await self._made(request)
+        finally:
+            self._ongoing -= 1
+
+    async def _made(self, request: DecodeRequest) -> DecodedImage:
         keep_private(*(text for text in request.parameters.values() if isinstance(text, str)))
         with telling_failures("VAE"):
             started_s = time.perf_counter()
@@ -108,6 +118,13 @@ class VaeService:
                 encode_run=encode_run,
                 memory=self._memory(),
             )
+
+    async def state(self) -> ReplicaState:
+        """Return what the replica does now; to encode the file is a part of it."""
+        waiting = self._small.waiting + self._large.waiting
+        return ReplicaState(
+            self._replica, self._thread.busy.share(), self._ongoing - waiting, waiting
+        )
 
     def check_health(self) -> None:
         """Raise RuntimeError where the VAE can no longer be relied on."""

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from leyden.v1 import image_generation_service_pb2 as leyden_dot_v1_dot_image__generation__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dleyden/v1/model_service.proto\x12\tleyden.v1\x1a(leyden/v1/image_generation_service.proto\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.leyden.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.leyden.v1.Model\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"4\n\x11LoadModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.leyden.v1.Model\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"\xa2\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.leyden.v1.ModelState\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x0f\n\x07license\x18\x07 \x01(\t\x12\x18\n\x10\x64\x65\x66\x61ult_width_px\x18\x08 \x01(\x05\x12\x19\n\x11\x64\x65\x66\x61ult_height_px\x18\t \x01(\x05\x12\x13\n\x0bmin_size_px\x18\n \x01(\x05\x12\x13\n\x0bmax_size_px\x18\x0b \x01(\x05\x12\x18\n\x10size_multiple_px\x18\x0c \x01(\x05\x12#\n\x1b\x64\x65\x66\x61ult_num_inference_steps\x18\r \x01(\x05\x12\x1f\n\x17min_num_inference_steps\x18\x0e \x01(\x05\x12\x1f\n\x17max_num_inference_steps\x18\x0f \x01(\x05\x12\x1e\n\x16\x64\x65\x66\x61ult_guidance_scale\x18\x10 \x01(\x02\x12\x1a\n\x12min_guidance_scale\x18\x11 \x01(\x02\x12\x1a\n\x12max_guidance_scale\x18\x12 \x01(\x02\x12\"\n\x07solvers\x18\x13 \x03(\x0e\x32\x11.leyden.v1.Solver\x12/\n\x0eoutput_formats\x18\x14 \x03(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x17\n\x0fmax_image_count\x18\x15 \x01(\x05\x12\x19\n\x11max_prompt_tokens\x18\x16 \x01(\x05\x12\x10\n\x08previews\x18\x17 \x01(\x08\x12\x15\n\rfiles_present\x18\x18 \x01(\x08\x12\x13\n\x0bknown_words\x18\x19 \x03(\t*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\xb4\x02\n\x0cModelService\x12I\n\nListModels\x12\x1c.leyden.v1.ListModelsRequest\x1a\x1d.leyden.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.leyden.v1.GetModelRequest\x1a\x1b.leyden.v1.GetModelResponse\x12\x46\n\tLoadModel\x12\x1b.leyden.v1.LoadModelRequest\x1a\x1c.leyden.v1.LoadModelResponse\x12L\n\x0bUnloadModel\x12\x1d.leyden.v1.UnloadModelRequest\x1a\x1e.leyden.v1.UnloadModelResponseBV\n\x0c\x61i.leyden.v1B\x11ModelServiceProtoP\x01Z%leyden.ai/leyden-go/leydenv1;leydenv1\xaa\x02\tLeyden.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dleyden/v1/model_service.proto\x12\tleyden.v1\x1a\x1egoogle/protobuf/duration.proto\x1a(leyden/v1/image_generation_service.proto\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.leyden.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.leyden.v1.Model\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"4\n\x11LoadModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.leyden.v1.Model\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"\x17\n\x15GetServerStateRequest\"\x99\x01\n\x16GetServerStateResponse\x12%\n\x06stages\x18\x01 \x03(\x0b\x32\x15.leyden.v1.StageState\x12)\n\x08gateways\x18\x02 \x03(\x0b\x32\x17.leyden.v1.GatewayState\x12\x12\n\nbottleneck\x18\x03 \x01(\t\x12\x19\n\x11\x62ottleneck_reason\x18\x04 \x01(\t\"\xe8\x01\n\nStageState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.leyden.v1.StageKind\x12\x0e\n\x06models\x18\x03 \x03(\t\x12\x18\n\x10running_replicas\x18\x04 \x01(\x05\x12\x17\n\x0fwanted_replicas\x18\x05 \x01(\x05\x12\x15\n\rrunning_count\x18\x06 \x01(\x05\x12\x15\n\rwaiting_count\x18\x07 \x01(\x05\x12\x17\n\nbusy_share\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07problem\x18\t \x01(\tB\r\n\x0b_busy_share\"\x9d\x01\n\x0cGatewayState\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x32\n\x0fuptime_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\x12\x19\n\x11open_stream_count\x18\x04 \x01(\x05\x12\x1b\n\x13waiting_image_count\x18\x05 \x01(\x05\"\xa2\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.leyden.v1.ModelState\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x0f\n\x07license\x18\x07 \x01(\t\x12\x18\n\x10\x64\x65\x66\x61ult_width_px\x18\x08 \x01(\x05\x12\x19\n\x11\x64\x65\x66\x61ult_height_px\x18\t \x01(\x05\x12\x13\n\x0bmin_size_px\x18\n \x01(\x05\x12\x13\n\x0bmax_size_px\x18\x0b \x01(\x05\x12\x18\n\x10size_multiple_px\x18\x0c \x01(\x05\x12#\n\x1b\x64\x65\x66\x61ult_num_inference_steps\x18\r \x01(\x05\x12\x1f\n\x17min_num_inference_steps\x18\x0e \x01(\x05\x12\x1f\n\x17max_num_inference_steps\x18\x0f \x01(\x05\x12\x1e\n\x16\x64\x65\x66\x61ult_guidance_scale\x18\x10 \x01(\x02\x12\x1a\n\x12min_guidance_scale\x18\x11 \x01(\x02\x12\x1a\n\x12max_guidance_scale\x18\x12 \x01(\x02\x12\"\n\x07solvers\x18\x13 \x03(\x0e\x32\x11.leyden.v1.Solver\x12/\n\x0eoutput_formats\x18\x14 \x03(\x0e\x32\x17.leyden.v1.OutputFormat\x12\x17\n\x0fmax_image_count\x18\x15 \x01(\x05\x12\x19\n\x11max_prompt_tokens\x18\x16 \x01(\x05\x12\x10\n\x08previews\x18\x17 \x01(\x08\x12\x15\n\rfiles_present\x18\x18 \x01(\x08\x12\x13\n\x0bknown_words\x18\x19 \x03(\t*q\n\tStageKind\x12\x1a\n\x16STAGE_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17STAGE_KIND_TEXT_ENCODER\x10\x01\x12\x17\n\x13STAGE_KIND_DENOISER\x10\x02\x12\x12\n\x0eSTAGE_KIND_VAE\x10\x03*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\x8b\x03\n\x0cModelService\x12I\n\nListModels\x12\x1c.leyden.v1.ListModelsRequest\x1a\x1d.leyden.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.leyden.v1.GetModelRequest\x1a\x1b.leyden.v1.GetModelResponse\x12\x46\n\tLoadModel\x12\x1b.leyden.v1.LoadModelRequest\x1a\x1c.leyden.v1.LoadModelResponse\x12L\n\x0bUnloadModel\x12\x1d.leyden.v1.UnloadModelRequest\x1a\x1e.leyden.v1.UnloadModelResponse\x12U\n\x0eGetServerState\x12 .leyden.v1.GetServerStateRequest\x1a!.leyden.v1.GetServerStateResponseBV\n\x0c\x61i.leyden.v1B\x11ModelServiceProtoP\x01Z%leyden.ai/leyden-go/leydenv1;leydenv1\xaa\x02\tLeyden.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,26 +34,36 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'leyden.v1.model_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014ai.leyden.v1B\021ModelServiceProtoP\001Z%leyden.ai/leyden-go/leydenv1;leydenv1\252\002\tLeyden.V1'
-  _globals['_MODELSTATE']._serialized_start=1077
-  _globals['_MODELSTATE']._serialized_end=1222
-  _globals['_LISTMODELSREQUEST']._serialized_start=86
-  _globals['_LISTMODELSREQUEST']._serialized_end=105
-  _globals['_LISTMODELSRESPONSE']._serialized_start=107
-  _globals['_LISTMODELSRESPONSE']._serialized_end=161
-  _globals['_GETMODELREQUEST']._serialized_start=163
-  _globals['_GETMODELREQUEST']._serialized_end=195
-  _globals['_GETMODELRESPONSE']._serialized_start=197
-  _globals['_GETMODELRESPONSE']._serialized_end=248
-  _globals['_LOADMODELREQUEST']._serialized_start=250
-  _globals['_LOADMODELREQUEST']._serialized_end=283
-  _globals['_LOADMODELRESPONSE']._serialized_start=285
-  _globals['_LOADMODELRESPONSE']._serialized_end=337
-  _globals['_UNLOADMODELREQUEST']._serialized_start=339
-  _globals['_UNLOADMODELREQUEST']._serialized_end=374
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=376
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=397
-  _globals['_MODEL']._serialized_start=400
-  _globals['_MODEL']._serialized_end=1074
-  _globals['_MODELSERVICE']._serialized_start=1225
-  _globals['_MODELSERVICE']._serialized_end=1533
+  _globals['_STAGEKIND']._serialized_start=1684
+  _globals['_STAGEKIND']._serialized_end=1797
+  _globals['_MODELSTATE']._serialized_start=1800
+  _globals['_MODELSTATE']._serialized_end=1945
+  _globals['_LISTMODELSREQUEST']._serialized_start=118
+  _globals['_LISTMODELSREQUEST']._serialized_end=137
+  _globals['_LISTMODELSRESPONSE']._serialized_start=139
+  _globals['_LISTMODELSRESPONSE']._serialized_end=193
+  _globals['_GETMODELREQUEST']._serialized_start=195
+  _globals['_GETMODELREQUEST']._serialized_end=227
+  _globals['_GETMODELRESPONSE']._serialized_start=229
+  _globals['_GETMODELRESPONSE']._serialized_end=280
+  _globals['_LOADMODELREQUEST']._serialized_start=282
+  _globals['_LOADMODELREQUEST']._serialized_end=315
+  _globals['_LOADMODELRESPONSE']._serialized_start=317
+  _globals['_LOADMODELRESPONSE']._serialized_end=369
+  _globals['_UNLOADMODELREQUEST']._serialized_start=371
+  _globals['_UNLOADMODELREQUEST']._serialized_end=406
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=408
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=429
+  _globals['_GETSERVERSTATEREQUEST']._serialized_start=431
+  _globals['_GETSERVERSTATEREQUEST']._serialized_end=454
+  _globals['_GETSERVERSTATERESPONSE']._serialized_start=457
+  _globals['_GETSERVERSTATERESPONSE']._serialized_end=610
+  _globals['_STAGESTATE']._serialized_start=613
+  _globals['_STAGESTATE']._serialized_end=845
+  _globals['_GATEWAYSTATE']._serialized_start=848
+  _globals['_GATEWAYSTATE']._serialized_end=1005
+  _globals['_MODEL']._serialized_start=1008
+  _globals['_MODEL']._serialized_end=1682
+  _globals['_MODELSERVICE']._serialized_start=1948
+  _globals['_MODELSERVICE']._serialized_end=2343
 # @@protoc_insertion_point(module_scope)

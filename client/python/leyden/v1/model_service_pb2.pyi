@@ -18,6 +18,7 @@ limitations under the License.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -32,6 +33,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _StageKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StageKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STAGE_KIND_UNSPECIFIED: _StageKind.ValueType  # 0
+    """Not set."""
+    STAGE_KIND_TEXT_ENCODER: _StageKind.ValueType  # 1
+    """Both text encoders."""
+    STAGE_KIND_DENOISER: _StageKind.ValueType  # 2
+    """The UNet."""
+    STAGE_KIND_VAE: _StageKind.ValueType  # 3
+    """The VAE, and the encoding of image files."""
+
+class StageKind(_StageKind, metaclass=_StageKindEnumTypeWrapper):
+    """Which stage of a model."""
+
+STAGE_KIND_UNSPECIFIED: StageKind.ValueType  # 0
+"""Not set."""
+STAGE_KIND_TEXT_ENCODER: StageKind.ValueType  # 1
+"""Both text encoders."""
+STAGE_KIND_DENOISER: StageKind.ValueType  # 2
+"""The UNet."""
+STAGE_KIND_VAE: StageKind.ValueType  # 3
+"""The VAE, and the encoding of image files."""
+Global___StageKind: _TypeAlias = StageKind  # noqa: Y015
 
 class _ModelState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -244,6 +273,170 @@ class UnloadModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
+
+@_typing.final
+class GetServerStateRequest(_message.Message):
+    """Asks what the server does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetServerStateRequest: _TypeAlias = GetServerStateRequest  # noqa: Y015
+
+@_typing.final
+class GetServerStateResponse(_message.Message):
+    """What the server does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGES_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    BOTTLENECK_FIELD_NUMBER: _builtins.int
+    BOTTLENECK_REASON_FIELD_NUMBER: _builtins.int
+    bottleneck: _builtins.str
+    """OUTPUT_ONLY. Name of the stage that holds up the others. Empty: none does."""
+    bottleneck_reason: _builtins.str
+    """OUTPUT_ONLY. Why, or why none does, in a sentence or two."""
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageState]:
+        """OUTPUT_ONLY. The stages of all loaded models, each once, a model's in the order in
+        which an image goes through them.
+        """
+
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayState]:
+        """OUTPUT_ONLY. The Gateways whose lines are counted: the one that answers first,
+        then the others, which say it every second. Where a Serve config names the
+        server's applications, the one that answers alone.
+        """
+
+    def __init__(
+        self,
+        *,
+        stages: _abc.Iterable[Global___StageState] | None = ...,
+        gateways: _abc.Iterable[Global___GatewayState] | None = ...,
+        bottleneck: _builtins.str = ...,
+        bottleneck_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottleneck", b"bottleneck", "bottleneck_reason", b"bottleneck_reason", "gateways", b"gateways", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetServerStateResponse: _TypeAlias = GetServerStateResponse  # noqa: Y015
+
+@_typing.final
+class StageState(_message.Message):
+    """A stage: text encoders, a UNet, or a VAE, over all of its replicas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    RUNNING_REPLICAS_FIELD_NUMBER: _builtins.int
+    WANTED_REPLICAS_FIELD_NUMBER: _builtins.int
+    RUNNING_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    BUSY_SHARE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """OUTPUT_ONLY. Name of its Serve application; in a server of one process, what that
+    would be.
+    """
+    kind: Global___StageKind.ValueType
+    """OUTPUT_ONLY. Which stage of a model it is."""
+    running_replicas: _builtins.int
+    """OUTPUT_ONLY. Replicas that run."""
+    wanted_replicas: _builtins.int
+    """OUTPUT_ONLY. Replicas that there are to be now, as scaling wants it."""
+    running_count: _builtins.int
+    """OUTPUT_ONLY. Prompts (of text encoders) or images that its replicas work on."""
+    waiting_count: _builtins.int
+    """OUTPUT_ONLY. Prompts or images that wait for it: in its replicas, and for a
+    denoiser in the lines of the Gateways too.
+    """
+    busy_share: _builtins.float
+    """OUTPUT_ONLY. The part of the last 10 s in which its model ran, from 0 to 1; the
+    mean over its replicas. Absent: none of them has answered.
+    """
+    problem: _builtins.str
+    """OUTPUT_ONLY. Why it is gone. Empty: it is there, is started, or rests."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """OUTPUT_ONLY. Names of the models that share it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___StageKind.ValueType = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        running_replicas: _builtins.int = ...,
+        wanted_replicas: _builtins.int = ...,
+        running_count: _builtins.int = ...,
+        waiting_count: _builtins.int = ...,
+        busy_share: _builtins.float | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_busy_share", b"_busy_share", "busy_share", b"busy_share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_busy_share", b"_busy_share", "busy_share", b"busy_share", "kind", b"kind", "models", b"models", "name", b"name", "problem", b"problem", "running_count", b"running_count", "running_replicas", b"running_replicas", "waiting_count", b"waiting_count", "wanted_replicas", b"wanted_replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__busy_share: _TypeAlias = _typing.Literal["busy_share"]  # noqa: Y015
+    _WhichOneofArgType__busy_share: _TypeAlias = _typing.Literal["_busy_share", b"_busy_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__busy_share) -> _WhichOneofReturnType__busy_share | None: ...
+
+Global___StageState: _TypeAlias = StageState  # noqa: Y015
+
+@_typing.final
+class GatewayState(_message.Message):
+    """A process that speaks gRPC."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICA_FIELD_NUMBER: _builtins.int
+    UPTIME_DURATION_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    OPEN_STREAM_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    replica: _builtins.str
+    """OUTPUT_ONLY. Its name, as in Bill.gateway_replica."""
+    draining: _builtins.bool
+    """OUTPUT_ONLY. Whether it refuses new requests because it ends."""
+    open_stream_count: _builtins.int
+    """OUTPUT_ONLY. Calls that watch a generation."""
+    waiting_image_count: _builtins.int
+    """OUTPUT_ONLY. Images that it has accepted and no denoise step has begun for."""
+    @_builtins.property
+    def uptime_duration(self) -> _duration_pb2.Duration:
+        """OUTPUT_ONLY. For how long it has been there."""
+
+    def __init__(
+        self,
+        *,
+        replica: _builtins.str = ...,
+        uptime_duration: _duration_pb2.Duration | None = ...,
+        draining: _builtins.bool = ...,
+        open_stream_count: _builtins.int = ...,
+        waiting_image_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["uptime_duration", b"uptime_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "open_stream_count", b"open_stream_count", "replica", b"replica", "uptime_duration", b"uptime_duration", "waiting_image_count", b"waiting_image_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GatewayState: _TypeAlias = GatewayState  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):

@@ -56,6 +56,11 @@ class ModelServiceStub(object):
                 request_serializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelRequest.SerializeToString,
                 response_deserializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelResponse.FromString,
                 _registered_method=True)
+        self.GetServerState = channel.unary_unary(
+                '/leyden.v1.ModelService/GetServerState',
+                request_serializer=leyden_dot_v1_dot_model__service__pb2.GetServerStateRequest.SerializeToString,
+                response_deserializer=leyden_dot_v1_dot_model__service__pb2.GetServerStateResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
@@ -110,6 +115,15 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerState(self, request, context):
+        """Says what the server does now: the stages of each loaded model, its Gateways, and
+        which stage holds up the others. Each replica is asked; one that does not answer
+        within two seconds is left out. For operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -132,6 +146,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.UnloadModel,
                     request_deserializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelRequest.FromString,
                     response_serializer=leyden_dot_v1_dot_model__service__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'GetServerState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerState,
+                    request_deserializer=leyden_dot_v1_dot_model__service__pb2.GetServerStateRequest.FromString,
+                    response_serializer=leyden_dot_v1_dot_model__service__pb2.GetServerStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -244,6 +263,33 @@ class ModelService(object):
             '/leyden.v1.ModelService/UnloadModel',
             leyden_dot_v1_dot_model__service__pb2.UnloadModelRequest.SerializeToString,
             leyden_dot_v1_dot_model__service__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/leyden.v1.ModelService/GetServerState',
+            leyden_dot_v1_dot_model__service__pb2.GetServerStateRequest.SerializeToString,
+            leyden_dot_v1_dot_model__service__pb2.GetServerStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

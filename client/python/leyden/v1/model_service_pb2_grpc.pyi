@@ -78,6 +78,11 @@ class ModelServiceStub:
     repository has no such model. FAILED_PRECONDITION: others own what runs (reason
     MANAGED_BY_SERVE_CONFIG). For operators.
     """
+    GetServerState: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetServerStateRequest, _model_service_pb2.GetServerStateResponse]
+    """Says what the server does now: the stages of each loaded model, its Gateways, and
+    which stage holds up the others. Each replica is asked; one that does not answer
+    within two seconds is left out. For operators.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -115,6 +120,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
     FAILED_PRECONDITION then. Leaving the call does not stop it. NOT_FOUND: the
     repository has no such model. FAILED_PRECONDITION: others own what runs (reason
     MANAGED_BY_SERVE_CONFIG). For operators.
+    """
+    GetServerState: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetServerStateRequest, _model_service_pb2.GetServerStateResponse]  # type: ignore[assignment]
+    """Says what the server does now: the stages of each loaded model, its Gateways, and
+    which stage holds up the others. Each replica is asked; one that does not answer
+    within two seconds is left out. For operators.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -174,6 +184,17 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION then. Leaving the call does not stop it. NOT_FOUND: the
         repository has no such model. FAILED_PRECONDITION: others own what runs (reason
         MANAGED_BY_SERVE_CONFIG). For operators.
+        """
+
+    @_abc_1.abstractmethod
+    def GetServerState(
+        self,
+        request: _model_service_pb2.GetServerStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.GetServerStateResponse, _abc.Awaitable[_model_service_pb2.GetServerStateResponse]]:
+        """Says what the server does now: the stages of each loaded model, its Gateways, and
+        which stage holds up the others. Each replica is asked; one that does not answer
+        within two seconds is left out. For operators.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,10 +12,12 @@ from leyden_server.errors import FieldViolation, InvalidRequestError
 from leyden_server.gateway.access import account_of
 from leyden_server.gateway.answering import refuse
 from leyden_server.gateway.leyden_v1.encoding import model_message
+from leyden_server.gateway.leyden_v1.state_encoding import server_state_message
 from leyden_server.gateway.method_handlers import unary_unary
 from leyden_server.gateway.parsing import parse
 from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
+from leyden_server.generations.server_state import server_state
 
 __all__ = ["SERVICE_NAME", "ModelService"]
 
@@ -42,6 +44,9 @@ class ModelService:
             "GetModel": unary_unary(self.get_model, pb.GetModelResponse.SerializeToString),
             "LoadModel": unary_unary(self.load_model, pb.LoadModelResponse.SerializeToString),
             "UnloadModel": unary_unary(self.unload_model, pb.UnloadModelResponse.SerializeToString),
+            "GetServerState": unary_unary(
+                self.get_server_state, pb.GetServerStateResponse.SerializeToString
+            ),
         }
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
@@ -89,6 +94,17 @@ class ModelService:
             return pb.UnloadModelResponse()
 
         return await self._answer(unload, context)
+
+    async def get_server_state(self, data: bytes, context: Context) -> pb.GetServerStateResponse:
+        """Say what the server does."""
+
+        async def state() -> pb.GetServerStateResponse:
+            account_of(context).require_operator("GetServerState")
+            parse(pb.GetServerStateRequest, data)
+            gateways = [self._generations.report(), *await self._models.other_gateways()]
+            return server_state_message(await server_state(self._generations.catalog, gateways))
+
+        return await self._answer(state, context)
 
     def _described(self, name: str) -> pb.Model:
         return model_message(self._generations.catalog.view(name), self._max_image_count)
