@@ -55,6 +55,7 @@ def _leyden(python: str, model: Model, port: int, settings: Settings) -> list[st
     repository = ["--model-repository", str(folder)]
     return [
         *(python, "-m", "leyden_cli", "serve", "--port", str(port), "--model", model.name),
+        *("--metrics-port", "0"),
         *([] if _is_shipped(model) else repository),
         *(["--config", str(_leyden_config(settings))] if settings else []),
     ]

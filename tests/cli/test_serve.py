@@ -55,7 +55,8 @@ def arguments_for(port: str, directory: Path) -> list[str]:
     settings = "drain_timeout_s: 300, request_log_max_bytes: 4096, request_log_backups: 20"
     (directory / "leyden.yaml").write_text(f"gateway: {{{settings}}}\n")
     models = ["--model", "leyden-tiny-lightning-4step", "--model", BASE]
-    return ["serve", "--config", "leyden.yaml", "--port", port, *models, *REPOSITORY]
+    ports = ["--port", port, "--metrics-port", "0"]
+    return ["serve", "--config", "leyden.yaml", *ports, *models, *REPOSITORY]
 
 
 def refused_requests(images: Any, count: int) -> list[str]:

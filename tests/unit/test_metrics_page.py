@@ -330,6 +330,19 @@ async def test_a_gpus_memory_is_shown_as_its_replica_told_it(
         assert now.value("leyden_gpu_memory_bytes", replica="vae#1", kind=kind) == size_bytes
 
 
+async def test_a_disk_that_takes_nothing_leaves_the_page_alone(
+    page: MetricsAddress, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "metrics"
+    async with counted(page, folder) as home:
+        await read(generate(home))
+        await until(lambda: home.records.records)
+        folder.rename(tmp_path / "gone")
+        for _ in range(2):
+            assert (await scraped(page.url)).total("nv_inference_count") == 1
+    assert caplog.text.count("metrics are not written for other Gateways") == 1
+
+
 async def test_the_first_gateway_shows_all_and_another_takes_over(
     page: MetricsAddress, tmp_path: Path
 ) -> None:

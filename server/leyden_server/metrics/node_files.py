@@ -65,8 +65,7 @@ class NodeFiles:
         new.replace(self._path)
 
     def together(self, own: Ledger) -> Ledger:
-        """Return the numbers of all, of this one as it has them now."""
-        self.write(own)
+        """Return the numbers of all; of this one, which has to have written them, its `own`."""
         merged = Ledger()
         _merge(merged, own, EVERYTHING)
         for path, other in self._others():

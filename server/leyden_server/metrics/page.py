@@ -55,18 +55,30 @@ class MetricsPage:
             self._keeping.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._files.write(self._metrics.now())
+        self._write()
         self._files.close()
 
     def together(self) -> Ledger:
         """Return the numbers of all Gateways of the node."""
+        # First of all: what was shown must not be lost with this process.
+        self._write()
         return self._files.together(self._metrics.now())
+
+    def _write(self) -> None:
+        try:
+            self._files.write(self._metrics.now())
+        except OSError as error:
+            # A full disk, say: this Gateway's own page is right all the same.
+            self._warn(f"metrics are not written for other Gateways: {error}")
 
     async def _keep(self) -> None:
         while True:
-            self._files.write(self._metrics.now())
+            self._write()
             await asyncio.sleep(PERIOD_S)
-            await self._take_over()
+            try:
+                await self._take_over()
+            except OSError as error:
+                self._warn(f"the page of metrics cannot be taken over: {error}")
 
     async def _take_over(self) -> None:
         if self._runner is not None or not self._files.leads():
@@ -81,11 +93,15 @@ class MetricsPage:
             # Only where nobody holds the port: on a further node.
             await runner.cleanup()
             self._files.step_down()
-            if not self._has_warned:
-                logger.warning("no metrics at %s:%d: %s", self._host, self._port, error)
-                self._has_warned = True
+            self._warn(f"no metrics at {self._host}:{self._port}: {error}")
             return
         self._runner = runner
+
+    def _warn(self, text: str) -> None:
+        """Say so in the log, once."""
+        if not self._has_warned:
+            logger.warning("%s", text)
+            self._has_warned = True
 
     async def _show(self, request: web.Request) -> web.Response:
         accept = ",".join(request.headers.getall("Accept", []))
