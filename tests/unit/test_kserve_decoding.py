@@ -255,6 +255,18 @@ def test_a_clients_own_parameters_mean_nothing() -> None:
     assert read(request).rows[0].seed == 1
 
 
+def test_no_prompt_is_repeated_that_stands_where_a_format_should() -> None:
+    """`perf_analyzer --string-data` writes one text into every input that is a text."""
+    assert row(output_format="bmp").output_format == "bmp"
+    assert row(output_format="a lake at dawn").output_format == "another text"
+    assert row(output_format="x" * 10_000).output_format == "another text"
+
+
+@pytest.mark.parametrize("name", ["triton_" + "x" * 10_000, "x" * 10_000])
+def test_a_long_name_is_cut_in_its_error(name: str) -> None:
+    assert len(refusal(changed(with_parameter(name)))) < 300
+
+
 def test_a_row_is_named_where_there_are_several() -> None:
     several = asked("seed", prompt=["a", "b"])
 

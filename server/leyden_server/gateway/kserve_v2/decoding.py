@@ -21,6 +21,8 @@ Input = pb.ModelInferRequest.InferInputTensor
 NONE = b"None"
 """What an optional text is that was left out in Python: an array of None says so by its name."""
 
+MAX_FORMAT_CHARS = 8
+
 SAME_FOR_ALL = ("num_inference_steps", "width_px", "height_px", "guidance_scale", "output_format")
 """Inputs that have one value, whatever the number of rows."""
 
@@ -94,8 +96,6 @@ def decode(
 def _row(
     values: Mapping[str, Any], *, model: str, priority: int, outputs: frozenset[str], seeds: int
 ) -> GenerationRequest:
-    output_format = _optional_text("output_format", values)
-    known = output_format.upper() in FORMATS
     return GenerationRequest(
         prompt=_text("prompt", values["prompt"]),
         model=model,
@@ -107,7 +107,7 @@ def _row(
         num_inference_steps=values.get("num_inference_steps", 0),
         guidance_scale=values.get("guidance_scale"),
         image_count=values.get("image_count", 0),
-        output_format=output_format.upper() if known else output_format,
+        output_format=_format(_optional_text("output_format", values)),
         pixels="generated_image" in outputs and "image" not in outputs,
         preview=RequestedPreview() if "preview" in outputs else None,
         priority=priority,
@@ -224,6 +224,18 @@ def _data(request: pb.ModelInferRequest, held: HeldRegions) -> Iterator[tuple[In
                 f"has no data: no contents, and raw_input_contents has but {len(raw)} entries",
             )
         yield each, data
+
+
+def _format(text: str) -> str:
+    """Return a format by the house's name; what is none is repeated only where it is like one.
+
+    What is wrong stands in errors and in the log, where no prompt may stand, and perf_analyzer
+    writes one text into all inputs that are texts.
+    """
+    if text.upper() in FORMATS:
+        return text.upper()
+    looks_like_one = len(text) <= MAX_FORMAT_CHARS and text.isalnum()
+    return text if looks_like_one or not text else "another text"
 
 
 def _optional_text(name: str, values: Mapping[str, Any]) -> str:

@@ -9,6 +9,9 @@ from leyden_server.gateway.parsing import invalid
 __all__ = ["RequestParameters", "request_parameters"]
 
 EMPTY_FINAL = "triton_enable_empty_final_response"
+MAX_NAME_CHARS = 100
+"""Of a name in an error, which gRPC carries as metadata of 8 KiB at most."""
+
 SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 
 
@@ -37,10 +40,11 @@ def request_parameters(parameters: Mapping[str, pb.InferParameter]) -> RequestPa
     for name, parameter in parameters.items():
         if name.startswith("triton_") and name != EMPTY_FINAL:
             raise invalid(
-                name, f"names that begin with triton_ are reserved; of them {EMPTY_FINAL} is taken"
+                name[:MAX_NAME_CHARS],
+                f"names that begin with triton_ are reserved; of them {EMPTY_FINAL} is taken",
             )
         if parameter.WhichOneof("parameter_choice") is None:
-            raise invalid(name, "has no value")
+            raise invalid(name[:MAX_NAME_CHARS], "has no value")
     return RequestParameters(
         priority=_priority(parameters),
         timeout_s=_timeout_s(parameters),

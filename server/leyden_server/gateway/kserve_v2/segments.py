@@ -119,7 +119,7 @@ class Segment:
 
 def _require_key(key: str) -> None:
     if not KEY.fullmatch(key):
-        raise invalid("key", f"must be '/' and 1 to 255 of A-Z a-z 0-9 _ . -; got {key!r}")
+        raise invalid("key", f"must be '/' and 1 to 255 of A-Z a-z 0-9 _ . -; got {key[:100]!r}")
     for beginning, owner in RESERVED.items():
         if key[1:].startswith(beginning):
             raise invalid(

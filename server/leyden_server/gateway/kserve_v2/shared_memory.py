@@ -135,7 +135,7 @@ class SharedMemory:
         try:
             return self._regions[name]
         except KeyError:
-            raise RegionNotFoundError(name) from None
+            raise RegionNotFoundError(name[:MAX_NAME_CHARS]) from None
 
     @contextmanager
     def hold(self, peer: str) -> Iterator["HeldRegions"]:
