@@ -10,6 +10,8 @@ __all__ = ["ANY_KEY", "Account", "anybody"]
 ANY_KEY = "*"
 """In place of a key's id in a generation's scoped name: of any key."""
 
+MAX_MODELS_SAID = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -50,11 +52,13 @@ class Account:
     def require_model(self, model: str) -> None:
         """Raise PermissionDeniedError where the model is not among those of the key."""
         if self.models and model not in self.models:
-            allowed = ", ".join(sorted(self.models))
+            # They travel in a header, which has its limit.
+            allowed = sorted(self.models)[:MAX_MODELS_SAID]
             raise PermissionDeniedError(
                 "MODEL_NOT_ALLOWED",
-                f"the API key {self.name!r} may not use model {model!r}; it may use {allowed}",
-                {"model": model, "models": ",".join(sorted(self.models))},
+                f"the API key {self.name!r} may not use model {model!r}; it may use "
+                f"{', '.join(allowed)}",
+                {"model": model, "models": ",".join(allowed)},
             )
 
     def priority(self, asked: int) -> int:
