@@ -25,7 +25,7 @@ from leyden_server.config import DEFAULT_MODEL
 __all__ = ["measure"]
 
 ASKED = 0.98
-CLIENTS = 16
+CLIENTS = 8
 REQUESTS = 40
 """Of a round; those between the first end of all clients and the last begin count."""
 ROUNDS = 10
