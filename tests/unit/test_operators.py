@@ -49,6 +49,7 @@ def changed_trace() -> triton_pb.TraceSettingRequest:
 REGISTER = triton_pb.SystemSharedMemoryRegisterRequest(name="r", key="/nothing", byte_size=1)
 FOR_OPERATORS: dict[str, Call] = {
     "LoadModel": native("LoadModel", pb.LoadModelRequest(model=MODEL)),
+    "GetServerState": native("GetServerState", pb.GetServerStateRequest()),
     "UnloadModel": native("UnloadModel", pb.UnloadModelRequest(model="absent")),
     "RepositoryModelLoad": triton(
         "RepositoryModelLoad", triton_pb.RepositoryModelLoadRequest(model_name=MODEL)

@@ -78,11 +78,18 @@ class Door:
             await asyncio.sleep(LOOK_PERIOD_S)
             for files, source, otherwise in self._watched:
                 if files.have_changed():
-                    try:
-                        # Thousands of keys take a second to parse.
-                        note(await asyncio.to_thread(source.reload))
-                    except ConfigError as error:
-                        note(f"{error}; {otherwise}")
+                    # Thousands of keys take a second to parse.
+                    note(await asyncio.to_thread(_reload, source, otherwise))
+
+
+def _reload(source: _Reloadable, otherwise: str) -> str:
+    """Return what there is to say of a file that was read again, whatever is wrong with it."""
+    try:
+        return source.reload()
+    except ConfigError as error:
+        return f"{' '.join(str(error).split())}; {otherwise}"
+    except Exception as error:  # noqa: BLE001 - of a parser, say; its text may quote the file
+        return f"a file could not be read: {type(error).__name__}; {otherwise}"
 
 
 def check_files(config: DoorConfig) -> None:

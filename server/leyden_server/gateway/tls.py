@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -150,7 +151,7 @@ def _public_key(pem: bytes, where: str) -> bytes:
             f"{where}: has a password, which nobody could type when it is read again; "
             "write it without: openssl pkey -in KEY -out NEW_KEY"
         ) from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"{where}: holds no private key in PEM") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{where}: gRPC takes RSA and elliptic curve keys, and this is another")
