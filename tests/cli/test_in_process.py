@@ -1,5 +1,6 @@
 """`leyden serve --in-process`: one process, no Ray, the same server; and its end by a defect."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.running_server import details_of, eventually, request
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
-from leyden_client import Client
+from leyden.v1 import model_service_pb2 as model_pb
+from leyden.v1 import model_service_pb2_grpc as model_grpc
+from leyden_client import Client, ModelState
 
 BASE = "leyden-tiny-base"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -137,6 +140,48 @@ def test_a_device_that_is_lost_ends_the_process_with_a_status(tmp_path: Path) ->
             stderr = server.stderr.read()
             assert "denoiser" in stderr
             assert "a supervisor is to start the server again" in stderr
+        finally:
+            server.kill()
+
+
+SLOW_LOAD = """
+import os, sys, time
+from leyden_server.denoiser.unet_runner import UNetRunner
+
+whole = UNetRunner.load
+
+def load(model, **options):
+    while os.path.exists("held"):
+        time.sleep(0.01)
+    return whole(model, **options)
+
+UNetRunner.load = load
+from leyden_cli.main import main
+sys.exit(main(["serve", "--in-process", "--port", "0"]))
+"""
+
+
+def test_a_stop_does_not_wait_for_a_model_that_is_being_loaded(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_LOAD],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stderr is not None
+            address = server.stdout.readline().strip().removeprefix("ready: grpc ")
+            (tmp_path / "held").touch()
+            call: Any = model_grpc.ModelServiceStub(grpc.insecure_channel(address))
+            loading = call.LoadModel.future(model_pb.LoadModelRequest(model=BASE))
+            with Client(address) as client:
+                eventually(lambda: client.get_model(BASE).state is ModelState.LOADING, 60)
+            server.send_signal(signal.SIGINT)
+            assert server.wait(60) == 0
+            assert loading.code() is not grpc.StatusCode.OK
+            assert "Traceback" not in server.stderr.read()
         finally:
             server.kill()
 

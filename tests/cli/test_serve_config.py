@@ -120,6 +120,7 @@ def _its_gateways_count_together(address: str, page: str) -> None:
     # Serve starts another one in its place.
     eventually(lambda: (now := shown()) is not None and now.value("leyden_gateways") == 2, 120)
     with Client(address) as client:
+        client.wait_until_ready(60)  # it is on the page before it has asked for its stages
         assert client.generate_image("a lake", seed=1).images
     eventually(lambda: (now := shown()) is not None and now.total("nv_inference_count") == 8, 60)
 

@@ -66,6 +66,8 @@ class InProcessServer:
         self._ended = threading.Event()
         self.defect = ""
         """Why the server can no longer be relied on; empty while it can."""
+        self.leaves_threads = False
+        """Whether a model was being loaded as it stopped: its thread ends with the process."""
         self.address = ""
         self.metrics_url = ""
         """Of the page with metrics; empty: there is none."""
@@ -120,6 +122,7 @@ class InProcessServer:
         return self._loop.run(partial(question, self._server.stages))
 
     def _stop(self) -> None:
+        self.leaves_threads = self._server.is_loading
         try:
             self._loop.run(self._server.give_up if self.defect else self._server.stop)
         except KeyboardInterrupt:
@@ -149,6 +152,11 @@ class _Server:
         self._gateway: GatewayServer | None = None
 
     @property
+    def is_loading(self) -> bool:
+        """Whether a thread loads a stage, which nothing can break off."""
+        return self._models.is_loading
+
+    @property
     def stages(self) -> InProcessStages:
         """The stages that run."""
         return self._models.stages
@@ -173,7 +181,7 @@ class _Server:
         )
         folder = self._request_log_folder / "metrics" if config.gateway.metrics_port else None
         await self._gateway.start(address, metrics_folder=folder)
-        await self.stages.load()
+        await self._models.load_first()
         await self._gateway.load()
 
     async def stop(self, *, drain_timeout_s: float | None = None) -> None:

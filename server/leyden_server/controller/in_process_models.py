@@ -36,6 +36,7 @@ class InProcessModels:
         self._config = config
         self._names = Names(config.ray.instance)
         self._watch = RepositoryWatch(config.model_repository)
+        self._has_started = asyncio.Event()
         self._looking = asyncio.Lock()
         self._loading = asyncio.Lock()
         self._operations = Operations()
@@ -46,6 +47,16 @@ class InProcessModels:
         self._number = 0
         for model in models:
             self._served[model.name] = self._place(model, file_marks(model))
+
+    async def load_first(self) -> None:
+        """Load the stages that the server starts with; whatever else is asked for comes after.
+
+        Raises:
+            StartupError: one of them failed; it is named.
+
+        """
+        await self.stages.load()
+        self._has_started.set()
 
     def stages_of(self, model: ResolvedModel) -> ModelStages:
         """Return the stages of a model that is loaded at the start."""
@@ -60,15 +71,22 @@ class InProcessModels:
 
     async def load(self, name: str) -> None:
         """Return once a model is ready, as its files are now; raises as `ModelControl` does."""
+        await self._has_started.wait()
         await self._operations.do(name, "load", partial(self._load, name))
 
     async def unload(self, name: str) -> None:
         """Return once a model's stages are gone; raises as `ModelControl` does."""
+        await self._has_started.wait()
         await self._operations.do(name, "unload", partial(self._unload, name))
 
     async def other_gateways(self) -> Sequence[GatewayReport]:
         """Return nothing: there are no others."""
         return ()
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a thread loads a stage, which nothing can break off."""
+        return self._loading.locked()
 
     async def stop(self) -> None:
         """End what is under way, and stop the stages."""

@@ -88,6 +88,8 @@ class LeydenServer:
         self.request_log = Path()
         self.defect = ""
         """Empty: what fails here, Serve replaces."""
+        self.leaves_threads = False
+        """What loads models has processes of its own."""
 
     def __enter__(self) -> Self:
         """Return when the first request would succeed.

@@ -92,7 +92,7 @@ def serve(args: argparse.Namespace) -> int:
         report("stopped at once")
         return _end(config, 130)
     report("stopped")
-    return _end(config, 0)
+    return _end(config, 0, leaves_threads=server.leaves_threads)
 
 
 def _shown(config: ServerConfig) -> Callable[[str], str]:
@@ -127,9 +127,9 @@ def _server_of(
     return LeydenServer
 
 
-def _end(config: ServerConfig, code: int) -> int:
+def _end(config: ServerConfig, code: int, *, leaves_threads: bool = False) -> int:
     """Return the exit code, or leave with it where threads of the stages may still run."""
-    if config.in_process and code != 0:
+    if leaves_threads or (config.in_process and code != 0):
         # Python would wait for them, who may be in a step of minutes, or hang.
         sys.stderr.flush()
         os._exit(code)
