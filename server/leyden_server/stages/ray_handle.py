@@ -151,12 +151,10 @@ class StageHandle:
 
     async def report(self) -> StageReport:
         """Ask every replica what it does; one that is late, or has died, is left out."""
-        wanted, answers = await asyncio.gather(
-            self._replicas.wanted(self.application), self._states()
-        )
+        now, answers = await asyncio.gather(self._replicas.now(self.application), self._states())
         states = [answer for answer in answers if isinstance(answer, ReplicaState)]
         running = max(self.replicas, len(states))
-        return StageReport(running, running if wanted is None else wanted, tuple(states))
+        return StageReport(running, running if now is None else now.wanted, tuple(states))
 
     async def _states(self) -> list[Any]:
         if self.replicas == 0:

@@ -41,13 +41,16 @@ class ReplicaCounts:
     def __init__(self) -> None:
         self._looked_s = 0.0
         self._look: asyncio.Task[dict[str, Replicas] | None] | None = None
-        self._wished_s = 0.0
-        self._wish: asyncio.Task[dict[str, int]] | None = None
         self._known: Mapping[str, Replicas] = {}
         self._running_s: dict[str, float] = {}
 
     async def running(self, application: str) -> int | None:
-        """Return how many replicas an application has, by an answer of the last second.
+        """Return how many replicas an application has; None where the controller is silent."""
+        now = await self.now(application)
+        return None if now is None else now.running
+
+    async def now(self, application: str) -> Replicas | None:
+        """Return an application's replicas by an answer of the last second.
 
         None where the controller does not answer, as while it is replaced.
         """
@@ -60,7 +63,7 @@ class ReplicaCounts:
             counts = await asyncio.wait_for(asyncio.shield(self._look), LOOK_TIMEOUT_S)
         except TimeoutError:
             return None
-        return None if counts is None else counts.get(application, Replicas()).running
+        return None if counts is None else counts.get(application, Replicas())
 
     def known(self, application: str) -> Replicas | None:
         """Return the newest answer on an application; None before there is any."""
@@ -78,18 +81,6 @@ class ReplicaCounts:
         """Return for how many seconds no answer had a running replica of an application."""
         seen_s = self._running_s.get(application)
         return 0.0 if seen_s is None else time.monotonic() - seen_s
-
-    async def wanted(self, application: str) -> int | None:
-        """Return how many replicas there are to be now; None where the controller is silent."""
-        now = time.monotonic()
-        if self._wish is None or now - self._wished_s >= LOOK_PERIOD_S:
-            self._wished_s = now
-            self._wish = asyncio.create_task(asyncio.to_thread(_wanted))
-        try:
-            wanted = await asyncio.wait_for(asyncio.shield(self._wish), LOOK_TIMEOUT_S)
-        except TimeoutError:
-            return None
-        return wanted.get(application)
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
@@ -136,15 +127,3 @@ def _replicas() -> dict[str, Replicas] | None:
             failed=str(application.status.value) if failed else "",
         )
     return counts
-
-
-def _wanted() -> dict[str, int]:
-    """Return each application's replicas as Serve aims at them; `serve.status()` has no such."""
-    try:
-        details = _get_global_client().get_serve_details()
-    except (RayError, RayServeException):
-        return {}
-    return {
-        name: sum(one["target_num_replicas"] for one in application["deployments"].values())
-        for name, application in details["applications"].items()
-    }
