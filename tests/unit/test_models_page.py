@@ -136,10 +136,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_safetensors_files::cut in its data",
         "test_safetensors_files::overlapping offsets",
     ),
-    "number that is NaN or infinite": ("test_model_files::test_a_number_that_is_none_is_named",),
+    "number that is NaN or infinite": (
+        "test_tensors_of_files::test_a_number_that_is_none_is_named",
+    ),
     "tensor that lacks, has another shape or no use": (
-        "test_model_files::test_every_tensor_is_needed",
-        "test_model_files::test_no_tensor_is_passed_over",
+        "test_tensors_of_files::test_every_tensor_is_needed",
+        "test_tensors_of_files::test_no_tensor_is_passed_over",
     ),
     "Git LFS pointer, pickle, GGUF, web page": (
         "test_safetensors_files::a Git LFS pointer",
@@ -148,7 +150,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_safetensors_files::a web page",
     ),
     "link out of the model repository": (
-        "test_model_files::test_a_link_out_of_the_repository_is_refused",
+        "test_tensors_of_files::test_a_link_out_of_the_repository_is_refused",
     ),
     "SDXL's refiner": (
         "test_recognition::the refiner",

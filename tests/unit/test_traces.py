@@ -1,10 +1,12 @@
 """Traces of a Gateway before stages that compute nothing, as a collector receives them."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,8 +277,15 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 
 
 def test_nothing_of_it_is_imported_where_nothing_is_traced() -> None:
+    tests = Path(__file__).resolve().parents[1]
+    path = os.pathsep.join((str(tests), os.environ.get("PYTHONPATH", "")))
     done = subprocess.run(
-        [sys.executable, "-c", OFF], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", OFF],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": path},
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
