@@ -46,6 +46,8 @@ async def test_who_asks_for_the_same_joins_and_who_leaves_ends_nothing() -> None
     work.ends["load a"].set_exception(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         await third
+    await turns()
+    assert not operations._newest, "names that anybody may send are not kept"
 
 
 async def test_of_one_model_the_next_waits_and_others_do_not() -> None:

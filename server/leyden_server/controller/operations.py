@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 __all__ = ["Operations"]
@@ -32,8 +33,13 @@ class Operations:
             before = None if newest is None else newest.task
             newest = _Operation(kind, asyncio.create_task(_after(before, run)))
             newest.task.add_done_callback(_take_error)
+            newest.task.add_done_callback(partial(self._forget, name))
             self._newest[name] = newest
         await asyncio.shield(newest.task)
+
+    def _forget(self, name: str, task: "asyncio.Task[None]") -> None:
+        if name in self._newest and self._newest[name].task is task:
+            del self._newest[name]
 
     async def stop(self) -> None:
         """End what is under way, without its end."""
