@@ -72,3 +72,22 @@ async def test_of_one_model_the_next_waits_and_others_do_not() -> None:
         asyncio.CancelledError,
         asyncio.CancelledError,
     ]
+
+
+async def test_a_stop_ends_what_runs_and_what_waits_behind_it() -> None:
+    operations, ended = Operations(), asyncio.Event()
+
+    async def load() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    calls = [
+        asyncio.create_task(operations.do("a", "load", load)),
+        asyncio.create_task(operations.do("a", "unload", load)),
+    ]
+    await turns()
+    await operations.stop()
+    assert ended.is_set()
+    await asyncio.gather(*calls, return_exceptions=True)

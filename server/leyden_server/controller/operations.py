@@ -22,6 +22,9 @@ class Operations:
 
     def __init__(self) -> None:
         self._newest: dict[str, _Operation] = {}
+        """By the model's name, while there is something to do."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        """All that is under way or waits for its turn."""
 
     async def do(self, name: str, kind: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `run` once what was begun on `name` before is done, or join it where it is that.
@@ -32,21 +35,25 @@ class Operations:
         if newest is None or newest.kind != kind or newest.task.done():
             before = None if newest is None else newest.task
             newest = _Operation(kind, asyncio.create_task(_after(before, run)))
-            newest.task.add_done_callback(_take_error)
-            newest.task.add_done_callback(partial(self._forget, name))
             self._newest[name] = newest
+            self._tasks.add(newest.task)
+            newest.task.add_done_callback(partial(self._note_done, name))
         await asyncio.shield(newest.task)
-
-    def _forget(self, name: str, task: "asyncio.Task[None]") -> None:
-        if name in self._newest and self._newest[name].task is task:
-            del self._newest[name]
 
     async def stop(self) -> None:
         """End what is under way, without its end."""
-        tasks = [operation.task for operation in self._newest.values()]
+        tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _note_done(self, name: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if name in self._newest and self._newest[name].task is task:
+            del self._newest[name]
+        if not task.cancelled():
+            # Keeps asyncio from reporting an error whose caller has left.
+            task.exception()
 
 
 async def _after(
@@ -55,9 +62,3 @@ async def _after(
     if before is not None and not before.done():
         await asyncio.wait([before])
     await run()
-
-
-def _take_error(task: "asyncio.Task[None]") -> None:
-    """Keep asyncio from reporting an error whose caller has left."""
-    if not task.cancelled():
-        task.exception()
