@@ -42,7 +42,8 @@ class StrictModel(BaseModel):
             raise error(f"{path}: is not UTF-8: {exception}") from exception
         try:
             data = yaml.load(text, LOADER)
-        except yaml.YAMLError as exception:
+        # PyYAML's own constructors let theirs through where a word looks like a date or a number.
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError) as exception:
             why = str(exception) if cls.shows_values else _where(exception)
             raise error(f"{path}: is not YAML: {why}") from (
                 exception if cls.shows_values else None
@@ -59,7 +60,7 @@ class StrictModel(BaseModel):
             raise error("\n".join(lines)) from (exception if cls.shows_values else None)
 
 
-def _where(exception: yaml.YAMLError) -> str:
+def _where(exception: Exception) -> str:
     mark = getattr(exception, "problem_mark", None)
     return "it cannot be parsed" if mark is None else f"see line {mark.line + 1}"
 

@@ -141,6 +141,10 @@ def test_a_link_to_the_file_stays_one(path: Path) -> None:
         "keys: [{KEY",
         "keys: [{name: a, id: aaaaaaaa, sha256: {KEY}, rate: 1}]",
         "keys: '{KEY}\nx: [",
+        "{KEY}: 2001-99-99",
+        "{KEY}: !!float {KEY}",
+        "{KEY}: !!timestamp {KEY}",
+        "{KEY}: !!bool {KEY}",
     ],
 )
 def test_a_wrong_file_is_named_and_not_quoted(path: Path, text: str) -> None:

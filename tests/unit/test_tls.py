@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.certificates import Authority, Pair
 from support.gateways import PATIENCE_S, generate, held, let, read, read_until, request, until
@@ -19,6 +19,14 @@ from leyden_server.errors import ConfigError
 from leyden_server.gateway.tls import check_tls_files
 
 DAY = timedelta(days=1)
+
+RARE_KEY = b"""\
+-----BEGIN PRIVATE KEY-----
+ME4CAQAwEAYHKoZIzj0CAQYFK4EEAAYENzA1AgEBBA6qVt75KZDWQq5JxgewfqEg
+Ax4ABKZ14Cvwzhu6LLPzDKE0od+PecYOh8Da6mlgshg=
+-----END PRIVATE KEY-----
+"""
+"""Of a curve (secp112r1) that the library which reads keys does not know."""
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +115,10 @@ def test_a_certificate_that_nobody_would_take(
         (lambda a: Pair(a.issue().certificate, b"no pem"), "holds no private key in PEM"),
         (
             lambda a: a.issue(key=ed25519.Ed25519PrivateKey.generate()),
-            "gRPC takes RSA and elliptic curve keys",
+            "gRPC takes RSA keys of 1024 bits or more and elliptic curve keys on P-256, ",
         ),
+        (lambda a: a.issue(key=ec.generate_private_key(ec.SECP256K1())), "and this is another"),
+        (lambda a: Pair(a.issue().certificate, RARE_KEY), "and this is another"),
     ],
 )
 def test_a_key_that_does_not_do(
@@ -181,6 +191,15 @@ async def test_who_believes_the_authority_is_served(
 
 async def test_an_rsa_key_serves_too(authority: Authority, files: dict[str, Any]) -> None:
     write(files, authority.issue(key=rsa.generate_private_key(65537, 2048)))
+    async with house(**files) as home, secure(home, authority) as channel:
+        assert await serving(channel)
+
+
+async def test_what_stands_around_the_pem_does_not_matter(
+    authority: Authority, files: dict[str, Any]
+) -> None:
+    pair = authority.issue()
+    write(files, Pair(b"\xef\xbb\xbf" + pair.certificate, b"A note.\n" + pair.private_key))
     async with house(**files) as home, secure(home, authority) as channel:
         assert await serving(channel)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 from cryptography import x509
@@ -14,7 +15,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    PublicFormat,
+    NoEncryption,
+    PrivateFormat,
     load_pem_private_key,
 )
 
@@ -23,6 +25,15 @@ from leyden_server.errors import ConfigError
 from leyden_server.watched_files import WatchedFiles
 
 __all__ = ["Certificate", "ServerTls", "check_tls_files"]
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+LEAST_RSA_BITS = 1024
+KEYS_TAKEN = (
+    f"gRPC takes RSA keys of {LEAST_RSA_BITS} bits or more and elliptic curve keys on P-256, P-384 "
+    "and P-521, and this is another"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +58,21 @@ class Certificate:
         assert config.tls_private_key is not None
         where = f"gateway.tls_certificate: {config.tls_certificate}"
         key_where = f"gateway.tls_private_key: {config.tls_private_key}"
-        chain = _read(config.tls_certificate, where)
-        certificates = _certificates(chain, where)
-        private_key = _read(config.tls_private_key, key_where)
-        if _public_key(private_key, key_where) != _spki(certificates[0].public_key()):
+        certificates = _certificates(_read(config.tls_certificate, where), where)
+        key = _private_key(_read(config.tls_private_key, key_where), key_where)
+        if not _is_of(key, certificates[0]):
             raise ConfigError(
                 f"{key_where}: is not the key of the first certificate in {config.tls_certificate}"
             )
         client_ca = None
         if config.tls_client_ca is not None:
             ca_where = f"gateway.tls_client_ca: {config.tls_client_ca}"
-            client_ca = _read(config.tls_client_ca, ca_where)
-            _certificates(client_ca, ca_where)
+            client_ca = _written(_certificates(_read(config.tls_client_ca, ca_where), ca_where))
         expires = min(certificate.not_valid_after_utc for certificate in certificates)
-        return cls(chain, private_key, client_ca, expires)
+        # Written anew: what stands around the PEM in a file, a byte order mark say, is read here
+        # and not by gRPC.
+        private_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return cls(_written(certificates), private_key, client_ca, expires)
 
 
 def check_tls_files(config: DoorConfig) -> None:
@@ -142,8 +154,8 @@ def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     return certificates
 
 
-def _public_key(pem: bytes, where: str) -> bytes:
-    """Return the public key of a private one, to compare. No text quotes the file."""
+def _private_key(pem: bytes, where: str) -> PrivateKey:
+    """Read a key that gRPC can use. No text quotes the file."""
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError:
@@ -153,13 +165,22 @@ def _public_key(pem: bytes, where: str) -> bytes:
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"{where}: holds no private key in PEM") from None
-    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{where}: gRPC takes RSA and elliptic curve keys, and this is another")
-    return _spki(key.public_key())
+    except UnsupportedAlgorithm:
+        raise ConfigError(f"{where}: {KEYS_TAKEN}") from None
+    is_rsa = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= LEAST_RSA_BITS
+    is_ec = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, CURVES)
+    if not (is_rsa or is_ec):
+        raise ConfigError(f"{where}: {KEYS_TAKEN}")
+    assert isinstance(key, PrivateKey)
+    return key
 
 
-def _spki(public_key: object) -> bytes:
-    encoded: bytes = public_key.public_bytes(  # type: ignore[attr-defined]
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )
-    return encoded
+def _is_of(key: PrivateKey, certificate: x509.Certificate) -> bool:
+    try:
+        return key.public_key() == certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return False  # of a kind that the key is not
+
+
+def _written(certificates: list[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
