@@ -29,7 +29,7 @@ OPERATORS = {
 
 @pytest.fixture
 def keys() -> dict[str, str]:
-    return {"alice": new_key(), "ops": new_key()}
+    return {"alice": new_key(), "bob": new_key(), "ops": new_key()}
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ async def home(keys: dict[str, str], tmp_path: Path) -> AsyncIterator[House]:
     path = tmp_path / "keys.yaml"
     entries = (
         KeyEntry.of(keys["alice"], "alice"),
+        KeyEntry.of(keys["bob"], "bob", images_per_minute=3, images_at_once=4),
         KeyEntry.of(keys["ops"], "ops", operator=True),
     )
     KeyFile(keys=entries).write(path)
@@ -79,3 +80,22 @@ async def test_what_is_for_operators_is_for_them_alone(
     assert method in error.details()
     if method in {"TraceSetting", "LogSettings"}:
         assert (await call(home, method, OPERATORS[method], keys["ops"])).settings
+
+
+async def test_rows_are_let_in_all_or_none_and_a_refusal_costs_nothing(
+    home: House, keys: dict[str, str]
+) -> None:
+    def infer(rows: int) -> Any:
+        request = infer_request(MODEL, ["seed"], prompt=[f"cat {row}" for row in range(rows)])
+        return call(home, "ModelInfer", request, keys["bob"])
+
+    # Not a matter of when: no pushback would help.
+    error = await refusal(infer(5))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "4 images at once here; got 5 in one request" in str(error.details())
+    assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "-1"
+    await infer(1)
+    for _ in range(3):
+        assert "3 images a minute" in str((await refusal(infer(3))).details())
+    # Nothing was spent on those.
+    await infer(2)

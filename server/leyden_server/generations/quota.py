@@ -94,6 +94,11 @@ class Share:
         self._used = used
         self._images = images
 
+    def part(self, images: int) -> "Share":
+        """Return so many of them as a share of their own."""
+        self._images -= images
+        return Share(self._used, images)
+
     def done(self) -> None:
         """Note that none of them is being made any more. Harmless when repeated."""
         if self._used is not None:

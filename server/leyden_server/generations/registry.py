@@ -232,7 +232,8 @@ class Generations:
         account = caller.account
         named = replace(request, request_id=request.request_id or record.request_id)
         parameters = self._parameters(named, served, account, vocabulary)
-        share = self._quotas.take(account, parameters.image_count)
+        take, images = partial(self._quotas.take, account), parameters.image_count
+        share = take(images) if caller.call is None else caller.call.share(images, take)
         home = Home(request, parameters, record, self._homes.unread, account=account, share=share)
         self._homes.add(home)
         # Until there is a generation to end, a drain ends the call.

@@ -78,6 +78,11 @@ class Watching:
                 raise OwnedElsewhereError(owner)
         return self._reading
 
+    def take_back(self, error: Exception) -> None:
+        """Leave a generation whose call is refused after all; its key has its images back."""
+        self._home.share.refund()
+        self.leave(error=error)
+
     def leave(self, code: str = "", error: Exception | None = None) -> None:
         """Stop watching. Harmless when repeated.
 

@@ -29,7 +29,9 @@ class Rows:
             RequestError: one is refused; those that began by then end as it does.
 
         """
-        begun, call = 0, Call() if len(asked.rows) > 1 else None
+        begun, call = 0, None
+        if len(asked.rows) > 1:
+            call = Call(images=len(asked.rows))  # each has one then
         caller.call = call
         try:
             for index, request in enumerate(asked.rows):
@@ -37,7 +39,8 @@ class Rows:
                 watching = await generations.start(request, caller, asked.vocabulary(index))
                 self._watched.append(watching)
         except Exception as error:
-            self.leave(error=error)
+            for watching in self._watched:
+                watching.take_back(error)
             raise
         finally:
             if call is not None:
