@@ -163,7 +163,7 @@ def _private_key(pem: bytes, where: str) -> PrivateKey:
             f"{where}: has a password, which nobody could type when it is read again; "
             "write it without: openssl pkey -in KEY -out NEW_KEY"
         ) from None
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         raise ConfigError(f"{where}: holds no private key in PEM") from None
     except UnsupportedAlgorithm:
         raise ConfigError(f"{where}: {KEYS_TAKEN}") from None
