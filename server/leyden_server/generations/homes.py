@@ -98,6 +98,8 @@ class Homes:
         home.log.on_payload = self._bound_unread
         self._running.add(home)
         home.task = asyncio.create_task(self._run(home, generation))
+        # One that is cancelled before its first turn never comes to its `finally`.
+        home.task.add_done_callback(lambda _: self._note_end(home, generation, _cancelled(home)))
 
     def enter(self, home: Home, caller: Caller, after_index: int | None) -> Watching:
         """Watch a generation from behind an index; None: from its first event.
@@ -164,20 +166,26 @@ class Homes:
         try:
             await generation.run()
         except asyncio.CancelledError:
-            error = home.end_with or CancelledByRequestError()
+            error = _cancelled(home)
         except Exception as failure:  # noqa: BLE001 - whatever it is, its watchers are told
             error = home.end_with or self._telling.known(_first(failure))
         finally:
-            self._running.discard(home)
-            if home.use is not None:
-                home.use.leave()
-            if generation.costs.has_left_its_engine:
-                self._collecting.ask(generation.served)
-            home.share.done()
-            home.ended_s = time.monotonic()
-            if not home.has_ended:
-                home.log.close(error)
-            self._settle(home)
+            self._note_end(home, generation, error)
+
+    def _note_end(self, home: Home, generation: Generation, error: Exception | None) -> None:
+        """Let go of what only a generation that runs needs. Harmless when repeated."""
+        if home not in self._running:
+            return
+        self._running.discard(home)
+        if home.use is not None:
+            home.use.leave()
+        if generation.costs.has_left_its_engine:
+            self._collecting.ask(generation.served)
+        home.share.done()
+        home.ended_s = time.monotonic()
+        if not home.has_ended:
+            home.log.close(error)
+        self._settle(home)
 
     def _leave(
         self, home: Home, reading: Reading, code: str, error: Exception | None = None
@@ -251,6 +259,11 @@ class Homes:
         if home.was_given_up or error is None:
             error = None if home.lingers else home.left_because
         self._telling.ended(record, error)
+
+
+def _cancelled(home: Home) -> Exception:
+    """Return what a generation ended of whose task was cancelled."""
+    return home.end_with or CancelledByRequestError()
 
 
 def _first(error: Exception) -> Exception:
