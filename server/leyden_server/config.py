@@ -65,8 +65,8 @@ class GatewayConfig(DoorConfig):
     serves it for all of that machine."""
 
     replicas: int = Field(default=1, ge=1, le=64)
-    """Gateway processes on the address (SO_REUSEPORT shares the connections out). Each
-    has a line of its own, and knows the request_ids of its own connections alone."""
+    """Gateway processes on the address (SO_REUSEPORT shares the connections out). Each has a line
+    of its own, and hands on calls about a generation that another one has."""
 
     num_cpus: float = Field(default=0.1, ge=0)
     """CPUs that Ray counts for a replica: accounting, not a limit."""
