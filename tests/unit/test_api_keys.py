@@ -182,6 +182,16 @@ def test_a_wrong_key_of_a_known_id_is_none_of_them() -> None:
     assert keys.find("\udcff") is None
 
 
+def test_a_folder_that_is_not_there_is_said_by_the_name_of_the_file(
+    capsys: pytest.CaptureFixture[str], path: Path
+) -> None:
+    missing = path.parent / "nowhere" / "keys.yaml"
+    assert main(["keys", "add", "alice", "--file", str(missing)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"error: {missing}: cannot be written in its folder: No such file or directory\n"
+
+
 def test_a_file_that_does_not_parse_leaves_the_old_keys(
     capsys: pytest.CaptureFixture[str], path: Path
 ) -> None:

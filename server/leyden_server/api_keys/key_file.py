@@ -135,12 +135,15 @@ def changing(path: Path) -> Iterator[KeyFile]:
     """Lend the keys to whoever changes them; nobody else does meanwhile. A new file is empty.
 
     Raises:
-        ConfigError: the file is wrong.
-        OSError: it cannot be read or locked.
+        ConfigError: the file is wrong, or its folder is none to write in.
 
     """
     lock_path = path.resolve().with_name(f".{path.resolve().name}.lock")
-    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        # Its own name would say nothing to who has never heard of it.
+        raise ConfigError(f"{path}: cannot be written in its folder: {error.strerror}") from error
     try:
         # A lock of the file itself would be one of what is replaced.
         fcntl.flock(lock, fcntl.LOCK_EX)
