@@ -1,5 +1,6 @@
 """What a ModelInferRequest may say: Triton's own answers to the same, and where ours differ."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -228,6 +229,12 @@ def test_what_all_rows_share_is_one_value(name: str, values: list[Any]) -> None:
     assert len(asked("seed", prompt=["a", "b"], **alike).rows) == 2
     message = refusal(infer_request(MODEL, prompt=["a", "b"], **unlike))
     assert message.startswith(f"{name}: must be the same for all rows")
+
+
+def test_what_is_no_number_in_all_rows_is_left_to_the_rules() -> None:
+    """They say what guidance may be; that rows must agree would be no help."""
+    rows = asked("seed", prompt=["a", "b"], guidance_scale=[math.nan, math.nan]).rows
+    assert [math.isnan(row.guidance_scale or 0.0) for row in rows] == [True, True]
 
 
 def test_several_rows_have_one_image_each() -> None:

@@ -76,7 +76,7 @@ def decode(
     count = len(columns["prompt"])
     for name in SAME_FOR_ALL:
         values = columns.get(name, ())
-        if any(value != values[0] for value in values[1:]):
+        if not _are_one(values):
             raise invalid(name, "must be the same for all rows of a request; send several requests")
     if count > 1 and any(value not in {0, 1} for value in columns.get("image_count", ())):
         raise invalid("image_count", f"must be 1 or absent where there are {count} rows")
@@ -112,6 +112,11 @@ def _row(
         preview=RequestedPreview() if "preview" in outputs else None,
         priority=priority,
     )
+
+
+def _are_one(values: Values) -> bool:
+    """Return whether all values are the same; NaN is itself, and refused by the rules."""
+    return all(value == values[0] or str(value) == str(values[0]) for value in values)
 
 
 def _outputs(

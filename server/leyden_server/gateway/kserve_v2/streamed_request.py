@@ -41,7 +41,7 @@ class StreamedRequest:
         self._memory = held
         self._send = send
         self._notes = notes
-        self._held: pb.ModelInferResponse | None = None
+        self._last_image: pb.ModelInferResponse | None = None
         """The response that has the last image."""
         self._images_left = sum(max(1, row.image_count) for row in asked.rows)
         self._summaries: list[Summary] = []
@@ -59,7 +59,7 @@ class StreamedRequest:
 
     async def _answer(self, rows: Rows) -> None:
         await rows.side_by_side(self._follow)
-        last = self._held
+        last = self._last_image
         if last is None or self._asked.parameters.wants_empty_final:
             if last is not None:
                 await self._send_one(last, "compute_output")
@@ -96,7 +96,7 @@ class StreamedRequest:
         if self._images_left:
             await self._send_one(message, "compute_output")
         else:
-            self._held = message
+            self._last_image = message
 
     def _response(self, row: int = 0, image_index: int | None = None) -> pb.ModelInferResponse:
         message = response(self._asked.rows[0].model, self._asked.id)
