@@ -26,6 +26,7 @@ import uvloop
 from leyden_server.config import GatewayConfig, RayConfig
 from leyden_server.controller.directory import RayDirectory
 from leyden_server.controller.ray_start import start_ray
+from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.server import GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
 from leyden_server.generations.records import RequestLog
@@ -137,11 +138,16 @@ class StubGateway:
     """A Gateway that serves from this process, with a request log as every one has."""
 
     def __init__(
-        self, folder: Path, gateways: int = 1, settings: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        gateways: int = 1,
+        settings: Mapping[str, Any] | None = None,
+        peers: PeerIdentity | None = None,
     ) -> None:
         """`gateways`: how many the server has; more than one share a directory over Ray.
 
-        `settings` are those of its GatewayConfig that are to be others.
+        `peers` is what they know each other by, where there are several, and `settings` are those
+        of its GatewayConfig that are to be others.
         """
         ours = {
             "max_waiting_images": STREAMS,
@@ -154,7 +160,9 @@ class StubGateway:
         stages = ModelStages(_TextEncoder(), _Denoiser(), _Vae())
         catalog = ModelCatalog([entry], config, lambda _: stages, share=STREAMS)
         self._log = RequestLog(folder / "requests.jsonl")
-        self._server = GatewayServer(config, catalog, [self._log], replica="gateway")
+        self._server = GatewayServer(
+            config, catalog, [self._log], replica="gateway", peer_identity=peers
+        )
         self._shares_directory = gateways > 1
 
     async def start(self) -> str:
@@ -182,7 +190,8 @@ async def _serve(folder: Path, settings: Mapping[str, Any]) -> None:
 def _serve_over_ray(folder: Path, gateways: int) -> None:
     start_ray(RayConfig(num_cpus=gateways), partial(print, file=sys.stderr, flush=True))
     actor = ray.remote(StubGateway).options(num_cpus=0)
-    actors = [actor.remote(folder, gateways) for _ in range(gateways)]
+    peers = PeerIdentity.new() if gateways > 1 else None
+    actors = [actor.remote(folder, gateways, None, peers) for _ in range(gateways)]
     try:
         addresses = ray.get([one.start.remote() for one in actors])
         print(f"ready: grpc {addresses[-1]}", flush=True)

@@ -85,6 +85,7 @@ def leyden(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A Ray of two CPUs that belongs to somebody else; whoever uses it leaves it as it was."""
+    import ray
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patched:
@@ -95,6 +96,8 @@ def ray_address() -> Iterator[str]:
             head_node_args={"num_cpus": 2, "include_dashboard": False},
         )
     yield cluster.address
+    if ray.is_initialized() and ray.get_runtime_context().gcs_address == cluster.address:
+        ray.shutdown()  # or the cluster would not let go of its head
     cluster.shutdown()
 
 

@@ -30,8 +30,9 @@ from leyden_server.generations.server_state import GatewayReport
 
 __all__ = ["ModelsActor"]
 
-HOLD_S = 4.0
-"""How long a restarted actor waits for Gateways that may know a newer snapshot."""
+HOLD_S = 15.0
+"""How long a restarted actor waits for its Gateways, of which one may be gone for good. Each may
+know a newer snapshot, and what one still serves must not be deleted as if nobody used it."""
 
 
 class ModelsActor:
@@ -46,7 +47,9 @@ class ModelsActor:
         self._deployer = StageDeployer(config)
         self._operations = Operations()
         self._deploying = asyncio.Lock()
-        self._told: list[Snapshot] = []
+        self._told: dict[str, Snapshot] = {}
+        """What each Gateway knew, of those that have called."""
+        self._all_told = asyncio.Event()
         self._models: DesiredModels | None = None
         self._is_there = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -68,7 +71,7 @@ class ModelsActor:
         `using` are the placements that it serves or drains, and `report` says what it does.
         """
         if self._models is None:
-            await self._adopt(newest)
+            await self._adopt(gateway, newest)
         await self.hear(gateway, version, using, report)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_PERIOD_S), self._changed:
@@ -79,7 +82,7 @@ class ModelsActor:
     async def enter(self, gateway: str, newest: Snapshot) -> Snapshot:
         """Return what a Gateway that starts is to begin with; `newest` is what it knows."""
         if self._models is None:
-            await self._adopt(newest)
+            await self._adopt(gateway, newest)
         await self.hear(gateway, 0, frozenset())
         return self._there.snapshot
 
@@ -128,13 +131,17 @@ class ModelsActor:
         assert self._models is not None, "whoever needs it has waited until it is there"
         return self._models
 
-    async def _adopt(self, snapshot: Snapshot) -> None:
-        """Take the newest of the snapshots that Gateways tell, once all had time to."""
-        self._told.append(snapshot)
-        await asyncio.sleep(self._hold_s)
+    async def _adopt(self, gateway: str, snapshot: Snapshot) -> None:
+        """Take the newest of the snapshots that Gateways tell, once all have, or had time to."""
+        self._told[gateway] = snapshot
+        if len(self._told) >= self._config.gateway.replicas:
+            self._all_told.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._hold_s):
+                await self._all_told.wait()
         if self._models is not None:
             return
-        newest = max(self._told, key=lambda one: one.version)
+        newest = max(self._told.values(), key=lambda one: one.version)
         # What was being loaded is begun anew: nobody knows how far it has come.
         adopted = replace(newest, version=newest.version + 1, coming=())
         self._models = DesiredModels(adopted)
