@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CACHE", "CONTESTANTS", "CORES", "IN_VENV", "Contestant", "Model", "Settings"]
+__all__ = [
+    "CACHE",
+    "CONTESTANTS",
+    "CORES",
+    "IN_PROCESS",
+    "IN_VENV",
+    "Contestant",
+    "Model",
+    "Settings",
+]
 
 IN_VENV = Path(__file__).parent / "in_venv"
 """What runs in the peers' venvs."""
@@ -57,8 +66,14 @@ def _leyden(python: str, model: Model, port: int, settings: Settings) -> list[st
         *(python, "-m", "leyden_cli", "serve", "--port", str(port), "--model", model.name),
         *("--metrics-port", "0"),
         *([] if _is_shipped(model) else repository),
-        *(["--config", str(_leyden_config(settings))] if settings else []),
+        *_leyden_options(settings),
     ]
+
+
+def _leyden_options(settings: Settings) -> list[str]:
+    if settings == IN_PROCESS:
+        return ["--in-process"]
+    return ["--config", str(_leyden_config(settings))] if settings else []
 
 
 def _leyden_config(replicas: Settings) -> Path:
@@ -101,6 +116,7 @@ def _ways(name: str, batches: tuple[int, ...], **others: int | float) -> dict[st
     }
 
 
+IN_PROCESS: Settings = {"in_process": 1}
 A_STAGE_A_CORE = f"{CORES} Denoisers, {CORES} Vaes"
 
 CONTESTANTS = {
@@ -111,6 +127,7 @@ CONTESTANTS = {
             command=_leyden,
             settings={
                 "as shipped": {},
+                "in process": IN_PROCESS,
                 f"{CORES} Vaes": {"vae": CORES},
                 f"{CORES} Denoisers": {"denoiser": CORES},
                 A_STAGE_A_CORE: {"denoiser": CORES, "vae": CORES},

@@ -18,7 +18,7 @@ from benchmarks.peers.contestants import CACHE, IN_VENV, Contestant, Model
 from benchmarks.peers.environments import UnavailableError
 from benchmarks.peers.running import Server, running
 
-__all__ = ["PICTURES", "Run", "measure", "reference_pictures"]
+__all__ = ["PICTURES", "Run", "drive", "measure", "reference_pictures"]
 
 PICTURES = (("A red barn in a field of wheat, 1", 700_001), ("Fog over a harbour, 2", 700_002))
 """Prompts and seeds of the pictures that are compared with diffusers."""
@@ -68,48 +68,81 @@ def measure(
     seconds: float,
     first_number: int,
     report: Callable[[str], None],
-    load_python: str | None = None,
 ) -> Run:
     """Start the server, compare its pictures, drive it with each number of clients, stop it.
 
     `seconds` is how long each measurement lasts at least; prompts and seeds count up from
-    `first_number`. `load_python` asks the server; None: the Python that runs it.
+    `first_number`. The Python that runs the server asks it.
 
     Raises:
         UnavailableError: it did not start, or failed while it was driven.
 
     """
     run = Run(contestant.name, setting)
+    started = time.perf_counter()
+    with running(contestant, python, model, contestant.settings[setting]) as server:
+        drive(
+            server,
+            run,
+            python,
+            references,
+            clients=clients,
+            seconds=seconds,
+            first_number=first_number,
+            started=started,
+            report=report,
+        )
+    return run
+
+
+def drive(
+    server: Server,
+    run: Run,
+    load_python: str,
+    references: Path,
+    *,
+    clients: Sequence[int],
+    seconds: float,
+    first_number: int,
+    started: float,
+    report: Callable[[str], None],
+) -> None:
+    """Wait for a server, compare its pictures and drive it; add what is seen to `run`.
+
+    `started` is when it was, by `time.perf_counter`; the others are those of `measure`.
+
+    Raises:
+        UnavailableError: it did not start, or failed while it was driven.
+
+    """
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-", dir=CACHE) as pictures:
-        started = time.perf_counter()
-        with running(contestant, python, model, contestant.settings[setting]) as server:
-            plan = {
-                "transport": contestant.name,
-                "address": server.address,
-                "ready_timeout_s": READY_TIMEOUT_S,
-                "drive_timeout_s": DRIVE_TIMEOUT_S,
-                "pictures": PICTURES,
-                "pictures_folder": pictures,
-                "strangers": STRANGERS,
-                "clients": clients,
-                "seconds": seconds,
-                "first_number": first_number,
-            }
-            for event in _drive(load_python or python, plan, server):
-                match event.pop("event"):
-                    case "ready":
-                        run.start_to_ready_s = time.perf_counter() - started
-                        report(f"ready after {run.start_to_ready_s:.1f} s; warming up")
-                    case "warm":
-                        report("measuring")
-                    case "measured":
-                        run.loads.append(event)
-                        rate = len(event["latencies_s"]) / event["elapsed_s"]
-                        report(f"{event['clients']} clients: {rate:.2f} images/s")
-            run.pss_gb = server.pss_bytes() / 1e9
-        run.max_pixel_difference = _differences(Path(pictures), references)
-    return run
+        plan = {
+            "transport": run.contestant,
+            "address": server.address,
+            "ready_timeout_s": READY_TIMEOUT_S,
+            "drive_timeout_s": DRIVE_TIMEOUT_S,
+            "pictures": PICTURES,
+            "pictures_folder": pictures,
+            "strangers": STRANGERS,
+            "clients": clients,
+            "seconds": seconds,
+            "first_number": first_number,
+        }
+        for event in _drive(load_python, plan, server):
+            match event.pop("event"):
+                case "ready":
+                    run.start_to_ready_s = run.start_to_ready_s or time.perf_counter() - started
+                    report("ready; warming up")
+                case "warm":
+                    report("measuring")
+                case "measured":
+                    run.loads.append(event)
+                    rate = len(event["latencies_s"]) / event["elapsed_s"]
+                    report(f"{event['clients']} clients: {rate:.2f} images/s")
+        run.pss_gb = max(run.pss_gb, server.pss_bytes() / 1e9)
+        for name, difference in _differences(Path(pictures), references).items():
+            run.max_pixel_difference[name] = max(difference, run.max_pixel_difference.get(name, 0))
 
 
 def _drive(python: str, plan: dict[str, Any], server: Server) -> Iterator[dict[str, Any]]:
