@@ -20,6 +20,7 @@ from benchmarks.section import Figure, Section, Settings
 from benchmarks.server_process import ServerProcess
 from numpy.typing import NDArray
 from PIL import Image
+from support.patience import PATIENCE_S
 
 from leyden_client import AsyncClient, Generation
 from leyden_client.bench import Sample
@@ -43,7 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=PATIENCE_S,
         check=False,
     )
 

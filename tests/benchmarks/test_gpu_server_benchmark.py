@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.patience import PATIENCE_S
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -20,7 +22,7 @@ def test_a_tiny_pass_gives_the_same_image_as_diffusers_and_every_figure(tmp_path
         text=True,
     ) as process:
         try:
-            _, stderr = process.communicate(timeout=500)
+            _, stderr = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)  # so that it stops its server
             raise

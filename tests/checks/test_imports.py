@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_S
 
 import leyden_cli
 import leyden_client
@@ -39,7 +40,11 @@ def imported_by(*modules: str) -> set[str]:
     code = f"import sys, importlib\nfor m in {modules!r}: importlib.import_module(m)\n"
     code += f"print(*(m for m in {HEAVY!r} if m in sys.modules))"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
@@ -96,7 +101,7 @@ def test_a_command_line_that_only_has_to_be_read_imports_nothing_heavy(argv: lis
     code = f"import sys\nfrom leyden_cli.main import main\ntry: main({argv!r})\n"
     code += f"except SystemExit: print(*(m for m in {HEAVY!r} if m in sys.modules), 'done')"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert result.stdout.splitlines()[-1] == "done"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.patience import PATIENCE_S
 
 MARK = "LEYDEN_TEST_MARK"
 
@@ -79,7 +80,7 @@ def running(arguments: Sequence[str], directory: Path) -> Iterator[Command]:
 def leyden(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a `leyden` command to its end."""
     command = [sys.executable, "-m", "leyden_cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,21 @@ import re
 from pathlib import Path
 
 from cli.conftest import leyden, running
+from support.patience import PATIENCE_S
 from support.running_server import eventually
 
 
 def test_a_demo_that_is_terminated_takes_its_server_along(tmp_path: Path) -> None:
     with running(["demo"], tmp_path) as demo:
-        eventually(lambda: "loading" in demo.stderr, 60)
+        eventually(lambda: "loading" in demo.stderr)
         demo.process.terminate()
-        assert demo.process.wait(60) == 130
+        assert demo.process.wait(PATIENCE_S) == 130
         eventually(lambda: not demo.descendants())
 
 
 def test_the_demo_makes_its_picture_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with running(["demo"], tmp_path) as demo:
-        assert demo.process.wait(120) == 0, demo.stderr
+        assert demo.process.wait(PATIENCE_S) == 0, demo.stderr
         assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
         told = [x.partition(" ")[2] for x in demo.stderr.splitlines() if x.startswith("demo: ")]
         *steps, end = (line.split(";")[0] for line in told)

@@ -12,6 +12,7 @@ import pytest
 from cli.conftest import running
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.patience import PATIENCE_S
 from support.running_server import details_of, eventually, request
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
@@ -40,7 +41,7 @@ def test_it_lives_in_one_process_from_loading_to_drained(tmp_path: Path) -> None
         channel = grpc.insecure_channel(address)
         images: Any = pb_grpc.ImageGenerationServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)
-        watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=120)
+        watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
         assert next(watched).status == SERVING
         call = images.GenerateImage(request(num_inference_steps=60))
         events = [next(call)]
@@ -49,14 +50,16 @@ def test_it_lives_in_one_process_from_loading_to_drained(tmp_path: Path) -> None
         eventually(lambda: any(e.HasField("denoise_progress") for e in list(events)))
         server.interrupt()
         assert next(watched).status == NOT_SERVING
-        live = health.Check(health_pb2.HealthCheckRequest(service="leyden.live"), timeout=30)
+        live = health.Check(
+            health_pb2.HealthCheckRequest(service="leyden.live"), timeout=PATIENCE_S
+        )
         assert live.status == SERVING, "it drains, and is not to be killed for it"
         with pytest.raises(grpc.RpcError) as raised:
-            list(images.GenerateImage(request(), timeout=30))
+            list(images.GenerateImage(request(), timeout=PATIENCE_S))
         assert details_of(raised.value)[ErrorInfo].reason == "DRAINING"
-        finished.join(60)
+        finished.join(PATIENCE_S)
         assert events[-1].WhichOneof("event") == "summary"
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE_S) == 0
         assert server.stdout_line() == "", "stdout has the ready line alone"
         assert "Traceback" not in server.stderr
         assert "destroyed" not in server.stderr
@@ -75,7 +78,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as raised:
             list(call)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert server.process.wait(60) == 130
+        assert server.process.wait(PATIENCE_S) == 130
         assert "Traceback" not in server.stderr
 
 
@@ -96,7 +99,7 @@ def test_what_does_not_end_in_time_does_not_hold_up_the_stop(tmp_path: Path) -> 
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         # Counted in steps, since a step takes as long as the machine is busy.
         assert len(seen) < 50
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE_S) == 0
         eventually(lambda: not server.descendants())
 
 
@@ -133,10 +136,10 @@ def test_a_device_that_is_lost_ends_the_process_with_a_status(tmp_path: Path) ->
             images: Any = pb_grpc.ImageGenerationServiceStub(grpc.insecure_channel(address))
             (tmp_path / "broken").touch()
             with pytest.raises(grpc.RpcError) as raised:
-                list(images.GenerateImage(request(), timeout=60))
+                list(images.GenerateImage(request(), timeout=PATIENCE_S))
             assert raised.value.code() is grpc.StatusCode.INTERNAL
             assert "illegal memory" not in str(raised.value.details())
-            assert server.wait(60) == 70
+            assert server.wait(PATIENCE_S) == 70
             stderr = server.stderr.read()
             assert "denoiser" in stderr
             assert "a supervisor is to start the server again" in stderr
@@ -177,9 +180,9 @@ def test_a_stop_does_not_wait_for_a_model_that_is_being_loaded(tmp_path: Path) -
             call: Any = model_grpc.ModelServiceStub(grpc.insecure_channel(address))
             loading = call.LoadModel.future(model_pb.LoadModelRequest(model=BASE))
             with Client(address) as client:
-                eventually(lambda: client.get_model(BASE).state is ModelState.LOADING, 60)
+                eventually(lambda: client.get_model(BASE).state is ModelState.LOADING)
             server.send_signal(signal.SIGINT)
-            assert server.wait(60) == 0
+            assert server.wait(PATIENCE_S) == 0
             assert loading.code() is not grpc.StatusCode.OK
             assert "Traceback" not in server.stderr.read()
         finally:

@@ -11,6 +11,7 @@ import grpc
 import pytest
 import safetensors.torch
 from cli.conftest import Command, running
+from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_sdxl
 from support.running_server import eventually, request
 
@@ -43,7 +44,7 @@ print(serve.get_app_handle("theirs").say.remote().result(timeout_s=60))
 def theirs(address: str, action: str) -> list[str]:
     """Act as a Serve user of that Ray; return what applications there are, and an answer."""
     command = [sys.executable, "-c", THEIRS, address, action]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-2:]
 
@@ -75,7 +76,7 @@ def generates(server: Command) -> tuple[str, str]:
 
 def stop(server: Command) -> None:
     server.interrupt()
-    assert server.process.wait(60) == 0
+    assert server.process.wait(PATIENCE_S) == 0
     assert "Traceback" not in server.stderr
     eventually(lambda: not server.descendants())
 
@@ -92,7 +93,7 @@ def stop_at_once(server: Command, address: str) -> None:
         with pytest.raises(grpc.RpcError) as raised:
             list(call)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert server.process.wait(60) == 130
+    assert server.process.wait(PATIENCE_S) == 130
     assert "Traceback" not in server.stderr
     eventually(lambda: not server.descendants())
 
@@ -107,7 +108,7 @@ def test_servers_share_a_ray_and_what_others_run_there_outlives_them(
 
         # Another one of the same names would take over what runs there.
         with running(serve(tmp_path, ray_address, "leyden", BASE), tmp_path) as same:
-            assert same.process.wait(60) == 1
+            assert same.process.wait(PATIENCE_S) == 1
             assert "has leyden-denoiser-" in same.stderr
             assert "choose another ray.instance" in same.stderr
 
@@ -125,9 +126,9 @@ def test_servers_share_a_ray_and_what_others_run_there_outlives_them(
 def test_a_start_that_is_interrupted_leaves_nothing_there(tmp_path: Path, ray_address: str) -> None:
     assert theirs(ray_address, "deploy") == ["['theirs']", "here"]
     with running(serve(tmp_path, ray_address, "leyden"), tmp_path) as server:
-        eventually(lambda: "loading" in server.stderr, 60)
+        eventually(lambda: "loading" in server.stderr)
         server.interrupt()
-        assert server.process.wait(60) == 130
+        assert server.process.wait(PATIENCE_S) == 130
         eventually(lambda: not server.descendants())
     assert theirs(ray_address, "look") == ["['theirs']", "here"]
 
@@ -144,7 +145,7 @@ def test_a_model_that_does_not_load_is_named_and_nothing_stays_behind(
     safetensors.torch.save_file(weights, file)
     arguments = serve(tmp_path, ray_address, "leyden", "broken", model_repository=["models"])
     with running(arguments, tmp_path) as server:
-        assert server.process.wait(120) == 1
+        assert server.process.wait(PATIENCE_S) == 1
         # One line: the stages that waited for it are innocent.
         (error,) = [x for x in server.stderr.splitlines() if not x.startswith("[")]
         assert re.match(r"error: leyden-denoiser-broken: .*conv_out\.bias: holds NaN", error)
@@ -156,7 +157,7 @@ def test_more_than_the_machine_has_is_refused_with_the_setting_to_lower(
 ) -> None:
     arguments = serve(tmp_path, ray_address, "leyden", denoiser={"num_cpus": 1000})
     with running(arguments, tmp_path) as server:
-        assert server.process.wait(60) == 1
+        assert server.process.wait(PATIENCE_S) == 1
         assert "lower num_cpus or min_replicas" in server.stderr
         assert "denoiser-leyden-tiny-lightning-4step 1000" in server.stderr
         eventually(lambda: not server.descendants())

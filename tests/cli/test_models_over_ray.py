@@ -14,6 +14,7 @@ import psutil
 import pytest
 import safetensors.torch
 from cli.conftest import Command, running
+from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_sdxl, write_random_unet_file
 from support.running_server import eventually
 from support.scaling import OWN_CONNECTION
@@ -31,12 +32,11 @@ from leyden_client import (
 )
 
 FIRST, SECOND, BIG = "first", "second", "big"
-WAIT_S = 300.0
 
 CONFIG = """
 models: [first]
 model_repository: [models]
-gateway: {port: 0, replicas: 2}
+gateway: {port: 0, replicas: 2, drain_timeout_s: 300}
 denoiser: {measure_batch_rows: false, num_cpus: 0.45}
 ray: {num_cpus: 2}
 """
@@ -87,9 +87,9 @@ class Server:
         return next(model.state for model in client.list_models() if model.name == name)
 
     def replicas(self) -> set[tuple[str, int]]:
-        """Return every stage's replicas: what they are called, and their processes."""
+        """Return every stage's replicas: their applications, and their processes."""
         return {
-            (title, process.pid)
+            (title.split(":")[3], process.pid)
             for title, process in self.titled("ServeReplica:")
             if "Gateway" not in title
         }
@@ -115,7 +115,7 @@ def server(home: Path) -> Iterator[Server]:
         with Client(address) as client:
             yield Server(command, client, address, home)
         command.interrupt()
-        assert command.process.wait(120) == 0
+        assert command.process.wait(PATIENCE_S) == 0
         assert "Traceback" not in command.stderr
         eventually(lambda: not command.descendants())
 
@@ -129,7 +129,7 @@ class Load:
 
     def wait_for_more(self) -> None:
         before = len(self.done)
-        eventually(lambda: len(self.done) >= before + 6 or self.errors, WAIT_S)
+        eventually(lambda: len(self.done) >= before + 6 or self.errors)
         assert not self.errors
 
 
@@ -144,7 +144,7 @@ def asking(server: Server, model: str, clients: int = 3) -> Iterator[Load]:
                 while not stop.is_set():
                     load.done.append(
                         client.generate_image(
-                            "a lake", model=model, num_inference_steps=8, timeout_s=WAIT_S
+                            "a lake", model=model, num_inference_steps=8, timeout_s=PATIENCE_S
                         )
                     )
         except Exception as error:  # noqa: BLE001 - the test shows every one
@@ -181,7 +181,7 @@ def test_a_model_comes_beside_running_streams_and_all_gateways_know_it(server: S
     assert server.states(SECOND) == {ModelState.UNAVAILABLE}
     with asking(server, FIRST) as load, ThreadPoolExecutor() as threads:
         loading = [threads.submit(server.client.load_model, SECOND) for _ in range(2)]
-        states = {loading.result(WAIT_S).state for loading in loading}
+        states = {loading.result(PATIENCE_S).state for loading in loading}
         assert states == {ModelState.READY}
         assert server.states(SECOND) == {ModelState.READY}
     assert len(denoisers(load)) == 1
@@ -210,7 +210,7 @@ def test_changed_files_take_over_under_load_with_no_request_lost(server: Server)
         done = len(load.done)
         load.wait_for_more()
         assert {*revisions(load)[done:]} == {new}
-    eventually(lambda: len(before - server.replicas()) == 1, WAIT_S, every_s=0.5)
+    eventually(lambda: len(before - server.replicas()) == 1, every_s=0.5)
     (gone,) = before - server.replicas()
     assert f"leyden-denoiser-{SECOND}" in gone[0]
     assert len(server.replicas()) == len(before)
@@ -264,14 +264,14 @@ def test_unloading_finishes_what_runs_and_all_gateways_refuse_what_is_new(server
             )
             for one in began
         ]
-        assert all(one.wait(WAIT_S) for one in began)
+        assert all(one.wait(PATIENCE_S) for one in began)
         server.client.unload_model(SECOND)
         for generation in running:
-            assert generation.result(WAIT_S).images
+            assert generation.result(PATIENCE_S).images
     assert server.states(SECOND) == {ModelState.UNAVAILABLE}
     with pytest.raises(FailedPreconditionError, match="leyden models load second"):
         server.client.generate_image("a lake", model=SECOND)
-    eventually(lambda: len(before - server.replicas()) == 1, WAIT_S, every_s=0.5)
+    eventually(lambda: len(before - server.replicas()) == 1, every_s=0.5)
     (gone,) = before - server.replicas()
     assert f"leyden-denoiser-{SECOND}" in gone[0]
     assert server.client.generate_image("a lake", model=FIRST).images
@@ -280,7 +280,9 @@ def test_unloading_finishes_what_runs_and_all_gateways_refuse_what_is_new(server
 def test_the_state_has_all_replicas_and_both_gateways(server: Server) -> None:
     server.client.load_model(SECOND)
     with asking(server, SECOND):
-        eventually(lambda: len(server.client.get_server_state().gateways) == 2, WAIT_S, every_s=0.5)
+        eventually(
+            lambda: len(server.client.get_server_state().gateways) == 2, PATIENCE_S, every_s=0.5
+        )
         state = server.client.get_server_state()
     kinds = [stage.kind for stage in state.stages]
     assert kinds.count(StageKind.DENOISER) == 2
@@ -312,11 +314,11 @@ def test_who_decides_may_die_and_a_gateway_too(server: Server) -> None:
             len(server.titled("ServeReplica:leyden-gateway:Gateway")) == 2
             and gateways[0][1].pid not in {process.pid for _, process in server.titled("Gateway")}
         ),
-        WAIT_S,
+        PATIENCE_S,
         every_s=0.5,
     )
     with Client(server.address, channel_options=OWN_CONNECTION) as client:
-        client.wait_until_ready(WAIT_S)
+        client.wait_until_ready(PATIENCE_S)
     # It was started with the config, and knows what was loaded since.
-    eventually(lambda: server.states(SECOND) == {ModelState.READY}, WAIT_S, every_s=0.5)
+    eventually(lambda: server.states(SECOND) == {ModelState.READY}, every_s=0.5)
     assert server.client.generate_image("a lake", model=SECOND).images

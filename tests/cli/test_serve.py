@@ -13,6 +13,7 @@ import pytest
 from cli.conftest import free_port, leyden, running
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.patience import PATIENCE_S
 from support.running_server import details_of, eventually, request
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
@@ -77,11 +78,11 @@ def test_a_server_lives_from_loading_to_drained(tmp_path: Path) -> None:
 
         # Before it is ready it says so, to whom asks for its health and to whom asks for more.
         watched = health_pb2_grpc.HealthStub(channel).Watch(
-            health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=120
+            health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE_S
         )
         assert next(watched).status == NOT_SERVING
         with pytest.raises(grpc.RpcError) as raised:
-            list(images.GenerateImage(request(), timeout=30))
+            list(images.GenerateImage(request(), timeout=PATIENCE_S))
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert details_of(raised.value)[ErrorInfo].reason == "MODEL_LOADING"
         assert RetryInfo in details_of(raised.value)
@@ -107,13 +108,13 @@ def test_a_server_lives_from_loading_to_drained(tmp_path: Path) -> None:
         server.interrupt()
         assert next(watched).status == NOT_SERVING
         with pytest.raises(grpc.RpcError) as raised:
-            list(images.GenerateImage(request(), timeout=30))
+            list(images.GenerateImage(request(), timeout=PATIENCE_S))
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert details_of(raised.value)[ErrorInfo].reason == "DRAINING"
         assert RetryInfo in details_of(raised.value)
-        finished.join(60)
+        finished.join(PATIENCE_S)
         assert events[-1].WhichOneof("event") == "summary"
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE_S) == 0
         assert server.stdout_line() == "", "stdout has the ready line alone"
         eventually(lambda: not server.descendants())
 
@@ -137,10 +138,10 @@ def test_a_signal_while_it_starts_is_answered_at_once(
     tmp_path: Path, during: str, stop: signal.Signals
 ) -> None:
     with running(["serve", "--port", "0"], tmp_path) as server:
-        eventually(lambda: during in server.stderr, 60)
+        eventually(lambda: during in server.stderr)
         started_s = time.monotonic()
         server.process.send_signal(stop)
-        assert server.process.wait(60) == 130
+        assert server.process.wait(PATIENCE_S) == 130
         assert time.monotonic() - started_s < 10  # a drain alone would take longer
         lines = server.stderr.splitlines()
         assert all(re.match(r"\[ *[0-9.]+ s\] ", line) for line in lines), "no line but ours"
@@ -154,7 +155,7 @@ def test_a_ray_that_cannot_start_is_said_in_one_line(
     """As on a machine that is so busy that Ray's processes do not find each other in time."""
     monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "0")
     with running(["serve", "--port", "0"], tmp_path) as server:
-        assert server.process.wait(120) == 1
+        assert server.process.wait(PATIENCE_S) == 1
         assert server.stderr.count("trying again") == 2
         (error,) = [x for x in server.stderr.splitlines() if not x.startswith("[")]
         assert error.startswith("error: Ray did not start in 3 tries")
@@ -167,7 +168,7 @@ def test_a_ray_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     config = {"gateway": {"port": 0}, "ray": {"address": address}}
     (tmp_path / "leyden.yaml").write_text(json.dumps(config))
     with running(["serve", "--config", "leyden.yaml"], tmp_path) as server:
-        assert server.process.wait(60) == 1
+        assert server.process.wait(PATIENCE_S) == 1
         (error,) = [x for x in server.stderr.splitlines() if not x.startswith("[")]
         assert error.startswith(f"error: ray.address: cannot join a Ray at {address}: Connection r")
         assert "'ray start --head'" in error

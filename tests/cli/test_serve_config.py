@@ -14,6 +14,7 @@ import yaml
 from cli.conftest import free_port
 from pydantic import BaseModel
 from ray.serve.schema import LoggingConfig, ServeApplicationSchema, ServeDeploySchema
+from support.patience import PATIENCE_S
 from support.running_server import eventually
 from support.scraping import Scrape, scrape
 
@@ -71,7 +72,7 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
         [sys.executable, "-c", DEPLOY, ray_address, written],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_S,
         check=False,
     )
     try:
@@ -88,11 +89,11 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
         with pytest.raises(AddressInUseError, match="a Leyden server has it"):
             ReservedAddress("127.0.0.1", port)
         with grpc.insecure_channel(address) as channel:
-            grpc.channel_ready_future(channel).result(timeout=30)
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
         _its_gateways_count_together(address, f"http://127.0.0.1:{metrics_port}/metrics")
     finally:
         delete = [sys.executable, "-c", DELETE, ray_address, *names]
-        subprocess.run(delete, timeout=120, check=True)
+        subprocess.run(delete, timeout=PATIENCE_S, check=True)
 
 
 def _its_gateways_count_together(address: str, page: str) -> None:
@@ -100,7 +101,7 @@ def _its_gateways_count_together(address: str, page: str) -> None:
     for _ in range(6):  # of connections to two processes by chance
         with Client(address) as client:
             assert client.generate_image("a lake", seed=1).images
-    eventually(lambda: scrape(page).total("nv_inference_count") == 7, 60)
+    eventually(lambda: scrape(page).total("nv_inference_count") == 7)
     now = scrape(page)
     assert now.value("leyden_gateways") == 2
     assert now.total("leyden_unet_rows_total") == 7 * 4
@@ -108,21 +109,25 @@ def _its_gateways_count_together(address: str, page: str) -> None:
 
     killed = _listening_at(int(page.rsplit(":", 1)[1].split("/", maxsplit=1)[0]))
     killed.kill()
-    killed.wait(60)
+    killed.wait(PATIENCE_S)
 
     def shown() -> Scrape | None:
         with suppress(OSError):
             return scrape(page)
         return None
 
-    eventually(lambda: shown() is not None, 60)
+    eventually(lambda: shown() is not None)
     assert scrape(page).total("nv_inference_count") == 7
     # Serve starts another one in its place.
-    eventually(lambda: (now := shown()) is not None and now.value("leyden_gateways") == 2, 120)
+    eventually(
+        lambda: (now := shown()) is not None and now.value("leyden_gateways") == 2, PATIENCE_S
+    )
     with Client(address) as client:
-        client.wait_until_ready(60)  # it is on the page before it has asked for its stages
+        client.wait_until_ready(PATIENCE_S)  # it is on the page before it has asked for its stages
         assert client.generate_image("a lake", seed=1).images
-    eventually(lambda: (now := shown()) is not None and now.total("nv_inference_count") == 8, 60)
+    eventually(
+        lambda: (now := shown()) is not None and now.total("nv_inference_count") == 8, PATIENCE_S
+    )
 
 
 def _only_vae(now: Scrape) -> str:
@@ -194,7 +199,7 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
         [*command, "--config", "leyden.yaml", "--port", "9000"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=True,
         cwd=tmp_path,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import leyden
+from support.patience import PATIENCE_S
 
 WRONG = [
     (["--model", "leyden-tiny-bsae"], "did you mean 'leyden-tiny-base'"),
@@ -58,7 +59,7 @@ def test_traces_without_their_extra_are_one_line_before_ray_is_imported(tmp_path
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
@@ -104,6 +105,6 @@ except KeyboardInterrupt:
 def test_a_signal_that_comes_amid_a_fork_is_not_lost(name: str) -> None:
     """Python drops what is raised there."""
     command = [sys.executable, "-c", DROPPED.format(name=name)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert result.stdout == "went on\ninterrupted\n"
     assert result.stderr == ""

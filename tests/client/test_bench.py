@@ -17,8 +17,8 @@ import grpc
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Fail,
     Hold,
     ScriptedServer,
@@ -100,7 +100,7 @@ def test_closed_loop_reports_what_was_billed(
     assert report["total"]["max"] == 3.75
     # The client's clock.
     assert 0 < report["first_event"]["p50"] <= report["first_progress"]["p50"]
-    assert report["first_progress"]["p50"] <= report["latency"]["p50"] < WAIT_S
+    assert report["first_progress"]["p50"] <= report["latency"]["p50"] < PATIENCE_S
     assert report["images_per_s"] == pytest.approx(12 / report["span_s"])
     assert written["conditions"]["clients"] == 3
     out = capsys.readouterr().out
@@ -210,16 +210,16 @@ def test_ctrl_c_prints_what_was_measured(server: ScriptedServer, tmp_path: Path)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     ) as running:
-        assert server.held.wait(WAIT_S)
+        assert server.held.wait(PATIENCE_S)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=WAIT_S)
+        out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130
     assert "to first denoise progress" in out
     assert err.splitlines() == ["warming up with 1 requests", "interrupted after 2 requests"]
     written = json.loads(file.read_text())
     assert written["conditions"]["interrupted"] is True
     assert written["report"]["succeeded"] == 2
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
 
 
 async def test_open_loop_counts_from_when_a_request_was_due(

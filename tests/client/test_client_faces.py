@@ -9,8 +9,8 @@ from contextlib import aclosing
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Fail,
     Hold,
     ScriptedServer,
@@ -165,7 +165,7 @@ def test_break_cancels_on_the_server(server: ScriptedServer, client: Client) -> 
     server.script = [*numbered(queued()), Hold()]
     for _ in client.stream_image("a prompt"):
         break
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert server.cancels == [server.requests[0].request_id]
 
 
@@ -175,7 +175,7 @@ def test_close_cancels_on_the_server(server: ScriptedServer, client: Client) -> 
     assert isinstance(next(events), Queued)
     events.close()
     assert server.cancels == [server.requests[0].request_id]
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert list(events) == []
 
 
@@ -186,7 +186,7 @@ def test_without_linger_the_end_of_the_call_is_enough(
     events = client.stream_image("a prompt", linger_s=0)
     next(events)
     events.close()
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert server.cancels == []
 
 
@@ -206,7 +206,7 @@ def test_an_id_of_the_caller_is_cancelled_only_once_it_is_known_to_be_its_own(
     with Client(server.target) as client:
         waiting = threading.Thread(target=_generate_until_closed, args=(client,))
         waiting.start()
-        assert server.held.wait(WAIT_S)
+        assert server.held.wait(PATIENCE_S)
         client.close()
         waiting.join()
     assert server.cancels == []
@@ -231,7 +231,7 @@ def test_an_error_of_the_caller_cancels_on_the_server(
     with pytest.raises(LookupError):
         client.generate_image("a prompt", on_event=on_event)
     assert server.cancels == [server.requests[0].request_id]
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
 
 
 def test_a_broken_stream_is_cancelled_on_the_server(server: ScriptedServer, client: Client) -> None:
@@ -239,7 +239,7 @@ def test_a_broken_stream_is_cancelled_on_the_server(server: ScriptedServer, clie
     server.script = [*first, *first, Hold()]
     with pytest.raises(ProtocolError, match="event 1 was due"):
         client.generate_image("a prompt")
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
 
 
 def test_leaving_the_with_block_cancels_on_the_server(server: ScriptedServer) -> None:
@@ -248,7 +248,7 @@ def test_leaving_the_with_block_cancels_on_the_server(server: ScriptedServer) ->
         events = client.stream_image("a prompt")
         next(events)
     assert server.cancels == [server.requests[0].request_id]
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     with pytest.raises(RuntimeError, match="closed"):
         next(events)
 
@@ -265,12 +265,12 @@ def test_closing_the_client_ends_a_call_on_another_thread(server: ScriptedServer
     client = Client(server.target)
     thread = threading.Thread(target=generate)
     thread.start()
-    assert server.held.wait(WAIT_S)
+    assert server.held.wait(PATIENCE_S)
     client.close()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert len(raised) == 1
     assert server.cancels == [server.requests[0].request_id]
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
 
 
 def test_closing_the_client_ends_a_wait_on_another_thread(server: ScriptedServer) -> None:
@@ -286,9 +286,9 @@ def test_closing_the_client_ends_a_wait_on_another_thread(server: ScriptedServer
     client = Client(UNREACHABLE)
     thread = threading.Thread(target=wait)
     thread.start()
-    assert started.wait(WAIT_S)
+    assert started.wait(PATIENCE_S)
     client.close()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert len(raised) == 1
 
 
@@ -300,7 +300,7 @@ def test_ctrl_c_cancels_on_the_server_and_leaves_the_client_usable(
     assert main_thread is not None
 
     def interrupt() -> None:
-        assert server.held.wait(WAIT_S)
+        assert server.held.wait(PATIENCE_S)
         signal.pthread_kill(main_thread, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -309,7 +309,7 @@ def test_ctrl_c_cancels_on_the_server_and_leaves_the_client_usable(
         client.generate_image("a prompt")
     thread.join()
     assert server.cancels == [server.requests[0].request_id]
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     server.script = whole_script(b"pixels")
     assert client.generate_image("a prompt").images[0].data == b"pixels"
 
@@ -327,7 +327,7 @@ def test_a_client_that_is_dropped_ends_its_thread(server: ScriptedServer) -> Non
     thread = client._portal._thread
     del client
     gc.collect()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -349,7 +349,7 @@ async def test_aclose_cancels_on_the_server(
         async for _ in events:
             break
     assert server.cancels == [server.requests[0].request_id]
-    assert await asyncio.to_thread(server.cancelled.wait, WAIT_S)
+    assert await asyncio.to_thread(server.cancelled.wait, PATIENCE_S)
 
 
 async def test_cancelling_the_task_cancels_on_the_server(
@@ -357,19 +357,19 @@ async def test_cancelling_the_task_cancels_on_the_server(
 ) -> None:
     server.script = [*numbered(queued()), Hold()]
     task = asyncio.create_task(async_client.generate_image("a prompt"))
-    assert await asyncio.to_thread(server.held.wait, WAIT_S)
+    assert await asyncio.to_thread(server.held.wait, PATIENCE_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert server.cancels == [server.requests[0].request_id]
-    assert await asyncio.to_thread(server.cancelled.wait, WAIT_S)
+    assert await asyncio.to_thread(server.cancelled.wait, PATIENCE_S)
 
 
 async def test_closing_the_async_client_is_not_a_cancelled_task(server: ScriptedServer) -> None:
     server.script = [Hold()]
     client = AsyncClient(server.target)
     task = asyncio.create_task(client.generate_image("a prompt"))
-    assert await asyncio.to_thread(server.held.wait, WAIT_S)
+    assert await asyncio.to_thread(server.held.wait, PATIENCE_S)
     await client.close()
     with pytest.raises(GenerationCancelledError):
         await task
@@ -379,8 +379,8 @@ async def test_closing_the_async_client_is_not_a_cancelled_task(server: Scripted
 
 
 def test_models_are_loaded_and_unloaded(server: ScriptedServer, client: Client) -> None:
-    assert client.load_model("tiny", timeout_s=WAIT_S).state is ModelState.READY
-    client.unload_model("tiny", timeout_s=WAIT_S)
+    assert client.load_model("tiny", timeout_s=PATIENCE_S).state is ModelState.READY
+    client.unload_model("tiny", timeout_s=PATIENCE_S)
     assert (server.loads, server.unloads) == (["tiny"], ["tiny"])
 
 
@@ -410,12 +410,12 @@ async def test_async_models(server: ScriptedServer, async_client: AsyncClient) -
 
 
 def test_ready_at_once(client: Client) -> None:
-    client.wait_until_ready(timeout_s=WAIT_S)
+    client.wait_until_ready(timeout_s=PATIENCE_S)
 
 
 async def test_ready_later(server: ScriptedServer, async_client: AsyncClient) -> None:
     server.health.set("", NOT_SERVING)
-    waiting = asyncio.create_task(async_client.wait_until_ready(timeout_s=WAIT_S))
+    waiting = asyncio.create_task(async_client.wait_until_ready(timeout_s=PATIENCE_S))
     done, _ = await asyncio.wait([waiting], timeout=0.2)
     assert not done
     server.health.set("", SERVING)

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Hold,
     ScriptedServer,
     model,
@@ -47,10 +47,10 @@ def test_ctrl_c_cancels_on_the_server(server: ScriptedServer, tmp_path: Path) ->
         while "step 1 of 2" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 130
+        assert process.wait(PATIENCE_S) == 130
         assert process.stderr.read() == "interrupted\n"
     assert server.cancels == [server.requests[0].request_id]
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,9 +69,9 @@ def test_a_reader_that_leaves_stdout_cancels_on_the_server(
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["event"] == "queued"
         process.stdout.close()
-        assert process.wait(WAIT_S) == 1
+        assert process.wait(PATIENCE_S) == 1
         assert process.stderr.read() == ""
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
 
 
 def test_a_server_that_goes_away_is_one_message(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_server_that_goes_away_is_one_message(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert "queued" in process.stderr.readline()
         running.stop(grace=None)
-        assert process.wait(WAIT_S) == 1
+        assert process.wait(PATIENCE_S) == 1
         lines = process.stderr.read().splitlines()
     scripted.release()
     assert len(lines) == 2

@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Fail,
     Hold,
     ScriptedServer,
@@ -64,7 +64,7 @@ def test_detach_prints_the_name_and_leaves(
     assert asked(request) == pb.GenerateImageRequest(
         prompt="a prompt", image_count=1, output_format=pb.OUTPUT_FORMAT_PNG, priority=9
     )
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert server.cancels == []
 
 
@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_what_is_watched_as_it_is(server: ScriptedServer, tmp_path
         while "step 1 of 2" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 130
+        assert process.wait(PATIENCE_S) == 130
         assert process.stderr.read() == "interrupted; the generation goes on\n"
     assert server.cancels == []
 

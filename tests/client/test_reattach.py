@@ -8,8 +8,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from support.breaking_proxy import TcpProxy
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Fail,
     Hold,
     ScriptedServer,
@@ -210,7 +210,7 @@ def test_a_request_without_linger_is_asked_for_again_where_it_has_a_deadline(
 ) -> None:
     script = whole_script()
     server.scripts = [[*script[:3], LOST], script]
-    assert told(list(client.stream_image("a prompt", timeout_s=WAIT_S))) == WHOLE
+    assert told(list(client.stream_image("a prompt", timeout_s=PATIENCE_S))) == WHOLE
     assert not server.requests[0].HasField("linger_duration")
 
 
@@ -321,7 +321,7 @@ def test_every_call_has_what_is_left_of_the_deadline(
 
 @pytest.mark.parametrize(
     ("linger_s", "timeout_s", "sent_s"),
-    [(None, None, 15), (None, WAIT_S, 0), (0, None, 0), (4, None, 4), (4, WAIT_S, 4)],
+    [(None, None, 15), (None, PATIENCE_S, 0), (0, None, 0), (4, None, 4), (4, PATIENCE_S, 4)],
 )
 def test_the_linger_that_is_sent(
     server: ScriptedServer,
@@ -402,7 +402,7 @@ def test_a_client_that_is_closed_while_it_comes_back_says_so(server: ScriptedSer
     while len(server.watches) < 2:
         pause.wait(0.01)
     client.close()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert len(raised) == 1
 
 
@@ -415,4 +415,4 @@ def test_a_server_that_does_not_answer_a_cancel_is_not_waited_for_long(
     next(events)
     left_s = time.monotonic()
     events.close()
-    assert 1.5 < time.monotonic() - left_s < WAIT_S / 2
+    assert 1.5 < time.monotonic() - left_s < PATIENCE_S / 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.certificates import Authority, Pair
 from support.house import House, house
+from support.patience import PATIENCE_S
 
 from leyden_client import (
     AsyncClient,
@@ -63,7 +64,7 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
 
 async def test_the_asyncio_client_generates_watches_and_waits(secured: Secured) -> None:
     async with AsyncClient(secured.address, tls=secured.tls, api_key=secured.key) as client:
-        await client.wait_until_ready(20)
+        await client.wait_until_ready(PATIENCE_S)
         generation = await client.generate_image("a lake", seed=3)
         assert generation.images[0].seed == 3
         assert [model.is_default for model in await client.list_models()] == [True]
@@ -80,7 +81,7 @@ async def test_the_blocking_client_reads_files(secured: Secured) -> None:
 
     def generate() -> int:
         with Client(secured.address, tls=tls, api_key=secured.key) as client:
-            client.wait_until_ready(20)
+            client.wait_until_ready(PATIENCE_S)
             return client.generate_image("a lake", seed=5).images[0].seed
 
     assert await asyncio.to_thread(generate) == 5

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Hold,
     ScriptedServer,
     image,
@@ -106,7 +106,7 @@ def test_ctrl_c_with_graphics_leaves_a_clean_terminal(
         shown.until(lambda: shown.drawn)
         shown.type(b"\x03")
         assert shown.wait() == 130
-        assert server.cancelled.wait(WAIT_S)
+        assert server.cancelled.wait(PATIENCE_S)
     assert [line.split()[0] for line in shown.lines()[ROWS:] if line.startswith("image")] == [
         "image"
     ] * count

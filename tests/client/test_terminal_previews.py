@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Hold,
     ScriptedServer,
     image,
@@ -66,7 +66,7 @@ def test_a_preview_is_there_while_the_rest_is_made_and_ctrl_c_leaves_it(
         assert shown.screen.cursor.hidden
         shown.type(b"\x03")
         assert shown.wait() == 130
-        assert server.cancelled.wait(WAIT_S)
+        assert server.cancelled.wait(PATIENCE_S)
     assert np.array_equal(shown.block_pixels(0, 0, ROWS, COLUMNS), first)
     assert shown.lines()[-1].endswith("interrupted")
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.fake_terminal import FakeTerminal
-from support.scripted_server import WAIT_S, ScriptedServer
+from support.patience import PATIENCE_S
+from support.scripted_server import ScriptedServer
 from support.terminal_session import PACKAGE_ROOT, PLAIN_TERMINAL, assert_clean
 
 from leyden.v1 import model_service_pb2 as pb
@@ -124,7 +125,7 @@ def test_into_a_pipe_it_goes_on_until_ctrl_c(server: ScriptedServer) -> None:
         for _ in range(3):
             assert json.loads(process.stdout.readline())["gateways"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 130
+        assert process.wait(PATIENCE_S) == 130
         assert process.stderr.read() == "interrupted\n"
     assert server.looks >= 3
 
@@ -156,7 +157,7 @@ def test_it_is_drawn_anew_on_a_terminal_until_ctrl_c(server: ScriptedServer) -> 
         shown.until(lambda: any("leyden-gateway#1" in line for line in shown.lines()))
         assert OTHER_SCREEN in shown.screen.mode
         shown.type(b"\x03")
-        assert shown.wait(WAIT_S) == 0
+        assert shown.wait(PATIENCE_S) == 0
         # What was there before is there again, which pyte does not show, and the cursor.
         assert OTHER_SCREEN not in shown.screen.mode
         assert not shown.screen.cursor.hidden
@@ -167,6 +168,6 @@ def test_where_it_is_not_allowed_or_there_is_no_server_the_terminal_says_so(
     server: ScriptedServer,
 ) -> None:
     with top(server, "--server", "127.0.0.1:1", "--timeout", "5") as shown:
-        assert shown.wait(WAIT_S) == 1
+        assert shown.wait(PATIENCE_S) == 1
         assert "is not there" in shown.printed()
         assert_clean(shown)

@@ -5,8 +5,8 @@ import asyncio
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from support.patience import PATIENCE_S
 from support.scripted_server import (
-    WAIT_S,
     Fail,
     Hold,
     ScriptedServer,
@@ -99,7 +99,7 @@ def test_leaving_a_watch_leaves_the_generation(server: ScriptedServer, client: C
     events = client.watch("mine")
     next(events)
     events.close()
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert server.cancels == []
 
 
@@ -110,7 +110,7 @@ def test_start_returns_once_the_request_is_accepted(server: ScriptedServer, clie
     assert request.request_id == request_id
     assert request.linger_duration.seconds == 600
     assert request.priority == 2
-    assert server.cancelled.wait(WAIT_S)
+    assert server.cancelled.wait(PATIENCE_S)
     assert server.cancels == []
 
 
@@ -128,7 +128,7 @@ async def test_start_that_is_left_is_cancelled(
 ) -> None:
     server.script = [Hold()]
     starting = asyncio.create_task(async_client.start_image("a prompt"))
-    assert await asyncio.to_thread(server.held.wait, WAIT_S)
+    assert await asyncio.to_thread(server.held.wait, PATIENCE_S)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

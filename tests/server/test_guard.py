@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from server.conftest import ABSENT, BASE, LIGHTNING, RANDOM
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb
@@ -70,7 +71,7 @@ def test_bytes_that_are_no_request_are_an_invalid_argument(server: RunningServer
     method = "/leyden.v1.ImageGenerationService/GenerateImage"
     for junk in (b"\xff\xff\xff", b"\x12\x02\xff\xfe"):  # the second: a prompt that is not UTF-8
         with pytest.raises(grpc.RpcError) as raised:
-            list(server.channel.unary_stream(method)(junk, timeout=30))
+            list(server.channel.unary_stream(method)(junk, timeout=PATIENCE_S))
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         details = str(raised.value.details())
         assert details.endswith("the bytes are not a leyden.v1.GenerateImageRequest")

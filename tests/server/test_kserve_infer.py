@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from server.conftest import BASE, LIGHTNING, RANDOM
 from support.kserve import array, infer_request, parameters_of, refusal, stub_of
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer
 
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
@@ -23,7 +24,7 @@ def inference(server: RunningServer) -> Any:
 
 def infer(inference: Any, *outputs: str, **inputs: Any) -> pb.ModelInferResponse:
     request = infer_request(LIGHTNING, outputs, **{"prompt": PROMPT, **inputs})
-    response: pb.ModelInferResponse = inference.ModelInfer(request, timeout=120)
+    response: pb.ModelInferResponse = inference.ModelInfer(request, timeout=PATIENCE_S)
     return response
 
 
@@ -74,7 +75,7 @@ def test_outputs_are_those_that_are_asked_for_each_with_its_raw_entry(inference:
 
 def test_the_answer_names_model_version_and_request(inference: Any) -> None:
     request = infer_request(LIGHTNING, ["seed"], request_id="mine", prompt=PROMPT)
-    response = inference.ModelInfer(request, timeout=120)
+    response = inference.ModelInfer(request, timeout=PATIENCE_S)
 
     assert (response.model_name, response.model_version, response.id) == (LIGHTNING, "1", "mine")
 
@@ -120,7 +121,7 @@ def test_a_large_image_is_put_together(server: RunningServer, inference: Any) ->
         height_px=1024,
         num_inference_steps=1,
     )
-    pixels = array(inference.ModelInfer(request, timeout=300), "generated_image")
+    pixels = array(inference.ModelInfer(request, timeout=PATIENCE_S), "generated_image")
 
     assert pixels is not None
     assert pixels.shape == (1, 1024, 1280, 3)
@@ -131,7 +132,7 @@ def test_a_large_image_is_put_together(server: RunningServer, inference: Any) ->
         width_px=1280,
         height_px=1024,
         num_inference_steps=1,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert np.abs(pixels[0].astype(int) - native.pixels()).max() <= 1
 
@@ -187,7 +188,7 @@ def test_a_deadline_of_the_request_holds_beside_the_calls(inference: Any) -> Non
 def test_no_deadline_and_a_long_one_let_it_be(inference: Any, timeout_us: int) -> None:
     request = infer_request(LIGHTNING, ["seed"], {"timeout": timeout_us}, prompt="a")
 
-    assert len(inference.ModelInfer(request, timeout=120).outputs) == 1
+    assert len(inference.ModelInfer(request, timeout=PATIENCE_S).outputs) == 1
 
 
 def test_junk_is_an_invalid_argument(server: RunningServer) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from server.conftest import BASE, KINDS, LIGHTNING
 from support.kserve import array, infer_request, parameters_of, stub_of
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, eventually
 
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
@@ -29,7 +30,7 @@ class Stream:
 
     def __init__(self, server: RunningServer) -> None:
         self._requests: SimpleQueue[pb.ModelInferRequest | None] = SimpleQueue()
-        self.call: Any = stub_of(server.channel).ModelStreamInfer(self._sent(), timeout=300)
+        self.call: Any = stub_of(server.channel).ModelStreamInfer(self._sent(), timeout=PATIENCE_S)
 
     def _sent(self) -> Iterator[pb.ModelInferRequest]:
         yield from iter(self._requests.get, None)

@@ -12,6 +12,7 @@ import pytest
 from server.conftest import LIGHTNING
 from support.kserve import array, infer_request, stub_of
 from support.kserve_mutations import Mutations
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, eventually
 from support.scraping import scrape
 
@@ -23,7 +24,6 @@ SERVICE = "/inference.GRPCInferenceService/"
 REQUESTS = 2000
 SEED = 20
 IN_FLIGHT = 16
-PATIENCE_S = 120.0
 DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 
 GAUGES = (
@@ -136,6 +136,6 @@ def test_changed_requests_meet_no_defect_and_leave_nothing_behind(server: Runnin
         stats = server.engine_stats(LIGHTNING)
         return (stats.waiting, stats.running) == (0, 0)
 
-    eventually(idle, PATIENCE_S)
-    eventually(has_no_rows, PATIENCE_S)
+    eventually(idle)
+    eventually(has_no_rows)
     assert np.abs(picture(server).astype(int) - before).max() <= 1

@@ -6,7 +6,8 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from server.conftest import ABSENT, BASE, LIGHTNING, RANDOM
-from support.kserve import PATIENCE_S, infer_request, refusal, stub_of
+from support.kserve import infer_request, refusal, stub_of
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, details_of
 
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb

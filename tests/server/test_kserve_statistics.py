@@ -6,6 +6,7 @@ import grpc
 import pytest
 from server.conftest import BASE
 from support.kserve import infer_request, stub_of
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, eventually
 
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
@@ -21,7 +22,7 @@ def inference(server: RunningServer) -> Any:
 
 def statistics(inference: Any) -> pb.ModelStatistics:
     request = pb.ModelStatisticsRequest(name=BASE)
-    (one,) = inference.ModelStatistics(request, timeout=60).model_stats
+    (one,) = inference.ModelStatistics(request, timeout=PATIENCE_S).model_stats
     assert isinstance(one, pb.ModelStatistics)
     return one
 
@@ -35,7 +36,7 @@ def test_a_request_is_counted_with_its_parts(server: RunningServer, inference: A
     request = infer_request(
         BASE, ["seed"], prompt="a grey stone", num_inference_steps=STEPS, image_count=IMAGES
     )
-    inference.ModelInfer(request, timeout=120)
+    inference.ModelInfer(request, timeout=PATIENCE_S)
     done = before.inference_stats.success.count + 1
     eventually(lambda: statistics(inference).inference_stats.success.count == done)
 
@@ -67,7 +68,7 @@ def test_a_streams_responses_are_counted_by_their_numbers(
     request = infer_request(
         BASE, ["progress", "image"], prompt="a grey stone", num_inference_steps=STEPS
     )
-    responses = list(inference.ModelStreamInfer(iter([request]), timeout=120))
+    responses = list(inference.ModelStreamInfer(iter([request]), timeout=PATIENCE_S))
     assert len(responses) == STEPS + 1
 
     def counts(one: pb.ModelStatistics, what: str) -> list[int]:
@@ -87,7 +88,7 @@ def test_a_streams_responses_are_counted_by_their_numbers(
 def test_a_client_that_leaves_a_stream_is_a_failure(inference: Any) -> None:
     before = statistics(inference)
     request = infer_request(BASE, ["progress", "image"], prompt="x", num_inference_steps=100)
-    call = inference.ModelStreamInfer(iter([request]), timeout=120)
+    call = inference.ModelStreamInfer(iter([request]), timeout=PATIENCE_S)
     for _ in range(2):
         next(call)
     call.cancel()
@@ -105,7 +106,7 @@ def test_a_client_that_leaves_a_stream_is_a_failure(inference: Any) -> None:
 def test_a_request_that_fails_on_a_stream_is_counted_there(inference: Any) -> None:
     before = statistics(inference)
     request = infer_request(BASE, ["image"], prompt="x", num_inference_steps=100_000)
-    (response,) = inference.ModelStreamInfer(iter([request]), timeout=120)
+    (response,) = inference.ModelStreamInfer(iter([request]), timeout=PATIENCE_S)
     assert response.error_message.startswith(grpc.StatusCode.INVALID_ARGUMENT.name)
     now = statistics(inference)
     assert now.inference_stats.fail.count == before.inference_stats.fail.count + 1
@@ -117,7 +118,7 @@ def test_a_batch_of_rows_is_one_request(inference: Any) -> None:
     request = infer_request(
         BASE, ["seed"], prompt=["a grey stone", "a red fox"], num_inference_steps=[1, 1]
     )
-    inference.ModelInfer(request, timeout=120)
+    inference.ModelInfer(request, timeout=PATIENCE_S)
     done = before.inference_stats.success.count + 1
     eventually(lambda: statistics(inference).inference_stats.success.count == done)
     assert statistics(inference).inference_count == before.inference_count + 2
@@ -127,7 +128,7 @@ def test_a_batch_with_a_wrong_row_is_one_failure(inference: Any) -> None:
     before = statistics(inference)
     request = infer_request(BASE, ["seed"], prompt=["a grey stone", ""], num_inference_steps=[1, 1])
     with pytest.raises(grpc.RpcError):
-        inference.ModelInfer(request, timeout=120)
+        inference.ModelInfer(request, timeout=PATIENCE_S)
     failed = before.inference_stats.fail.count + 1
     eventually(lambda: statistics(inference).inference_stats.fail.count == failed)
     assert statistics(inference).inference_stats.success.count == (

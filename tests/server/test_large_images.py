@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ray import serve
 from server.conftest import KINDS, RANDOM, TILE_PX
+from support.patience import PATIENCE_S
 from support.reference import reference_images
 from support.running_server import Reply, RunningServer, eventually, request
 
@@ -123,6 +124,6 @@ def courier(ray_server: RunningServer) -> Iterator[Any]:
 def test_what_4096_pixels_take_goes_between_stages(courier: Any) -> None:
     """Latents of 512 x 512 in a stream, to and fro, and the image's file."""
     latents = 4 * 4 * 512 * 512 + 1024
-    assert courier.stream.remote(latents).result(timeout_s=60) == [latents]
+    assert courier.stream.remote(latents).result(timeout_s=PATIENCE_S) == [latents]
     file = 3 * 4096 * 4096
-    assert courier.whole.remote(file).result(timeout_s=60) == file
+    assert courier.whole.remote(file).result(timeout_s=PATIENCE_S) == file

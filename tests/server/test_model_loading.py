@@ -14,6 +14,7 @@ import pytest
 import safetensors.torch
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_sdxl, write_random_unet_file
 from support.running_server import RunningServer, details_of, eventually
 from support.stages import TOKENIZER_FROM, Gate
@@ -28,7 +29,6 @@ from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2_grpc as t
 
 FIRST, SECOND = "first", "second"
 """Two models of one base: the first is loaded at the start."""
-WAIT_S = 120.0
 """How long a call waits for what takes a second; only a failure takes that long."""
 
 
@@ -54,12 +54,12 @@ class Models:
 
     def load(self, name: str) -> pb.Model:
         call: Any = self.running.models.LoadModel
-        model: pb.Model = call(pb.LoadModelRequest(model=name), timeout=WAIT_S).model
+        model: pb.Model = call(pb.LoadModelRequest(model=name), timeout=PATIENCE_S).model
         return model
 
     def unload(self, name: str) -> None:
         call: Any = self.running.models.UnloadModel
-        call(pb.UnloadModelRequest(model=name), timeout=WAIT_S)
+        call(pb.UnloadModelRequest(model=name), timeout=PATIENCE_S)
 
     def listed(self, name: str) -> pb.Model:
         listed = self.running.models.ListModels(pb.ListModelsRequest()).models
@@ -75,7 +75,7 @@ class Models:
         return self._server.ask(names)
 
     def is_serving(self) -> bool:
-        status = self.health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S).status
+        status = self.health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S).status
         return bool(status == health_pb2.HealthCheckResponse.SERVING)
 
     @contextmanager
@@ -180,10 +180,10 @@ def test_what_is_shared_goes_with_its_last_model(models: Models) -> None:
 def test_unloading_finishes_what_was_accepted_and_refuses_what_is_new(models: Models) -> None:
     models.load(SECOND)
     with ThreadPoolExecutor() as threads, models.held(SECOND) as gate:
-        running = threads.submit(models.running.generate, model=SECOND, timeout=WAIT_S)
-        eventually(lambda: gate.rows, WAIT_S)
+        running = threads.submit(models.running.generate, model=SECOND, timeout=PATIENCE_S)
+        eventually(lambda: gate.rows)
         unloading = threads.submit(models.unload, SECOND)
-        eventually(lambda: models.state(SECOND) == "MODEL_STATE_UNLOADING", WAIT_S)
+        eventually(lambda: models.state(SECOND) == "MODEL_STATE_UNLOADING")
         error = refusal(lambda: models.running.generate(model=SECOND))
         assert reason(error) == "MODEL_NOT_LOADED"
         assert "being unloaded" in error.details()
@@ -192,9 +192,9 @@ def test_unloading_finishes_what_was_accepted_and_refuses_what_is_new(models: Mo
         # Who wants it again meanwhile gets it, once it is gone.
         loading = threads.submit(models.load, SECOND)
         gate.open()
-        assert running.result(WAIT_S).summary.model == SECOND
-        unloading.result(WAIT_S)
-        assert loading.result(WAIT_S).state == pb.MODEL_STATE_READY
+        assert running.result(PATIENCE_S).summary.model == SECOND
+        unloading.result(PATIENCE_S)
+        assert loading.result(PATIENCE_S).state == pb.MODEL_STATE_READY
     assert models.running.generate(model=SECOND)
 
 
@@ -207,14 +207,14 @@ def test_what_does_not_end_within_the_drain_is_unavailable(written: Path, tmp_pa
         models.held(FIRST) as gate,
     ):
         running = threads.submit(
-            refusal, lambda: models.running.generate(model=FIRST, timeout=WAIT_S)
+            refusal, lambda: models.running.generate(model=FIRST, timeout=PATIENCE_S)
         )
-        eventually(lambda: gate.rows, WAIT_S)
+        eventually(lambda: gate.rows)
         unloading = threads.submit(models.unload, FIRST)
-        error = running.result(WAIT_S)
+        error = running.result(PATIENCE_S)
         assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "MODEL_UNLOADED")
         gate.open()
-        unloading.result(WAIT_S)
+        unloading.result(PATIENCE_S)
         assert models.stages() == set()
 
 
@@ -227,25 +227,25 @@ def test_changed_files_take_over_under_load_and_no_request_is_lost(models: Model
 
     def ask(mine: list[tuple[float, str]]) -> None:
         while not stop.is_set():
-            reply = models.running.generate(model=FIRST, num_inference_steps=3, timeout=WAIT_S)
+            reply = models.running.generate(model=FIRST, num_inference_steps=3, timeout=PATIENCE_S)
             mine.append((time.monotonic(), reply.summary.model_revision))
 
     with ThreadPoolExecutor() as threads:
         asking = [threads.submit(ask, mine) for mine in summaries]
         try:
-            eventually(lambda: all(len(mine) > 1 for mine in summaries), WAIT_S)
+            eventually(lambda: all(len(mine) > 1 for mine in summaries))
             rewrite(unet, lambda weights: weights["conv_in.bias"].add_(0.5))
             new = models.load(FIRST).revision
             loaded_s = time.monotonic()
             done = [len(mine) for mine in summaries]
             eventually(
                 lambda: all(len(mine) > n + 1 for mine, n in zip(summaries, done, strict=True)),
-                WAIT_S,
+                PATIENCE_S,
             )
         finally:
             stop.set()
         for one in asking:
-            one.result(WAIT_S)  # raises where a request was refused or failed
+            one.result(PATIENCE_S)  # raises where a request was refused or failed
     assert new != old
     for mine in summaries:
         revisions = [revision for _, revision in mine]
@@ -258,7 +258,7 @@ def test_changed_files_take_over_under_load_and_no_request_is_lost(models: Model
             f"leyden-denoiser-{FIRST}" not in models.stages()
             and f"leyden-denoiser-{FIRST}.2" in models.stages()
         ),
-        WAIT_S,
+        PATIENCE_S,
     )
     # The encoders and the VAE have not changed, and are the same.
     assert len(models.stages()) == 3
@@ -271,7 +271,7 @@ def test_files_that_are_touched_have_changed_and_others_have_not(models: Models)
     assert models.stages() == before
     (models.folder / FIRST / "vae" / "config.json").touch()
     models.load(FIRST)
-    eventually(lambda: len(models.stages()) == 3, WAIT_S)
+    eventually(lambda: len(models.stages()) == 3)
     (gone,) = before - models.stages()
     assert gone.startswith("leyden-vae-")
     assert models.running.generate(model=FIRST)
@@ -317,7 +317,7 @@ def test_a_load_that_fails_names_file_and_tensor_and_leaves_nothing(models: Mode
     with ThreadPoolExecutor() as threads:
         asking = threads.submit(models.running.generate, model=FIRST, image_count=4)
         error = refusal(lambda: models.load(SECOND))
-        assert asking.result(WAIT_S).summary
+        assert asking.result(PATIENCE_S).summary
     assert (error.code(), reason(error)) == (
         grpc.StatusCode.FAILED_PRECONDITION,
         "MODEL_LOAD_FAILED",
@@ -336,15 +336,15 @@ def test_a_load_that_fails_names_file_and_tensor_and_leaves_nothing(models: Mode
 
 def test_callers_join_a_load_and_one_that_leaves_does_not_end_it(models: Models) -> None:
     call: Any = models.running.models.LoadModel
-    leaving = call.future(pb.LoadModelRequest(model=SECOND), timeout=WAIT_S)
-    eventually(lambda: models.state(SECOND) == "MODEL_STATE_LOADING", WAIT_S, every_s=0.001)
+    leaving = call.future(pb.LoadModelRequest(model=SECOND), timeout=PATIENCE_S)
+    eventually(lambda: models.state(SECOND) == "MODEL_STATE_LOADING", every_s=0.001)
     assert models.is_serving(), "a further model changes nothing of what is served"
     error = refusal(lambda: models.running.generate(model=SECOND))
     assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "MODEL_LOADING")
     with ThreadPoolExecutor() as threads:
         joined = [threads.submit(models.load, SECOND) for _ in range(3)]
         leaving.cancel()
-        revisions = {future.result(WAIT_S).revision for future in joined}
+        revisions = {future.result(PATIENCE_S).revision for future in joined}
     assert len(revisions) == 1
     assert f"leyden-denoiser-{SECOND}" in models.stages()
     assert f"leyden-denoiser-{SECOND}.2" not in models.stages()
@@ -359,14 +359,14 @@ def test_triton_clients_load_and_unload_the_same_way(models: Models) -> None:
 
     assert state(SECOND) == ""
     triton.RepositoryModelLoad(
-        triton_pb.RepositoryModelLoadRequest(model_name=SECOND), timeout=WAIT_S
+        triton_pb.RepositoryModelLoadRequest(model_name=SECOND), timeout=PATIENCE_S
     )
     assert state(SECOND, ready=True) == "READY"
     assert triton.ModelReady(triton_pb.ModelReadyRequest(name=SECOND)).ready
     assert models.running.generate(model=SECOND)
     for name in (SECOND, SECOND, "nosuch"):
         triton.RepositoryModelUnload(
-            triton_pb.RepositoryModelUnloadRequest(model_name=name), timeout=WAIT_S
+            triton_pb.RepositoryModelUnloadRequest(model_name=name), timeout=PATIENCE_S
         )
     assert not triton.ModelReady(triton_pb.ModelReadyRequest(name=SECOND)).ready
     assert state(SECOND) == ""

@@ -7,6 +7,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from server.conftest import KINDS
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer
 
 SERVICES = [
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.parametrize("server", KINDS, indirect=True)
 def test_health_is_serving_for_the_server_and_each_service(server: RunningServer) -> None:
     health = health_pb2_grpc.HealthStub(server.channel)
     for service in ["", *SERVICES]:
-        reply = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
+        reply = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 

@@ -14,6 +14,7 @@ import pytest
 from cli.conftest import running
 from diffusers import StableDiffusionXLPipeline
 from support.checkpoint_files import write_random_lora
+from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_sdxl, write_random_unet_file
 from support.reference import max_difference, reference_images
 from support.running_server import Reply, request
@@ -80,7 +81,7 @@ def channel(home: Path) -> Iterator[grpc.Channel]:
 def generate(channel: grpc.Channel, **fields: Any) -> Reply:
     images: Any = pb_grpc.ImageGenerationServiceStub(channel)
     reply = Reply([])
-    for event in images.GenerateImage(request(**fields), timeout=120):
+    for event in images.GenerateImage(request(**fields), timeout=PATIENCE_S):
         reply.events.append(event)
         reply.received_s.append(time.monotonic())
     return reply

@@ -7,6 +7,7 @@ import psutil
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from server.conftest import BASE
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, details_of, eventually, request
 
 
@@ -25,14 +26,14 @@ def kill_the_denoiser() -> None:
     process = replica_process("Denoiser", BASE)
     assert process is not None
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE_S)
 
 
 def test_a_generation_survives_the_death_of_its_replica(ray_server: RunningServer) -> None:
     fields: dict[str, Any] = {"model": BASE, "num_inference_steps": 60, "seed": 4}
     expected = ray_server.generate(**fields).pixels()
     events = []
-    for event in ray_server.images.GenerateImage(request(**fields), timeout=120):
+    for event in ray_server.images.GenerateImage(request(**fields), timeout=PATIENCE_S):
         events.append(event)
         if event.denoise_progress.step == 5:
             kill_the_denoiser()
@@ -50,7 +51,7 @@ def test_when_retries_run_out_it_is_unavailable_and_the_next_request_works(
 ) -> None:
     def kill_at_steps(*steps: int) -> None:
         call = ray_server.images.GenerateImage(
-            request(model=BASE, num_inference_steps=100, seed=4), timeout=120
+            request(model=BASE, num_inference_steps=100, seed=4), timeout=PATIENCE_S
         )
         for event in call:
             if event.denoise_progress.step in steps:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from server.conftest import BASE, LIGHTNING, RANDOM
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, eventually
 
 from leyden.v1 import model_service_pb2 as pb
@@ -12,7 +13,7 @@ from leyden.v1 import model_service_pb2 as pb
 
 def state_of(server: RunningServer) -> pb.GetServerStateResponse:
     call: Any = server.models.GetServerState
-    found: pb.GetServerStateResponse = call(pb.GetServerStateRequest(), timeout=60)
+    found: pb.GetServerStateResponse = call(pb.GetServerStateRequest(), timeout=PATIENCE_S)
     return found
 
 
@@ -36,7 +37,7 @@ def test_who_works_is_busy_and_named_as_what_holds_up_the_others(server: Running
 
     def ask() -> None:
         while not stop.is_set():
-            server.generate(model=BASE, num_inference_steps=20, image_count=2, timeout=120)
+            server.generate(model=BASE, num_inference_steps=20, image_count=2, timeout=PATIENCE_S)
 
     def is_busiest() -> bool:
         state = state_of(server)
@@ -46,11 +47,11 @@ def test_who_works_is_busy_and_named_as_what_holds_up_the_others(server: Running
     with ThreadPoolExecutor() as threads:
         asking = [threads.submit(ask) for _ in range(3)]
         try:
-            eventually(is_busiest, 120, every_s=0.1)
+            eventually(is_busiest, every_s=0.1)
             state = state_of(server)
             assert state.bottleneck_reason.startswith(f"{name} ran for ")
             assert state.gateways[0].open_stream_count > 0
         finally:
             stop.set()
         for one in asking:
-            one.result(120)
+            one.result(PATIENCE_S)

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from server.conftest import BASE, KINDS
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, request
 from support.trace_collector import TraceCollector, attributes
 
@@ -21,7 +22,7 @@ def traced(
     call = server.images.GenerateImage(
         request(prompt=prompt, negative_prompt="fog", **fields),
         metadata=(("traceparent", f"00-{trace_id}-{parent_id}-01"),),
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert list(call)[-1].HasField("summary")
     root = collector.request(trace_id)

@@ -11,14 +11,13 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo
 from support.house import House, StubDenoiser
+from support.patience import PATIENCE_S
 from support.running_server import details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb
 
 EOF: Any = vars(grpc.aio)["EOF"]  # grpc-stubs do not know it
 
-PATIENCE_S = 20.0
-"""How long a test waits for what must come; only a failure takes that long."""
 
 Reply = list[pb.GenerateImageResponse]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Asked", "HubStandIn", "hub_stand_in"]
+from support.patience import PATIENCE_S
 
-PATIENCE_S = 60.0
+__all__ = ["Asked", "HubStandIn", "hub_stand_in"]
 
 
 @dataclass(frozen=True)

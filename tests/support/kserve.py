@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.patience import PATIENCE_S
 
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2_grpc as pb_grpc
@@ -22,7 +23,6 @@ DATATYPES = {
     "guidance_scale": "FP32",
 }
 NUMBERS = {"INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "UINT8": np.uint8}
-PATIENCE_S = 120.0
 
 
 def stub_of(channel: Any) -> Any:

@@ -16,7 +16,7 @@ from support.checkpoint_files import (
     write_variant,
 )
 from support.entry_checkpoints import LIGHTNING_FILES
-from support.hub_stand_in import PATIENCE_S
+from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_unet_file
 
 import leyden_client

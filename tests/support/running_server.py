@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from numpy.typing import NDArray
 from PIL import Image
 from ray import serve
+from support.patience import PATIENCE_S
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
@@ -86,7 +87,7 @@ class RunningServer:
             stats: EngineStats = self._server.ask(lambda stages: stages.denoisers[name].stats())
         else:
             handle = serve.get_deployment_handle("Denoiser", name)
-            stats = handle.stats.remote().result(timeout_s=30)
+            stats = handle.stats.remote().result(timeout_s=PATIENCE_S)
         return stats
 
     def decoder_calls(self, application: str) -> int:
@@ -106,7 +107,7 @@ class RunningServer:
 
             return self._server.ask(read)
         handle = serve.get_deployment_handle("Vae", application)
-        count: int = getattr(handle, counter).remote().result(timeout_s=30)
+        count: int = getattr(handle, counter).remote().result(timeout_s=PATIENCE_S)
         return count
 
 
@@ -130,7 +131,7 @@ def details_of(error: grpc.RpcError) -> dict[type[Message], Any]:
 
 def eventually(
     condition: Callable[[], object],
-    timeout_s: float = 30.0,
+    timeout_s: float = PATIENCE_S,
     *,
     clock: Callable[[], float] = time.monotonic,
     every_s: float = 0.02,

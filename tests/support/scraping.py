@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
+from support.patience import PATIENCE_S
 
 __all__ = ["OPENMETRICS", "PROMETHEUS_ACCEPTS", "Scrape", "difference", "scrape", "scraped"]
 
@@ -43,7 +44,7 @@ class Scrape:
 def scrape(url: str, accept: str = "") -> Scrape:
     """Fetch a page and parse it by its content type."""
     request = urllib.request.Request(url, headers={"Accept": accept} if accept else {})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         text, content_type = response.read().decode(), response.headers["Content-Type"]
     parse = openmetrics if content_type.startswith(OPENMETRICS) else plain
     values: dict[tuple[str, Labels], float] = {}

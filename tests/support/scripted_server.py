@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 from grpc_status import rpc_status
+from support.patience import PATIENCE_S
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
@@ -20,8 +21,6 @@ from leyden.v1 import model_service_pb2 as model_pb
 from leyden.v1 import model_service_pb2_grpc as model_pb_grpc
 
 REQUEST_ID = "request-1"
-WAIT_S = 10.0
-"""How long a test waits for what must happen; what is waited for comes in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
                 ended = threading.Event()
                 if context.add_callback(ended.set):
                     self.held.set()
-                    ended.wait(3 * WAIT_S)
+                    ended.wait(PATIENCE_S)
             case None:
                 pass
 
@@ -151,7 +150,7 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
                         context.abort_with_status(step.status())
                     case Hold():
                         self.held.set()
-                        ended.wait(3 * WAIT_S)
+                        ended.wait(PATIENCE_S)
                         return
                     case _:
                         yield _named(step, request_id)

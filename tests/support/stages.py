@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_sdxl
 from support.reference import Image
 
@@ -36,9 +37,6 @@ TOKENIZER_FROM = (
     Path(__file__).resolve().parents[2] / "server" / "leyden_server" / "models" / "leyden-tiny-base"
 )
 Loop = asyncio.Future[list[DenoiseEvent]]
-
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; only a failure takes that long."""
 
 
 def write_model(folder: Path, model_yaml: str, **shape: Any) -> ResolvedModel:

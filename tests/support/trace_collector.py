@@ -10,11 +10,9 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as pb_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from support.patience import PATIENCE_S
 
 __all__ = ["TraceCollector", "attributes", "collecting"]
-
-PATIENCE_S = 60.0
-"""How long a test waits for spans that must come; only a failure takes that long."""
 
 
 class TraceCollector(pb_grpc.TraceServiceServicer):

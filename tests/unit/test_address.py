@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from support.patience import PATIENCE_S
 
 from leyden_server import address, port_holder
 from leyden_server.address import ReservedAddress
@@ -82,7 +83,7 @@ def test_two_that_start_at_the_same_moment_do_not_both_get_it(
 def test_a_reserved_port_is_shared_with_the_gateways_alone(port: int) -> None:
     with ReservedAddress(HOST, port):
         with listener(port, reuse=True), listener(port, reuse=True):
-            client = socket.create_connection((HOST, port), timeout=10)
+            client = socket.create_connection((HOST, port), timeout=PATIENCE_S)
             client.close()
         with pytest.raises(OSError, match="in use"):
             listener(port, reuse=False)

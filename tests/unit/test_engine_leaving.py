@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.patience import PATIENCE_S
 from support.stages import (
-    PATIENCE_S,
     Gate,
     batch_rows,
     events_of,

@@ -7,8 +7,9 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.gateways import PATIENCE_S, generate, kinds, read, reason, refusal, until
+from support.gateways import generate, kinds, read, reason, refusal, until
 from support.house import House, StubDenoiser, StubTextEncoder, StubVae, house
+from support.patience import PATIENCE_S
 
 from leyden.v1 import model_service_pb2, model_service_pb2_grpc
 

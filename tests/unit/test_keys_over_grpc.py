@@ -12,7 +12,6 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.gateways import (
-    PATIENCE_S,
     Owners,
     held,
     kinds,
@@ -25,6 +24,7 @@ from support.gateways import (
     until,
 )
 from support.house import House, house
+from support.patience import PATIENCE_S
 from support.running_server import details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb

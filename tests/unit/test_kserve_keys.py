@@ -6,9 +6,10 @@ from typing import Any
 
 import grpc
 import pytest
-from support.gateways import PATIENCE_S, refusal, until
+from support.gateways import refusal, until
 from support.house import House, house
 from support.kserve import infer_request, stub_of
+from support.patience import PATIENCE_S
 
 from leyden_server.api_keys.key import new_key
 from leyden_server.api_keys.key_file import KeyEntry, KeyFile

@@ -3,9 +3,10 @@
 from typing import Any
 
 import grpc
-from support.gateways import PATIENCE_S, held, let, refusal, until
+from support.gateways import held, let, refusal, until
 from support.house import House, StubTextEncoder, house
 from support.kserve import array, infer_request, stub_of
+from support.patience import PATIENCE_S
 
 MODEL = "leyden-tiny-lightning-4step"
 

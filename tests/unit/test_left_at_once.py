@@ -2,8 +2,9 @@
 
 import asyncio
 
-from support.gateways import PATIENCE_S, until
+from support.gateways import until
 from support.house import house
+from support.patience import PATIENCE_S
 
 from leyden_server.generations.account import Account
 from leyden_server.generations.home import Caller

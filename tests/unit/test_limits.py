@@ -5,8 +5,9 @@ from typing import Any
 
 import grpc
 import pytest
-from support.gateways import PATIENCE_S, generate, held, let, read, read_until, until
+from support.gateways import generate, held, let, read, read_until, until
 from support.house import house
+from support.patience import PATIENCE_S
 
 from leyden.v1 import image_generation_service_pb2 as pb
 

@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 from support.gateways import (
-    PATIENCE_S,
     cancel,
     generate,
     held,
@@ -22,6 +21,7 @@ from support.gateways import (
     until,
 )
 from support.house import House, StubDenoiser, StubTextEncoder, StubVae, house
+from support.patience import PATIENCE_S
 from support.scraping import (
     OPENMETRICS,
     PROMETHEUS_ACCEPTS,
@@ -297,7 +297,7 @@ async def test_a_slow_readers_lost_previews_are_counted(
     page: MetricsAddress, tmp_path: Path
 ) -> None:
     async with counted(page, tmp_path, denoiser=held()) as home:
-        call = home.images.GenerateImage(request(60, preview={}), timeout=60)
+        call = home.images.GenerateImage(request(60, preview={}), timeout=PATIENCE_S)
         await read_until(call, "text_encoded")
         log = home.generations._homes.by_name["mine"].log
         silent = log.read()  # a reader that takes nothing

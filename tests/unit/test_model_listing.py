@@ -6,6 +6,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from support.house import House, house
+from support.patience import PATIENCE_S
 from support.running_server import details_of
 
 from leyden.v1 import model_service_pb2 as pb
@@ -19,7 +20,7 @@ async def refusal(home: House, method: str, data: bytes) -> Any:
     channel: Any = home.channel
     call = channel.unary_unary(f"/{SERVICE_NAME}/{method}")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call(data, timeout=20)
+        await call(data, timeout=PATIENCE_S)
     return raised.value
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import grpc
 import pytest
-from support.gateways import PATIENCE_S, reason
+from support.gateways import reason
 from support.house import house
 from support.kserve import infer_request, stub_of
+from support.patience import PATIENCE_S
 
 from leyden.v1 import model_service_pb2 as pb
 from leyden.v1 import model_service_pb2_grpc as pb_grpc

@@ -8,9 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
-from support.gateways import PATIENCE_S, kinds, read, refusal, request, until
+from support.gateways import kinds, read, refusal, request, until
 from support.house import StubTextEncoder, StubVae, house
 from support.kserve import infer_request, stub_of
+from support.patience import PATIENCE_S
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden_server.api_keys.key import new_key

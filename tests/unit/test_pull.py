@@ -13,7 +13,8 @@ import pytest
 from huggingface_hub import constants
 from support.checkpoint_files import write_sharded
 from support.entry_checkpoints import LORAS, UNETS
-from support.hub_stand_in import PATIENCE_S, HubStandIn, hub_stand_in
+from support.hub_stand_in import HubStandIn, hub_stand_in
+from support.patience import PATIENCE_S
 from support.puller import (
     BASE_REPO,
     FOUR_STEPS,

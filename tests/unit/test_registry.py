@@ -8,7 +8,6 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from support.gateways import (
-    PATIENCE_S,
     cancel,
     generate,
     held,
@@ -23,6 +22,7 @@ from support.gateways import (
     watch,
 )
 from support.house import StubTextEncoder, StubVae, house
+from support.patience import PATIENCE_S
 from support.running_server import details_of
 
 from leyden.v1 import image_generation_service_pb2 as pb

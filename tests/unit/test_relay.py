@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from support.patience import PATIENCE_S
 from support.tcp_proxy import TcpProxy
 
 from leyden_server.errors import ReaderTooSlowError, UnavailableError
@@ -156,7 +157,7 @@ async def gateways() -> AsyncIterator[Gateways]:
 
 
 async def test_a_stream_comes_through_as_it_was_sent(gateways: Gateways) -> None:
-    call = gateways.stream(b"ok", timeout=20)
+    call = gateways.stream(b"ok", timeout=PATIENCE_S)
     assert tuple(await call.initial_metadata()) == INITIAL
     assert [message async for message in call] == MESSAGES
     assert await call.code() is grpc.StatusCode.OK
@@ -165,7 +166,7 @@ async def test_a_stream_comes_through_as_it_was_sent(gateways: Gateways) -> None
 
 
 async def test_metadata_and_the_deadline_go_along(gateways: Gateways) -> None:
-    async for _ in gateways.stream(b"ok", timeout=20):
+    async for _ in gateways.stream(b"ok", timeout=PATIENCE_S):
         pass
     assert gateways.far.metadata["key"] == "k"
     assert gateways.far.metadata["key-bin"] == b"\xff"

@@ -9,9 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
-from support.gateways import EOF, PATIENCE_S, held, let, until
+from support.gateways import EOF, held, let, until
 from support.house import House, StubDenoiser, house
 from support.kserve import array, infer_request, raw, stub_of
+from support.patience import PATIENCE_S
 
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.segments import SHARED_MEMORY

@@ -10,8 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.certificates import Authority, Pair
-from support.gateways import PATIENCE_S, generate, held, let, read, read_until, request, until
+from support.gateways import generate, held, let, read, read_until, request, until
 from support.house import House, house
+from support.patience import PATIENCE_S
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_server.config import GatewayConfig

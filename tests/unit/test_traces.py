@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from support.gateways import Owners, cancel, generate, held, let, read, read_until, refusal, until
 from support.house import House, StubTextEncoder, house
 from support.kserve import infer_request, stub_of
+from support.patience import PATIENCE_S
 from support.running_server import request
 from support.trace_collector import TraceCollector, attributes, collecting
 
@@ -284,7 +285,7 @@ def test_nothing_of_it_is_imported_where_nothing_is_traced() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE_S,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
