@@ -14,7 +14,8 @@ import leyden_client
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = leyden_client.__version__
-IMPORT_SECONDS_LIMIT = 0.3
+IMPORT_LIMIT = 1.5
+"""Times what gRPC itself takes to be imported; 0.6 was seen, and 0.1 s."""
 CLIENT_WHEEL_BYTES_LIMIT = 1_000_000
 
 # The first environment takes as long as pip needs to download its packages.
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.timeout(600)
 TIME_IMPORT = """
 import sys, time
 start = time.perf_counter()
-import leyden_client
+import {module}
 seconds = time.perf_counter() - start
-heavy = {"torch", "ray", "numpy", "PIL"} & set(sys.modules)
+heavy = {{"torch", "ray", "numpy", "PIL"}} & set(sys.modules)
 assert not heavy, heavy
 print(seconds)
 """
@@ -187,9 +188,11 @@ def test_nothing_else_is_installed(client_python: Path) -> None:
 
 
 def test_importing_the_client_is_quick(client_python: Path) -> None:
-    seconds = min(float(run(client_python, "-c", TIME_IMPORT)) for _ in range(3))
-
-    assert seconds < IMPORT_SECONDS_LIMIT
+    ours_s, grpcs_s = (
+        min(float(run(client_python, "-c", TIME_IMPORT.format(module=module))) for _ in range(3))
+        for module in ("leyden_client", "grpc.aio")
+    )
+    assert ours_s < IMPORT_LIMIT * grpcs_s
 
 
 def test_the_command_without_its_extra_says_so(client_python: Path) -> None:
