@@ -86,5 +86,5 @@ models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the
 	@$(BIN)/leyden-train all
 
 clean: ## remove .venv and everything that was made
-	rm -rf .venv .venv-triton build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png
+	rm -rf .venv .venv-triton build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png client/rust/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+//! What goes with every call.
+
+use std::sync::Arc;
+
+use tonic::metadata::MetadataMap;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::pb::image_generation_service_client::ImageGenerationServiceClient;
+use crate::pb::model_service_client::ModelServiceClient;
+
+pub(crate) type Transport = InterceptedService<Channel, Metadata>;
+pub(crate) type Images = ImageGenerationServiceClient<Transport>;
+pub(crate) type Models = ModelServiceClient<Transport>;
+
+/// The metadata of every call: the API key, and what the builder was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Metadata(pub(crate) Arc<MetadataMap>);
+
+impl Interceptor for Metadata {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        for entry in self.0.iter() {
+            if let tonic::metadata::KeyAndValueRef::Ascii(key, value) = entry {
+                request.metadata_mut().insert(key, value.clone());
+            }
+        }
+        Ok(request)
+    }
+}
