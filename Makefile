@@ -5,7 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-triton check coverage lint format protos proto-baseline bench models clean
+.PHONY: help install demo serve test test-triton test-clients check coverage lint format protos proto-baseline bench models clean
+
+comma := ,
 
 # $(call step,heading,command) runs one check and says which one failed.
 step = @printf '\n== %s\n' '$(1)'; { $(2); } || { printf '\nFAILED: %s\n' '$(1)' >&2; exit 1; }
@@ -52,6 +54,9 @@ test: install ## all checks and all tests side by side, and how much of the code
 test-triton: install ## unchanged clients of Triton's protocol, and a real tritonserver, in venvs of their own
 	@$(BIN)/python tests/triton_clients/run.py $(ARGS)
 
+test-clients: install ## every language's client, asked the same against real servers (ARGS="go rust": some)
+	@$(BIN)/python tests/clients/run.py $(ARGS)
+
 check: install ## the checks, and the tests of parts and of the client, in a few minutes
 	$(call beside_lint,$(PYTEST) tests/unit tests/client)
 
@@ -67,14 +72,16 @@ lint: install ## the checks alone: format, style, types, protos, stubs
 	$(call step,proto format (buf format),cd protos && ../$(BIN)/buf format --diff --exit-code)
 	$(call step,proto compatibility (buf breaking),cd protos && ../$(BIN)/buf breaking --against baseline.binpb)
 	$(call step,generated stubs,$(BIN)/python tests/checks/stubs.py check)
+	$(call step,the clients of other languages$(comma) where their tools are,$(BIN)/python tests/clients/run.py lint && $(BIN)/python tests/clients/run.py stubs check)
 
 format: install ## format Python and protos, fix what ruff can fix
 	@$(BIN)/ruff check --fix --quiet --exit-zero .
 	@$(BIN)/ruff format .
 	@cd protos && ../$(BIN)/buf format -w
 
-protos: install ## regenerate the Python stubs from protos/
+protos: install ## regenerate the stubs of every language from protos/
 	@$(BIN)/python tests/checks/stubs.py write
+	@$(BIN)/python tests/clients/run.py stubs write
 
 proto-baseline: install ## accept the protos of now as what later ones must not break
 	@cd protos && ../$(BIN)/buf build --exclude-source-info -o baseline.binpb

@@ -10,7 +10,16 @@ import pytest
 from PIL import Image, ImageSequence
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("", "docs", "benchmarks", "benchmarks/peers", "training", "protos/google/rpc")
+FOLDERS = (
+    "",
+    "docs",
+    "benchmarks",
+    "benchmarks/peers",
+    "training",
+    "protos/google/rpc",
+    "client",
+    "tests/clients",
+)
 PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,9 +47,7 @@ class Runner:
     ) -> None:
         self.end()
 
-    def ask(
-        self, ask: Mapping[str, Any], timeout_s: float = ANSWER_TIMEOUT_S
-    ) -> dict[str, Any]:
+    def ask(self, ask: Mapping[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
         """Return the answer.
 
         Raises:
@@ -115,9 +114,7 @@ class Runner:
         return RunnerError("\n".join([f"the runner {what}", *said]))
 
 
-def _read(
-    process: "subprocess.Popen[bytes]", answers: "queue.SimpleQueue[bytes]"
-) -> None:
+def _read(process: "subprocess.Popen[bytes]", answers: "queue.SimpleQueue[bytes]") -> None:
     assert process.stdout is not None
     with process.stdout:
         for line in process.stdout:
@@ -126,8 +123,6 @@ def _read(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

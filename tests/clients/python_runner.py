@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -87,20 +88,26 @@ async def called(client: AsyncClient, ask: Json, answer: Json) -> None:
             after = ask.get("after_event_index")
             stream = client.watch(request_id, after, timeout_s=timeout_s)
         case "cancel":
-            return await client.cancel(request_id, timeout_s=timeout_s)
+            await client.cancel(request_id, timeout_s=timeout_s)
+            return
         case "list_models":
             models = await client.list_models(timeout_s=timeout_s)
             answer["models"] = [model.name for model in models]
-            return None
+            return
         case "get_model":
             model = await client.get_model(request.get("model", ""), timeout_s=timeout_s)
             answer["models"] = [model.name]
-            return None
+            return
         case unknown:
             raise ValueError(f"no such call: {unknown}")
+    await read(stream, ask, answer)
+
+
+async def read(stream: AsyncGenerator[Event, None], ask: Json, answer: Json) -> None:
+    """Read a stream, and leave it where that is asked for."""
+    leave = ask.get("leave", {})
+    seen = 0
     async with aclosing(stream):
-        seen = 0
-        leave = ask.get("leave", {})
         async for event in stream:
             record(event, answer)
             seen += KINDS[type(event)] == leave.get("after")
