@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
 from leyden_server.controller.in_process_models import InProcessModels
-from leyden_server.controller.in_process_stages import InProcessStages
+from leyden_server.controller.in_process_stages import InProcessStages, import_torch
 from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.gateway.door import check_files
@@ -64,6 +64,7 @@ class InProcessServer:
         )
         self._stack = ExitStack()
         self._ended = threading.Event()
+        self._has_started = False
         self.defect = ""
         """Why the server can no longer be relied on; empty while it can."""
         self.leaves_threads = False
@@ -90,6 +91,7 @@ class InProcessServer:
                 page = self._reserved_page or stack.enter_context(MetricsAddress(gateway))
                 self._config = self._config.replace(gateway={"metrics_port": page.port})
                 self.metrics_url = page.url
+            import_torch()
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="leyden-"))
             self.request_log = Path(folder) / "requests.jsonl"
             self._follow(self.request_log)
@@ -101,6 +103,7 @@ class InProcessServer:
             )
             stack.callback(self._stop)
             loop.run(partial(self._server.start, self.address))
+            self._has_started = True
             loop.spawn(partial(self._server.stages.watch_health, self._fail))
             self._stack = stack.pop_all()
         return self
@@ -123,8 +126,10 @@ class InProcessServer:
 
     def _stop(self) -> None:
         self.leaves_threads = self._server.is_loading
+        # A stage that is being loaded as yet is not waited for: nothing was accepted.
+        at_once = self.defect or not self._has_started
         try:
-            self._loop.run(self._server.give_up if self.defect else self._server.stop)
+            self._loop.run(self._server.give_up if at_once else self._server.stop)
         except KeyboardInterrupt:
             self._loop.run(self._server.give_up)
             raise

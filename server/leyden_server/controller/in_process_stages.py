@@ -10,7 +10,7 @@ from leyden_server.errors import StartupError
 from leyden_server.stages.contract import ModelStages
 from leyden_server.stages.in_process import DenoiserInProcess, TextEncoderInProcess, VaeInProcess
 
-__all__ = ["InProcessStages"]
+__all__ = ["InProcessStages", "import_torch"]
 
 HEALTH_CHECK_PERIOD_S = 2.0
 
@@ -104,6 +104,16 @@ class InProcessStages:
                     fail(f"{stage.name}: {error}")
                     return
             await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
+
+
+def import_torch() -> None:
+    """Import what the stages run on, which takes seconds.
+
+    For the main thread, where a Ctrl-C breaks it off, and before there is a loop to hold up.
+    """
+    import leyden_server.denoiser.service
+    import leyden_server.text_encoder.service
+    import leyden_server.vae.service  # noqa: F401
 
 
 def _quiet() -> None:

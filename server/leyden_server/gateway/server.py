@@ -134,8 +134,6 @@ class GatewayServer:
             tracer=self._tracing,
         )
         self._metrics.generations = self.generations
-        if metrics_folder is not None:
-            await self._show_metrics(metrics_folder)
         self._health = Health(self.generations, SERVICES)
         images = ImageGeneration(self.generations, self._peers, self._config)
         models = ModelService(self.generations, self._models, self._config)
@@ -145,6 +143,9 @@ class GatewayServer:
         self.server.add_generic_rpc_handlers(
             (images.handler(), models.handler(), self._inference.handler())
         )
+        # Whoever stops us from here on finds all that `stop` needs.
+        if metrics_folder is not None:
+            await self._show_metrics(metrics_folder)
         await self._health.add_to(self.server)
         add_reflection((*SERVICES, health.SERVICE_NAME), self.server, POOL)
         port = self._door.listen(self.server, address)
@@ -180,7 +181,7 @@ class GatewayServer:
         self._tasks.append(asyncio.create_task(self._health.keep_fresh()))
 
     async def stop(self, drain_timeout_s: float | None = None) -> None:
-        """Drain: refuse what is new, finish what runs, then close.
+        """Drain: refuse what is new, finish what runs, then close; also where it starts as yet.
 
         `drain_timeout_s` takes the place of the config's.
         """
