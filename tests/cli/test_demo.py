@@ -3,16 +3,19 @@
 import re
 from pathlib import Path
 
+import pytest
 from cli.conftest import leyden, running
 from support.patience import PATIENCE_S
 from support.running_server import eventually
 
 
-def test_a_demo_that_is_terminated_takes_its_server_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("during", ["importing torch", "loading"])
+def test_a_demo_that_is_terminated_takes_its_server_along(tmp_path: Path, during: str) -> None:
     with running(["demo"], tmp_path) as demo:
-        eventually(lambda: "loading" in demo.stderr)
+        eventually(lambda: during in demo.stderr)
         demo.process.terminate()
         assert demo.process.wait(PATIENCE_S) == 130
+        assert "Traceback" not in demo.stderr
         eventually(lambda: not demo.descendants())
 
 

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +138,11 @@ def test_a_signal_while_it_starts_is_answered_at_once(
 ) -> None:
     with running(["serve", "--port", "0"], tmp_path) as server:
         eventually(lambda: during in server.stderr)
-        started_s = time.monotonic()
         server.process.send_signal(stop)
         assert server.process.wait(PATIENCE_S) == 130
-        assert time.monotonic() - started_s < 10  # a drain alone would take longer
         lines = server.stderr.splitlines()
-        assert all(re.match(r"\[ *[0-9.]+ s\] ", line) for line in lines), "no line but ours"
+        assert [line for line in lines if not re.match(r"\[ *[0-9.]+ s\] ", line)] == []
+        assert "draining" not in server.stderr
         assert lines[-1].endswith("stopped at once")
         eventually(lambda: not server.descendants())
 
