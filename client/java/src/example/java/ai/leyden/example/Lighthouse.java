@@ -27,7 +27,7 @@ public final class Lighthouse {
 
     GenerateRequest request = GenerateRequest.builder(prompt).build();
     try (LeydenClient client = LeydenClient.connect(target);
-        EventStream events = client.stream(request)) {
+        EventStream events = client.streamImage(request)) {
       for (Event event : events) {
         if (event instanceof Event.Queued queued) {
           show("waiting, %d before this".formatted(queued.position()));

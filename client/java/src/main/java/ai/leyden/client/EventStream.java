@@ -12,7 +12,7 @@ import java.util.concurrent.LinkedBlockingQueue;
  * The events of one generation as they come, the {@link Event.Summary} last.
  *
  * <pre>{@code
- * try (EventStream events = client.stream(request)) {
+ * try (EventStream events = client.streamImage(request)) {
  *   for (Event event : events) {
  *     ...
  *   }

@@ -253,11 +253,7 @@ final class Following implements Flow.Subscription {
       return;
     }
     CompletableFuture.delayedExecutor(pauseNanos, TimeUnit.NANOSECONDS, serial)
-        .execute(
-            () -> {
-              calls.reconnect();
-              watch();
-            });
+        .execute(this::watch);
   }
 
   private void complete() {

@@ -6,7 +6,6 @@ import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.Context;
 import io.grpc.Deadline;
-import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.ProtoUtils;
@@ -37,11 +36,9 @@ final class Health {
           .setResponseMarshaller(ProtoUtils.marshaller(Int32Value.getDefaultInstance()))
           .build();
 
-  private final ManagedChannel connection;
   private final Channel channel;
 
-  Health(ManagedChannel connection, Channel channel) {
-    this.connection = connection;
+  Health(Channel channel) {
     this.channel = channel;
   }
 
@@ -71,7 +68,6 @@ final class Health {
 
   /** Watches the health until it is SERVING (true), or the watch ends (false). */
   private boolean serves(Optional<Deadline> deadline) {
-    connection.resetConnectBackoff();
     Context.CancellableContext watching = Context.current().withCancellation();
     Context before = watching.attach();
     try {

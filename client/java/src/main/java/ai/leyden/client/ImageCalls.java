@@ -8,7 +8,6 @@ import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.Context;
 import io.grpc.Deadline;
-import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.ClientResponseObserver;
@@ -23,12 +22,9 @@ final class ImageCalls {
   /** For how long whoever leaves a generation waits for the server to hear of it. */
   private static final Duration LONGEST_CANCEL = Duration.ofSeconds(2);
 
-  private final ManagedChannel connection;
   private final Channel channel;
 
-  /** Takes a connection, and the channel over it that adds what goes with every call. */
-  ImageCalls(ManagedChannel connection, Channel channel) {
-    this.connection = connection;
+  ImageCalls(Channel channel) {
     this.channel = channel;
   }
 
@@ -58,11 +54,6 @@ final class ImageCalls {
                 CancelGenerationRequest.newBuilder().setRequestId(requestId).build(),
                 new Completion(heard)));
     return heard;
-  }
-
-  /** Makes the next call connect at once: gRPC's own pauses grow to two minutes. */
-  void reconnect() {
-    connection.resetConnectBackoff();
   }
 
   /** Says that a call has ended, however: whoever leaves can do nothing more about it. */

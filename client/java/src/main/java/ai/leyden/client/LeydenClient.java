@@ -15,13 +15,12 @@ import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptor;
 import io.grpc.ClientInterceptors;
 import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.MetadataUtils;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -41,7 +40,7 @@ import java.util.function.Consumer;
  * <pre>{@code
  * try (LeydenClient client = LeydenClient.connect("127.0.0.1:8001")) {
  *   Generation generation =
- *       client.generate(GenerateRequest.builder("a lighthouse at dusk").seed(7).build());
+ *       client.generateImage(GenerateRequest.builder("a lighthouse at dusk").seed(7).build());
  *   generation.images().get(0).save(Path.of("lighthouse.png"));
  * }
  * }</pre>
@@ -76,8 +75,9 @@ public final class LeydenClient implements AutoCloseable {
     this.connection = connection;
     this.callTimeout = callTimeout;
     this.channel = ClientInterceptors.intercept(connection, interceptors);
-    this.images = new ImageCalls(connection, channel);
-    this.health = new Health(connection, channel);
+    this.images = new ImageCalls(channel);
+    this.health = new Health(channel);
+    new Reconnection(connection).begin();
   }
 
   /**
@@ -113,7 +113,7 @@ public final class LeydenClient implements AutoCloseable {
    * @param request what to generate
    * @return the events, to be closed
    */
-  public EventStream stream(GenerateRequest request) {
+  public EventStream streamImage(GenerateRequest request) {
     return EventStream.of(this::follow, FollowPlan.of(request));
   }
 
@@ -123,8 +123,8 @@ public final class LeydenClient implements AutoCloseable {
    * @param request what to generate
    * @return the finished generation
    */
-  public Generation generate(GenerateRequest request) {
-    return generate(request, event -> {});
+  public Generation generateImage(GenerateRequest request) {
+    return generateImage(request, event -> {});
   }
 
   /**
@@ -135,10 +135,10 @@ public final class LeydenClient implements AutoCloseable {
    * @param listener is given each event as it comes, by this thread
    * @return the finished generation
    */
-  public Generation generate(GenerateRequest request, Consumer<? super Event> listener) {
+  public Generation generateImage(GenerateRequest request, Consumer<? super Event> listener) {
     List<Event.Image> finished = new ArrayList<>();
     Event.Summary summary = null;
-    try (EventStream events = stream(request)) {
+    try (EventStream events = streamImage(request)) {
       for (Event event : events) {
         listener.accept(event);
         if (event instanceof Event.Image image) {
@@ -159,12 +159,12 @@ public final class LeydenClient implements AutoCloseable {
    * <p>A subscriber is never sent more events than it asks for, and what it does not ask for stays
    * on the connection and, beyond its buffers, on the server. Cancelling the subscription ends the
    * generation: the server is told at once, and nobody waits for its answer; {@link #close} does.
-   * {@link #stream} tells what a broken connection does.
+   * {@link #streamImage} tells what a broken connection does.
    *
    * @param request what to generate
    * @return the events, the {@link Event.Summary} last
    */
-  public Flow.Publisher<Event> publish(GenerateRequest request) {
+  public Flow.Publisher<Event> publishImage(GenerateRequest request) {
     Objects.requireNonNull(request, "request");
     return subscriber ->
         follow(FollowPlan.of(request), Objects.requireNonNull(subscriber, "subscriber"));
@@ -181,13 +181,13 @@ public final class LeydenClient implements AutoCloseable {
    * @return the generation's name
    * @throws IllegalArgumentException if the request's linger is not above zero
    */
-  public String start(GenerateRequest request) {
+  public String startImage(GenerateRequest request) {
     Duration linger = request.linger().orElse(DETACHED_LINGER);
     if (linger.isZero() || linger.isNegative()) {
       throw new IllegalArgumentException(
           "linger is %s; a generation that is left needs more than zero".formatted(linger));
     }
-    try (EventStream events = stream(request.withLinger(linger))) {
+    try (EventStream events = streamImage(request.withLinger(linger))) {
       events.next();
       events.detach();
       return events.requestId();
@@ -224,7 +224,7 @@ public final class LeydenClient implements AutoCloseable {
    * @param request which generation, and from where
    * @return the events, the {@link Event.Summary} last
    */
-  public Flow.Publisher<Event> publish(WatchRequest request) {
+  public Flow.Publisher<Event> publishWatch(WatchRequest request) {
     Objects.requireNonNull(request, "request");
     return subscriber ->
         follow(FollowPlan.of(request), Objects.requireNonNull(subscriber, "subscriber"));
@@ -290,7 +290,7 @@ public final class LeydenClient implements AutoCloseable {
   }
 
   /** Waits for as long as it takes until the server says that it serves. */
-  public void awaitReady() {
+  public void waitUntilReady() {
     checkOpen();
     health.awaitServing(Optional.empty());
   }
@@ -302,7 +302,7 @@ public final class LeydenClient implements AutoCloseable {
    * @param timeout how long to wait at most
    * @throws DeadlineExceededException if it does not serve by then
    */
-  public void awaitReady(Duration timeout) {
+  public void waitUntilReady(Duration timeout) {
     checkOpen();
     health.awaitServing(Optional.of(timeout));
   }
@@ -356,7 +356,7 @@ public final class LeydenClient implements AutoCloseable {
   public static final class Builder {
     private final String target;
     private final List<ClientInterceptor> interceptors = new ArrayList<>();
-    private Optional<TlsConfig> tls = Optional.empty();
+    private ChannelCredentials credentials = InsecureChannelCredentials.create();
     private Optional<Duration> callTimeout = Optional.empty();
 
     private Builder(String target) {
@@ -379,7 +379,7 @@ public final class LeydenClient implements AutoCloseable {
      * @return this
      */
     public Builder tls(TlsConfig config) {
-      tls = Optional.of(config);
+      credentials = config.credentials();
       return this;
     }
 
@@ -392,8 +392,7 @@ public final class LeydenClient implements AutoCloseable {
      * @throws IllegalArgumentException if no key can look like this
      */
     public Builder apiKey(String key) {
-      return intercept(
-          MetadataUtils.newAttachHeadersInterceptor(TransportSettings.authorization(key)));
+      return intercept(MetadataUtils.newAttachHeadersInterceptor(Headers.authorization(key)));
     }
 
     /**
@@ -423,26 +422,17 @@ public final class LeydenClient implements AutoCloseable {
      * Makes the client; it connects with its first call.
      *
      * @return the client, to be closed
-     * @throws UncheckedIOException if a file of TLS cannot be read
-     * @throws IllegalArgumentException if one is no PEM, or gRPC cannot read the target
+     * @throws IllegalArgumentException if gRPC cannot read the target
      */
     public LeydenClient build() {
       ManagedChannel connection =
-          Grpc.newChannelBuilder(target, credentials())
-              .userAgent(TransportSettings.userAgent())
+          Grpc.newChannelBuilder(target, credentials)
+              .userAgent(Headers.userAgent())
               .keepAliveTime(KEEPALIVE.toSeconds(), TimeUnit.SECONDS)
               .keepAliveTimeout(KEEPALIVE.toSeconds(), TimeUnit.SECONDS)
               .keepAliveWithoutCalls(true)
               .build();
       return new LeydenClient(connection, interceptors, callTimeout);
-    }
-
-    private ChannelCredentials credentials() {
-      try {
-        return tls.isPresent() ? TransportSettings.tls(tls.get()) : TransportSettings.plaintext();
-      } catch (IOException error) {
-        throw new UncheckedIOException(error.getMessage(), error);
-      }
     }
   }
 }

@@ -16,6 +16,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
 /** What was seen of one ask. */
 final class Answer {
@@ -23,14 +24,14 @@ final class Answer {
 
   private final Map<String, Object> seen = new LinkedHashMap<>();
   private final List<Map<String, Object>> events = new ArrayList<>();
-  private final List<Map<String, Object>> images = new ArrayList<>();
+  private final Map<Integer, Map<String, Object>> images = new TreeMap<>();
   private final Map<String, Integer> counts = new HashMap<>();
 
   Answer(JsonElement name) {
     seen.put("name", name);
     seen.put("request_id", null);
     seen.put("events", events);
-    seen.put("images", images);
+    seen.put("images", images.values());
     seen.put("summary", null);
     seen.put("models", List.of());
     seen.put("left", null);
@@ -66,7 +67,8 @@ final class Answer {
       progress.preview().ifPresent(preview -> entry.put("bytes", preview.data().size()));
     } else if (event instanceof Event.Image image) {
       entry.put("image_index", image.imageIndex());
-      images.add(
+      images.put(
+          image.imageIndex(),
           Map.of(
               "image_index", image.imageIndex(),
               "seed", Long.toString(image.seed()),

@@ -31,7 +31,7 @@ final class Load {
           () -> {
             while (left.getAndDecrement() > 0) {
               long started = System.nanoTime();
-              client.generate(GenerateRequest.builder("a lake").build());
+              client.generateImage(GenerateRequest.builder("a lake").build());
               latencies.add(since(started));
             }
             return null;

@@ -40,7 +40,7 @@ public final class Runner {
     }
   }
 
-  private static JsonObject answer(JsonObject ask) {
+  private static JsonObject answer(JsonObject ask) throws IOException {
     if (ask.has("misspelt")) {
       JsonObject refused = new JsonObject();
       refused.add("name", ask.get("name"));
@@ -60,7 +60,7 @@ public final class Runner {
     return answer.json();
   }
 
-  private static LeydenClient connect(JsonObject ask) {
+  private static LeydenClient connect(JsonObject ask) throws IOException {
     LeydenClient.Builder client = LeydenClient.builder(ask.get("target").getAsString());
     JsonObject files = ask.getAsJsonObject("tls");
     if (files != null) {
@@ -83,9 +83,9 @@ public final class Runner {
     switch (ask.call()) {
       case "generate" -> {
         if (ask.leavesBy("cancel")) {
-          CancellingSubscriber.read(client.publish(ask.generateRequest()), ask, answer);
+          CancellingSubscriber.read(client.publishImage(ask.generateRequest()), ask, answer);
         } else {
-          read(client.stream(ask.generateRequest()), ask, answer);
+          read(client.streamImage(ask.generateRequest()), ask, answer);
         }
       }
       case "watch" -> read(client.watch(ask.watchRequest()), ask, answer);

@@ -41,7 +41,7 @@ final class LeavingTest {
   @Test
   void theServerHasHeardWhenCloseReturns() {
     String name;
-    try (EventStream events = client.stream(REQUEST)) {
+    try (EventStream events = client.streamImage(REQUEST)) {
       name = events.requestId();
       events.next();
     }
@@ -50,7 +50,7 @@ final class LeavingTest {
 
   @Test
   void aClosedStreamIsAtItsEnd() {
-    EventStream events = client.stream(REQUEST);
+    EventStream events = client.streamImage(REQUEST);
     events.next();
     events.close();
     assertFalse(events.hasNext());
@@ -60,7 +60,7 @@ final class LeavingTest {
   void nothingIsCancelledAfterTheEnd() throws IOException {
     try (ScriptedServer ending = new ScriptedServer(ScriptedServer.events(2), true)) {
       try (LeydenClient ended = LeydenClient.connect(ending.target())) {
-        assertEquals(1, ended.generate(REQUEST).images().size());
+        assertEquals(1, ended.generateImage(REQUEST).images().size());
       }
       assertTrue(ending.cancels.isEmpty());
     }
@@ -68,7 +68,8 @@ final class LeavingTest {
 
   @Test
   void withoutLingerTheCallsEndIsEnough() throws InterruptedException {
-    try (EventStream events = client.stream(REQUEST.toBuilder().linger(Duration.ZERO).build())) {
+    try (EventStream events =
+        client.streamImage(REQUEST.toBuilder().linger(Duration.ZERO).build())) {
       events.next();
     }
     assertTrue(server.left.await(30, TimeUnit.SECONDS));
@@ -78,7 +79,7 @@ final class LeavingTest {
   @Test
   void anInterruptEndsTheWork() {
     Thread reader = Thread.currentThread();
-    try (EventStream events = client.stream(REQUEST)) {
+    try (EventStream events = client.streamImage(REQUEST)) {
       for (int i = 0; i < 3; i++) {
         events.next();
       }
@@ -91,7 +92,7 @@ final class LeavingTest {
 
   @Test
   void closingTheClientEndsTheWorkAndTellsTheReader() {
-    EventStream events = client.stream(REQUEST);
+    EventStream events = client.streamImage(REQUEST);
     events.next();
     CompletableFuture<Void> reading =
         CompletableFuture.runAsync(() -> events.forEachRemaining(event -> {}));
@@ -99,13 +100,13 @@ final class LeavingTest {
     CompletionException seen = assertThrows(CompletionException.class, reading::join);
     assertEquals(GenerationCancelledException.class, seen.getCause().getClass());
     assertEquals(List.of(events.requestId()), List.copyOf(server.cancels));
-    assertThrows(IllegalStateException.class, () -> client.stream(REQUEST));
+    assertThrows(IllegalStateException.class, () -> client.streamImage(REQUEST));
   }
 
   @Test
   void aCancelledContextEndsTheWork() throws Exception {
     Context.CancellableContext context = Context.ROOT.withCancellation();
-    EventStream events = context.call(() -> client.stream(REQUEST));
+    EventStream events = context.call(() -> client.streamImage(REQUEST));
     events.next();
     context.cancel(null);
     assertThrows(GenerationCancelledException.class, () -> events.forEachRemaining(event -> {}));
@@ -114,7 +115,7 @@ final class LeavingTest {
 
   @Test
   void aStreamThatIsForgottenEndsTheWork() throws InterruptedException {
-    EventStream events = client.stream(REQUEST);
+    EventStream events = client.streamImage(REQUEST);
     String name = events.requestId();
     events.next();
     Reference.reachabilityFence(events);

@@ -30,7 +30,7 @@ final class PublisherTest {
   void start() throws IOException {
     server = new ScriptedServer(ScriptedServer.events(STEPS), true);
     client = LeydenClient.connect(server.target());
-    client.publish(REQUEST).subscribe(signals);
+    client.publishImage(REQUEST).subscribe(signals);
   }
 
   @AfterEach
@@ -77,7 +77,7 @@ final class PublisherTest {
 
   @Test
   void eachSubscriptionIsAGenerationOfItsOwn() throws InterruptedException {
-    Flow.Publisher<Event> events = client.publish(REQUEST);
+    Flow.Publisher<Event> events = client.publishImage(REQUEST);
     events.subscribe(new Signals());
     events.subscribe(new Signals());
     Set<String> names = new HashSet<>();
