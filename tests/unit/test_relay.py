@@ -11,7 +11,9 @@ from support.patience import PATIENCE_S
 from support.tcp_proxy import TcpProxy
 
 from leyden_server.errors import ReaderTooSlowError, UnavailableError
+from leyden_server.gateway.call import Call
 from leyden_server.gateway.channel_options import PEER_OPTIONS
+from leyden_server.gateway.grpc_call import stream_method, unary_method
 from leyden_server.gateway.relay import PeerGoneError, relay_stream, relay_unary
 from leyden_server.gateway.status import to_wire
 
@@ -81,16 +83,14 @@ class NearSide:
         self.raised: list[BaseException] = []
         self.ended = asyncio.Event()
 
-    async def stream(self, request: bytes, context: Context) -> None:
+    async def stream(self, request: bytes, call: Call) -> None:
         with self._noting():
             metadata = (("key", "k"), ("key-bin", b"\xff"))
-            await relay_stream(
-                self._to_far, STREAM, request, context, metadata, write_timeout_s=WRITE_TIMEOUT_S
-            )
+            await relay_stream(self._to_far, request, call, metadata)
 
-    async def unary(self, request: bytes, context: Context) -> bytes:
+    async def unary(self, request: bytes, call: Call) -> bytes:
         with self._noting():
-            return await relay_unary(self._to_far, UNARY, request, context, (("key", "k"),))
+            return await relay_unary(self._to_far, request, call, (("key", "k"),))
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -123,10 +123,16 @@ class Gateways:
 @asynccontextmanager
 async def serving(side: FarSide | NearSide) -> AsyncIterator[int]:
     server = grpc.aio.server()
-    methods = {
-        "Stream": grpc.unary_stream_rpc_method_handler(side.stream),
-        "Unary": grpc.unary_unary_rpc_method_handler(side.unary),
-    }
+    if isinstance(side, NearSide):
+        methods = {
+            "Stream": stream_method(STREAM[1:], side.stream, WRITE_TIMEOUT_S),
+            "Unary": unary_method(UNARY[1:], side.unary),
+        }
+    else:
+        methods = {
+            "Stream": grpc.unary_stream_rpc_method_handler(side.stream),
+            "Unary": grpc.unary_unary_rpc_method_handler(side.unary),
+        }
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Service", methods),)
     )

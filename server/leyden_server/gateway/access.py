@@ -1,11 +1,11 @@
 """Who calls: found once for each call, before any handler, whatever the protocol.
 
 An interceptor of the whole server, so that a service which is added later is closed from its first
-day. What a call may, its handler asks of the caller's `Account`.
+day; the HTTP door asks it too. What a call may, its handler asks of the caller's `Account`.
 """
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -77,12 +77,46 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> Handler:
         """Return the method's handler, or one that refuses."""
         if self._keys is not None:
-            account = self._keys.find(_key_of(handler_call_details.invocation_metadata))
-            if account is None and not self._is_open(handler_call_details.method):
-                refuse = partial(self._refuse, handler_call_details.method.removeprefix("/"))
+            method = handler_call_details.method
+            try:
+                account = self._holder(method, handler_call_details.invocation_metadata)
+            except UnauthenticatedError:
+                refuse = partial(self._refuse, method.removeprefix("/"))
                 return grpc.stream_stream_rpc_method_handler(refuse)
-            _entered.set(_Entered(account or NOBODY, self._connections))
+            _entered.set(_Entered(account, self._connections))
         return await continuation(handler_call_details)
+
+    def account(self, method: str, metadata: Mapping[str, str], peer: str) -> Account:
+        """Return whose call it is that came by another way than gRPC.
+
+        Raises:
+            UnauthenticatedError: it has no valid key, and needs one; the observers are told.
+
+        """
+        if self._keys is None:
+            return anybody(is_local=is_local(peer))
+        try:
+            return self._holder(f"/{method}", metadata.items())
+        except UnauthenticatedError as error:
+            self._refused(Caller(peer, method=method), error)
+            raise
+
+    def enter(self, account: Account, peer: str) -> Callable[[], None]:
+        """Count such a call's connection; return what is to be called when the call ends.
+
+        Raises:
+            QuotaExceededError: it is one too many of its key.
+
+        """
+        return self._connections.enter(account, peer)
+
+    def _holder(self, method: str, metadata: object) -> Account:
+        """Return the account of a call's key."""
+        assert self._keys is not None
+        account = self._keys.find(_key_of(metadata))
+        if account is None and not self._is_open(method):
+            raise UnauthenticatedError
+        return account or NOBODY
 
     def _is_open(self, method: str) -> bool:
         return method in self._open or f"{method.rpartition('/')[0]}/" in self._open

@@ -1,20 +1,16 @@
-"""How a call is answered where there is no answer: with a status and its details."""
+"""How a call of grpc.aio is answered where there is no answer: with a status and its details."""
 
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import grpc
 
 from leyden_server.gateway.access import account_of
+from leyden_server.gateway.call import trace_context
 from leyden_server.gateway.status import to_wire
 from leyden_server.gateway.writing import end
 from leyden_server.generations.home import Caller
-from leyden_server.generations.tracing import TraceContext
 
-__all__ = ["TRACE_HEADERS", "caller_of", "departure_code", "end_stream", "refuse"]
-
-TRACE_HEADERS = ("traceparent", "tracestate")
-"""Of W3C Trace Context."""
+__all__ = ["caller_of", "departure_code", "end_stream", "refuse"]
 
 DEADLINE_ROUNDING = 0.01
 """As a share of a deadline: how much of it may be left on this side when its client leaves.
@@ -45,15 +41,8 @@ def caller_of(context: "grpc.aio.ServicerContext[Any, Any]", method: str) -> Cal
         context.time_remaining(),
         account=account_of(context),
         method=method,
-        trace=_trace_context(metadata),
+        trace=trace_context(metadata),
     )
-
-
-def _trace_context(metadata: Mapping[str, str | bytes]) -> TraceContext | None:
-    parent, state = (metadata.get(name, "") for name in TRACE_HEADERS)
-    if not parent or not isinstance(parent, str) or not isinstance(state, str):
-        return None
-    return TraceContext(parent, state)
 
 
 def departure_code(left_s: float | None, timeout_s: float | None) -> str:

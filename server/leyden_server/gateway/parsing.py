@@ -1,17 +1,26 @@
-"""Bytes to a message, or an error of ours."""
+"""What came with a call to a message, or an error of ours."""
 
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from leyden_server.errors import FieldViolation, InvalidRequestError
 
-__all__ = ["invalid", "parse"]
+__all__ = ["Body", "JsonBody", "invalid", "parse"]
 
 Request = TypeVar("Request", bound=Message)
 
 
-def parse(kind: type[Request], data: bytes) -> Request:
+class JsonBody(bytes):
+    """A message in protobuf's JSON form."""
+
+
+Body: TypeAlias = bytes
+"""A message in protobuf's binary form, or a `JsonBody`."""
+
+
+def parse(kind: type[Request], data: Body) -> Request:
     """Return the message in `data`.
 
     gRPC would answer bytes that it cannot decode with UNKNOWN and the names of Python
@@ -21,11 +30,28 @@ def parse(kind: type[Request], data: bytes) -> Request:
         InvalidRequestError: the bytes are no such message.
 
     """
+    if isinstance(data, JsonBody):
+        return _parse_json(kind, data)
     try:
         return kind.FromString(data)
     except DecodeError as error:
         violation = FieldViolation("", f"the bytes are not a {kind.DESCRIPTOR.full_name}")
         raise InvalidRequestError((violation,)) from error
+
+
+def _parse_json(kind: type[Request], data: JsonBody) -> Request:
+    """Read JSON; a field that the message has not is an error, since it was meant for something."""
+    message = kind()
+    try:
+        json_format.Parse(data, message)
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+        text = f"not the JSON of a {kind.DESCRIPTOR.full_name}: {_first_line(error)}"
+        raise InvalidRequestError((FieldViolation("", text),)) from error
+    return message
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
 
 
 def invalid(field: str, description: str) -> InvalidRequestError:

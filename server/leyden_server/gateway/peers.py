@@ -1,17 +1,16 @@
 """The other Gateways of the server: calls that are theirs are handed on to them, as bytes."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import grpc
 
-from leyden_server.config import GatewayConfig
 from leyden_server.errors import GenerationNotFoundError
 from leyden_server.gateway.access import AUTHORIZATION
-from leyden_server.gateway.answering import TRACE_HEADERS, end_stream, refuse
+from leyden_server.gateway.call import TRACE_HEADERS, Call
 from leyden_server.gateway.channel_options import PEER_OPTIONS
 from leyden_server.gateway.peer_identity import PEER_NAME, PeerIdentity
 from leyden_server.gateway.relay import PeerGoneError, relay_stream, relay_unary
-from leyden_server.gateway.writing import end
+from leyden_server.gateway.status import WireStatus
 
 __all__ = ["Peers"]
 
@@ -20,59 +19,48 @@ RELAYED = ("leyden-relayed", "1")
 
 HANDED_ON = frozenset({AUTHORIZATION, *TRACE_HEADERS})
 
-GONE = "the Gateway that has this generation went away"
-
-Context = grpc.aio.ServicerContext[Any, Any]
+GONE = WireStatus(
+    grpc.StatusCode.UNAVAILABLE, "the Gateway that has this generation went away"
+)
+"""Without details, as of any server that went away."""
 
 
 class Peers:
     """Channels to the other Gateways, made when they are needed."""
 
-    def __init__(self, config: GatewayConfig, identity: PeerIdentity | None) -> None:
+    def __init__(self, identity: PeerIdentity | None) -> None:
         """`identity` is what the Gateways know each other by; None: there are no others."""
         self._identity = identity
-        self._write_timeout_s = config.write_timeout_s
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    async def stream(
-        self, address: str, method: str, data: bytes, context: Context, request_id: str
-    ) -> None:
+    async def stream(self, address: str, data: bytes, call: Call, request_id: str) -> None:
         """Answer a streaming call by what the Gateway at `address` answers.
 
-        `method` is "/package.Service/Method", and `request_id` what the call is about. Where
-        that Gateway is gone the status is UNAVAILABLE without details, as of any server that
-        went away; before the first message of a generation that is only watched, NOT_FOUND.
+        `request_id` is what the call is about. Where that Gateway is gone, a generation that is
+        only watched is NOT_FOUND before its first message.
         """
-        if _was_relayed(context):
-            end_stream(GenerationNotFoundError(request_id), context)
+        if _was_relayed(call.metadata):
+            call.fail(GenerationNotFoundError(request_id))
             return
         try:
-            await relay_stream(
-                self._channel(address),
-                method,
-                data,
-                context,
-                _headers(context),
-                write_timeout_s=self._write_timeout_s,
-            )
+            await relay_stream(self._channel(address), data, call, _headers(call.metadata))
         except PeerGoneError as gone:
-            if method.endswith("/WatchGeneration") and gone.relayed_messages == 0:
-                end_stream(GenerationNotFoundError(request_id), context)
+            if call.method.endswith("/WatchGeneration") and gone.relayed_messages == 0:
+                call.fail(GenerationNotFoundError(request_id))
             else:
-                end(context, grpc.StatusCode.UNAVAILABLE, GONE, ())
+                call.end(GONE)
 
-    async def unary(
-        self, address: str, method: str, data: bytes, context: Context, request_id: str
-    ) -> bytes:
+    async def unary(self, address: str, data: bytes, call: Call, request_id: str) -> bytes:
         """Answer a call by what the Gateway at `address` answers; NOT_FOUND where it is gone."""
-        if _was_relayed(context):
-            await refuse(GenerationNotFoundError(request_id), context)
-        try:
-            return await relay_unary(
-                self._channel(address), method, data, context, _headers(context)
-            )
-        except PeerGoneError:
-            await refuse(GenerationNotFoundError(request_id), context)
+        if not _was_relayed(call.metadata):
+            try:
+                return await relay_unary(
+                    self._channel(address), data, call, _headers(call.metadata)
+                )
+            except PeerGoneError:
+                pass
+        call.fail(GenerationNotFoundError(request_id))
+        return b""
 
     async def close(self) -> None:
         """Close the channels."""
@@ -90,11 +78,10 @@ class Peers:
         return self._channels[address]
 
 
-def _headers(context: Context) -> list[tuple[str, str | bytes]]:
+def _headers(metadata: Mapping[str, str | bytes]) -> list[tuple[str, str | bytes]]:
     """Return what the owner must know: whose call it is, and whose trace it belongs to."""
-    pairs = [(key, value) for key, value in context.invocation_metadata() or ()]
-    return [RELAYED, *((k, v) for k, v in pairs if k in HANDED_ON)]
+    return [RELAYED, *((key, value) for key, value in metadata.items() if key in HANDED_ON)]
 
 
-def _was_relayed(context: Context) -> bool:
-    return RELAYED in [(key, value) for key, value in context.invocation_metadata() or ()]
+def _was_relayed(metadata: Mapping[str, str | bytes]) -> bool:
+    return RELAYED in metadata.items()

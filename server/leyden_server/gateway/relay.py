@@ -1,22 +1,17 @@
 """Passing a call on to another Gateway, which owns what it is about.
 
 Bytes go through as they are: the request, each message, the status, its text, and the
-metadata on both sides. So nothing here knows a protocol, and the handlers that relay have
-no serializer for their responses.
+metadata on both sides. So nothing here knows a protocol, nor what the client speaks.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
-from leyden_server.gateway.status import DETAILS_KEY
-from leyden_server.gateway.writing import Writer, end
+from leyden_server.gateway.call import Call, Metadata
+from leyden_server.gateway.status import DETAILS_KEY, WireStatus
 
 __all__ = ["PeerGoneError", "relay_stream", "relay_unary"]
-
-Context = grpc.aio.ServicerContext[Any, bytes]
-Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class PeerGoneError(Exception):
@@ -35,59 +30,49 @@ class PeerGoneError(Exception):
 
 
 async def relay_stream(
-    channel: grpc.aio.Channel,
-    method: str,
-    request: bytes,
-    context: Context,
-    metadata: Metadata,
-    *,
-    write_timeout_s: float,
+    channel: grpc.aio.Channel, request: bytes, call: Call, metadata: Metadata
 ) -> None:
-    """Call `method` ("/package.Service/Method") there and send its stream to the client here.
+    """Call the same method there and send its stream to the client here.
 
-    The handler must return right after: the status is set. The call there has the deadline of
+    The handler must return right after: the call has ended. The call there has the deadline of
     the call here, and ends with it: when the client leaves (CancelledError) and when it reads
-    no more (`ReaderTooSlowError`, see `writing.Writer`). Raises `PeerGoneError`.
+    no more (`ReaderTooSlowError`). Raises `PeerGoneError`.
     """
-    send = channel.unary_stream(method, None, None)
-    call = send(request, timeout=context.time_remaining(), metadata=tuple(metadata))
+    send = channel.unary_stream(f"/{call.method}", None, None)
+    far = send(request, timeout=call.time_remaining(), metadata=tuple(metadata))
     relayed = 0
     try:
-        initial = await call.initial_metadata()
-        if not call.done():  # A refusal has none of its own, which clients that retry look at.
-            await context.send_initial_metadata(_pairs(initial))
-        with Writer(context, write_timeout_s) as writer:
-            async for message in call:
-                await writer.write(message)
-                relayed += 1
+        initial = await far.initial_metadata()
+        if not far.done():  # A refusal has none of its own, which clients that retry look at.
+            await call.begin(_pairs(initial))
+        async for message in far:
+            await call.write(message)
+            relayed += 1
     except grpc.aio.AioRpcError as error:
         _raise_if_gone(error, relayed)
     finally:
-        call.cancel()
-    trailing = _pairs(await call.trailing_metadata())
-    end(context, await call.code(), await call.details(), trailing)
+        far.cancel()
+    trailing = _pairs(await far.trailing_metadata())
+    call.end(WireStatus(await far.code(), await far.details() or "", trailing))
 
 
 async def relay_unary(
-    channel: grpc.aio.Channel,
-    method: str,
-    request: bytes,
-    context: Context,
-    metadata: Metadata,
+    channel: grpc.aio.Channel, request: bytes, call: Call, metadata: Metadata
 ) -> bytes:
-    """Call `method` there and return its answer; end the call here as that one ended.
+    """Call the same method there and return its answer; the call here ends as that one did.
 
-    Raises gRPC's AbortError where the call there failed, and `PeerGoneError`.
+    Raises `PeerGoneError`.
     """
-    send = channel.unary_unary(method, None, None)
-    call = send(request, timeout=context.time_remaining(), metadata=tuple(metadata))
+    send = channel.unary_unary(f"/{call.method}", None, None)
+    far = send(request, timeout=call.time_remaining(), metadata=tuple(metadata))
     try:
-        answer: bytes = await call
+        answer: bytes = await far
     except grpc.aio.AioRpcError as error:
         _raise_if_gone(error, 0)
         trailing = _pairs(error.trailing_metadata())
-        await context.abort(error.code(), error.details() or "", trailing)
-    context.set_trailing_metadata(_pairs(await call.trailing_metadata()))
+        call.end(WireStatus(error.code(), error.details() or "", trailing))
+        return b""
+    call.end(WireStatus(grpc.StatusCode.OK, "", _pairs(await far.trailing_metadata())))
     return answer
 
 

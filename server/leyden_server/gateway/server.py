@@ -16,7 +16,7 @@ from leyden_server.gateway.health import Health
 from leyden_server.gateway.kserve_v2 import service as inference_service
 from leyden_server.gateway.kserve_v2.inference.descriptor_pool import POOL
 from leyden_server.gateway.kserve_v2.service import InferenceService
-from leyden_server.gateway.leyden_v1 import image_generation, model_service
+from leyden_server.gateway.leyden_v1 import image_generation, model_service, over_grpc
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
 from leyden_server.gateway.leyden_v1.model_service import ModelService
 from leyden_server.gateway.peer_identity import PeerIdentity
@@ -91,7 +91,7 @@ class GatewayServer:
         self._metrics = GatewayMetrics(catalog)
         self._page: MetricsPage | None = None
         self._peer_identity = peer_identity
-        self._peers = Peers(config, peer_identity)
+        self._peers = Peers(peer_identity)
         self._door = Door(config, self._refused)
         self._tracing = open_tracing(config, replica)
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,13 +135,16 @@ class GatewayServer:
         )
         self._metrics.generations = self.generations
         self._health = Health(self.generations, SERVICES)
-        images = ImageGeneration(self.generations, self._peers, self._config)
+        images = ImageGeneration(self.generations, self._peers)
         models = ModelService(self.generations, self._models, self._config)
         self._inference = InferenceService(
             self.generations, self._models, self._config, self._counted
         )
         self.server.add_generic_rpc_handlers(
-            (images.handler(), models.handler(), self._inference.handler())
+            (
+                *over_grpc.handlers(images, models, self._config.write_timeout_s),
+                self._inference.handler(),
+            )
         )
         # Whoever stops us from here on finds all that `stop` needs.
         if metrics_folder is not None:

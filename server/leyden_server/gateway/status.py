@@ -38,7 +38,7 @@ from leyden_server.errors import (
     UnsupportedError,
 )
 
-__all__ = ["WireError", "describe", "set_duration", "to_wire"]
+__all__ = ["DETAILS_KEY", "WireError", "WireStatus", "describe", "set_duration", "to_wire"]
 
 DOMAIN = "leyden"
 """`ErrorInfo.domain` of every error."""
@@ -48,6 +48,15 @@ DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 """Read by gRPC's own retries, where a client's service config switches them on; they know
 nothing of RetryInfo, and would come back within milliseconds. Below 0: not to be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireStatus:
+    """How a call ends, as gRPC carries it: written here, or by another Gateway."""
+
+    code: grpc.StatusCode
+    message: str = ""
+    trailing_metadata: tuple[tuple[str, str | bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,10 @@ class WireError:
         if len(trailing) == 1 and self.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             trailing.append((PUSHBACK_KEY, "-1"))
         return tuple(trailing)
+
+    def status(self) -> WireStatus:
+        """Return it as a call ends with it."""
+        return WireStatus(self.code, self.message, self.trailing_metadata())
 
 
 _PLAIN: dict[type[Exception], tuple[grpc.StatusCode, str]] = {

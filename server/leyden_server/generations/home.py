@@ -29,6 +29,7 @@ class Caller:
         *,
         account: Account = NOBODY,
         method: str = "",
+        protocol: str = "",
         trace: TraceContext | None = None,
         request_id: str = "",
     ) -> None:
@@ -39,6 +40,8 @@ class Caller:
         """Whose API key the call has, and what he may."""
         self.method = method
         """What was called, as "package.Service/Method"."""
+        self.protocol = protocol
+        """What he speaks; empty: the package of the method says it."""
         self.trace = trace
         """Whose trace the call belongs to; None: it names none."""
         self.request_id = request_id

@@ -57,6 +57,8 @@ class RequestRecord:
     message: str = ""
     method: str = ""
     """What was called, as "package.Service/Method"."""
+    spoken: str = ""
+    """What the client speaks; empty: the package of the method says it."""
     caller_request_id: str = ""
     """What the client calls its request, in a protocol where that is no name of a generation."""
     key: str = ""
@@ -72,7 +74,9 @@ class RequestRecord:
 
     @property
     def protocol(self) -> str:
-        """What the client speaks: the package of what was called, or what is known better."""
+        """What the client speaks: what is known, or the package of what was called."""
+        if self.spoken:
+            return self.spoken
         package = self.method.partition("/")[0].rpartition(".")[0]
         return PROTOCOLS.get(package, package)
 
@@ -80,7 +84,7 @@ class RequestRecord:
         """Return the record as it is logged, the sampling's fields among its own."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         started, sampling = fields.pop("started"), fields.pop("sampling")
-        del fields["was_refused"], fields["call"]
+        del fields["was_refused"], fields["call"], fields["spoken"]
         trace_id, prompts = fields.pop("trace").trace_id, fields.pop("prompts") or {}
         of_sampling = dict.fromkeys(Sampling.__dataclass_fields__)
         if sampling is not None:

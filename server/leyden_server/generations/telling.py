@@ -36,6 +36,7 @@ class Telling:
             caller.peer,
             caller.timeout_s,
             method=caller.method,
+            spoken=caller.protocol,
             caller_request_id=caller.request_id[:MAX_LOGGED_CHARS],
             key=caller.account.name,
             call=caller.call,

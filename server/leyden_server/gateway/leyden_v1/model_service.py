@@ -1,20 +1,16 @@
 """The ModelService: which models there are, what each accepts, and which are loaded."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
-import grpc
 from google.protobuf.message import Message
 
 from leyden.v1 import model_service_pb2 as pb
 from leyden_server.config import GatewayConfig
 from leyden_server.errors import FieldViolation, InvalidRequestError
-from leyden_server.gateway.access import account_of
-from leyden_server.gateway.answering import refuse
+from leyden_server.gateway.call import Call
 from leyden_server.gateway.leyden_v1.encoding import model_message
 from leyden_server.gateway.leyden_v1.state_encoding import server_state_message
-from leyden_server.gateway.method_handlers import unary_unary
-from leyden_server.gateway.parsing import parse
+from leyden_server.gateway.parsing import Body, parse
 from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
 from leyden_server.generations.server_state import server_state
@@ -23,12 +19,9 @@ __all__ = ["SERVICE_NAME", "ModelService"]
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 
-Context = grpc.aio.ServicerContext[bytes, Message]
-Response = TypeVar("Response", bound=Message)
-
 
 class ModelService:
-    """Serves the listing of models, and their loading and unloading."""
+    """Answers what concerns models, whatever the client speaks."""
 
     def __init__(
         self, generations: Generations, models: ModelControl, config: GatewayConfig
@@ -37,20 +30,7 @@ class ModelService:
         self._models = models
         self._max_image_count = config.max_image_count
 
-    def handler(self) -> "grpc.GenericRpcHandler[bytes, Message]":
-        """Return the handler to add to a server; it takes bytes, as `parsing` says why."""
-        methods = {
-            "ListModels": unary_unary(self.list_models, pb.ListModelsResponse.SerializeToString),
-            "GetModel": unary_unary(self.get_model, pb.GetModelResponse.SerializeToString),
-            "LoadModel": unary_unary(self.load_model, pb.LoadModelResponse.SerializeToString),
-            "UnloadModel": unary_unary(self.unload_model, pb.UnloadModelResponse.SerializeToString),
-            "GetServerState": unary_unary(
-                self.get_server_state, pb.GetServerStateResponse.SerializeToString
-            ),
-        }
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
-
-    async def list_models(self, data: bytes, context: Context) -> pb.ListModelsResponse:
+    async def list_models(self, data: Body, call: Call) -> bytes:
         """List all models."""
 
         async def models() -> pb.ListModelsResponse:
@@ -61,9 +41,9 @@ class ModelService:
                 models=[model_message(view, self._max_image_count) for view in views]
             )
 
-        return await self._answer(models, context)
+        return await self._answer(models, call)
 
-    async def get_model(self, data: bytes, context: Context) -> pb.GetModelResponse:
+    async def get_model(self, data: Body, call: Call) -> bytes:
         """Describe one model."""
 
         async def model() -> pb.GetModelResponse:
@@ -71,51 +51,50 @@ class ModelService:
             await self._models.refresh()
             return pb.GetModelResponse(model=self._described(name))
 
-        return await self._answer(model, context)
+        return await self._answer(model, call)
 
-    async def load_model(self, data: bytes, context: Context) -> pb.LoadModelResponse:
+    async def load_model(self, data: Body, call: Call) -> bytes:
         """Load a model, or load it anew."""
 
         async def load() -> pb.LoadModelResponse:
-            account_of(context).require_operator("LoadModel")
+            call.account.require_operator("LoadModel")
             name = _named(parse(pb.LoadModelRequest, data).model)
             await self._models.load(name)
             return pb.LoadModelResponse(model=self._described(name))
 
-        return await self._answer(load, context)
+        return await self._answer(load, call)
 
-    async def unload_model(self, data: bytes, context: Context) -> pb.UnloadModelResponse:
+    async def unload_model(self, data: Body, call: Call) -> bytes:
         """Unload a model."""
 
         async def unload() -> pb.UnloadModelResponse:
-            account_of(context).require_operator("UnloadModel")
+            call.account.require_operator("UnloadModel")
             name = _named(parse(pb.UnloadModelRequest, data).model)
             await self._models.unload(name)
             return pb.UnloadModelResponse()
 
-        return await self._answer(unload, context)
+        return await self._answer(unload, call)
 
-    async def get_server_state(self, data: bytes, context: Context) -> pb.GetServerStateResponse:
+    async def get_server_state(self, data: Body, call: Call) -> bytes:
         """Say what the server does."""
 
         async def state() -> pb.GetServerStateResponse:
-            account_of(context).require_operator("GetServerState")
+            call.account.require_operator("GetServerState")
             parse(pb.GetServerStateRequest, data)
             gateways = [self._generations.report(), *await self._models.other_gateways()]
             return server_state_message(await server_state(self._generations.catalog, gateways))
 
-        return await self._answer(state, context)
+        return await self._answer(state, call)
 
     def _described(self, name: str) -> pb.Model:
         return model_message(self._generations.catalog.view(name), self._max_image_count)
 
-    async def _answer(
-        self, answer: Callable[[], Awaitable[Response]], context: Context
-    ) -> Response:
+    async def _answer(self, answer: Callable[[], Awaitable[Message]], call: Call) -> bytes:
         try:
-            return await answer()
+            return (await answer()).SerializeToString()
         except Exception as error:  # noqa: BLE001 - the table maps every one
-            await refuse(self._generations.known(error), context)
+            call.fail(self._generations.known(error))
+            return b""
 
 
 def _named(name: str) -> str:
