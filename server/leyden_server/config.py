@@ -42,7 +42,10 @@ def _metrics_port(value: object) -> object:
 
 MetricsPort = Annotated[int | Literal["auto"] | None, BeforeValidator(_metrics_port)]
 
+HostName = Annotated[str, Field(pattern=r"^[^\s/:@]+$|^\[[0-9A-Fa-f:.]+\]$")]
+
 DEFAULT_METRICS_PORT = 8002
+DEFAULT_WEB_PORT = 8080
 
 
 class GatewayConfig(DoorConfig):
@@ -63,6 +66,21 @@ class GatewayConfig(DoorConfig):
     """TCP port of the page, http://HOST:PORT/metrics; 0 picks a free one and prints it, null
     turns it off. auto is 8002, and a free one where port is 0. The first Gateway of a machine
     serves it for all of that machine."""
+
+    web_host: str = Field(default="127.0.0.1", pattern=r"^[^\s/]+$")
+    """Address of the HTTP door: the page for people, Connect and gRPC-Web for programs, and
+    OpenAI's images API. TLS, keys and insecure hold for it too."""
+
+    web_port: int | None = Field(default=None, ge=0, le=65535)
+    """TCP port of the HTTP door; 0 picks a free one and prints it, null: there is none. One
+    Gateway of a machine serves it."""
+
+    web_hosts: tuple[HostName, ...] = ()
+    """Further names that the HTTP door is reached by, such as a proxy's, without their ports. A
+    request whose Host is none of these, nor the address itself, is answered with 403."""
+
+    openai: bool = False
+    """Whether the HTTP door has OpenAI's images API: /v1/images/generations and /v1/models."""
 
     replicas: int = Field(default=1, ge=1, le=64)
     """Gateway processes on the address (SO_REUSEPORT shares the connections out). Each has a line
@@ -166,12 +184,22 @@ class GatewayConfig(DoorConfig):
 
     @model_validator(mode="after")
     def _plaintext_stays_on_this_machine(self) -> Self:
-        if self.tls_certificate is None and not self.insecure and reaches_beyond(self.host):
-            raise ValueError(
-                f"host {self.host} is open to the network, in plaintext: set tls_certificate and "
-                "tls_private_key (--tls-certificate, --tls-private-key), or say that it may be "
-                "with insecure: true (--insecure)"
-            )
+        hosts = {"host": self.host}
+        if self.web_port is not None:
+            hosts["web_host"] = self.web_host
+        for name, host in hosts.items():
+            if self.tls_certificate is None and not self.insecure and reaches_beyond(host):
+                raise ValueError(
+                    f"{name} {host} is open to the network, in plaintext: set tls_certificate and "
+                    "tls_private_key (--tls-certificate, --tls-private-key), or say that it may "
+                    "be with insecure: true (--insecure)"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _openai_has_its_port(self) -> Self:
+        if self.openai and self.web_port is None:
+            raise ValueError("openai needs web_port (--web), on which it answers")
         return self
 
     @model_validator(mode="after")

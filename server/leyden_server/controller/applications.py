@@ -93,6 +93,10 @@ def build_app(args: dict[str, Any]) -> Application:
             "args: config.gateway.metrics_port: from 1 to 65535, or null, where nobody holds it; "
             "got 0"
         )
+    if config.gateway.web_port == 0:
+        raise ConfigError(
+            "args: config.gateway.web_port: from 1 to 65535, or null, where nobody holds it; got 0"
+        )
     config = config.replace(gateway={"metrics_port": metrics_port(config.gateway)})
     catalog = build_catalog(config.models, ModelRepository(config.model_repository))
     sharer = Names(config.ray.instance).gateway
@@ -152,6 +156,13 @@ def _metrics_folder(config: ServerConfig) -> Path | None:
     return request_log_path(config).parent / f"metrics-{uuid.uuid4().hex}"
 
 
+def _web_folder(config: ServerConfig) -> Path | None:
+    """Return a folder for this start of the server; None: it has no HTTP door."""
+    if config.gateway.web_port is None:
+        return None
+    return request_log_path(config).parent / f"web-{uuid.uuid4().hex}"
+
+
 def _wished(
     config: ServerConfig, catalog: tuple[CatalogEntry, ...], address: str, sharer: str = ""
 ) -> list[WishedApplication]:
@@ -172,6 +183,7 @@ def _wished(
                 entries=catalog,
                 request_log=request_log_path(config),
                 metrics_folder=_metrics_folder(config),
+                web_folder=_web_folder(config),
                 share=max(1, config.denoiser.max_ongoing_requests // config.gateway.replicas),
                 server=config,
                 placements=placements,

@@ -17,6 +17,7 @@ from leyden_server.controller.in_process_models import InProcessModels
 from leyden_server.controller.in_process_stages import InProcessStages, import_torch
 from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.controller.models import build_catalog
+from leyden_server.controller.web_address import WebAddress
 from leyden_server.gateway.door import check_files
 from leyden_server.gateway.server import GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
@@ -44,6 +45,7 @@ class InProcessServer:
         repository: ModelRepository | None = None,
         address: ReservedAddress | None = None,
         metrics_address: MetricsAddress | None = None,
+        web_address: WebAddress | None = None,
     ) -> None:
         """Check the config and the models; nothing is started yet.
 
@@ -58,6 +60,7 @@ class InProcessServer:
         self._follow = follow
         self._reserved = address
         self._reserved_page = metrics_address
+        self._reserved_web = web_address
         check_files(config.gateway)
         self._entries = build_catalog(
             config.models, repository or ModelRepository(config.model_repository)
@@ -72,6 +75,8 @@ class InProcessServer:
         self.address = ""
         self.metrics_url = ""
         """Of the page with metrics; empty: there is none."""
+        self.web_url = ""
+        """Of the HTTP door; empty: there is none."""
         self.request_log = Path()
 
     def __enter__(self) -> Self:
@@ -91,6 +96,10 @@ class InProcessServer:
                 page = self._reserved_page or stack.enter_context(MetricsAddress(gateway))
                 self._config = self._config.replace(gateway={"metrics_port": page.port})
                 self.metrics_url = page.url
+            if gateway.web_port is not None:
+                web = self._reserved_web or stack.enter_context(WebAddress(gateway))
+                self._config = self._config.replace(gateway={"web_port": web.port})
+                self.web_url = web.url
             import_torch()
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="leyden-"))
             self.request_log = Path(folder) / "requests.jsonl"

@@ -29,6 +29,7 @@ from leyden_server.controller.options import GATEWAY_STOP_S
 from leyden_server.controller.ray_start import start_ray
 from leyden_server.controller.stage_applications import QUIET
 from leyden_server.controller.start_failures import explain_failure
+from leyden_server.controller.web_address import WebAddress
 from leyden_server.errors import StartupError
 from leyden_server.gateway.door import check_files
 from leyden_server.model_repository import ModelRepository
@@ -58,6 +59,7 @@ class LeydenServer:
         repository: ModelRepository | None = None,
         address: ReservedAddress | None = None,
         metrics_address: MetricsAddress | None = None,
+        web_address: WebAddress | None = None,
     ) -> None:
         """Check the config and the models; nothing is started yet.
 
@@ -79,12 +81,15 @@ class LeydenServer:
         self._follow = follow
         self._reserved = address
         self._reserved_page = metrics_address
+        self._reserved_web = web_address
         self._stack = ExitStack()
         self._applications: list[str] = []
         self._at_once = True  # until it is ready there is nothing to drain
         self.address = ""
         self.metrics_url = ""
         """Of the page with metrics; empty: there is none."""
+        self.web_url = ""
+        """Of the HTTP door; empty: there is none."""
         self.request_log = Path()
         self.defect = ""
         """Empty: what fails here, Serve replaces."""
@@ -122,6 +127,7 @@ class LeydenServer:
         address = self._reserved or stack.enter_context(ReservedAddress(gateway.host, gateway.port))
         self.address = str(address)
         self._hold_page(stack)
+        self._hold_web(stack)
         if ray.is_initialized():
             raise StartupError(
                 "this process is connected to a Ray already, which is not ours to end"
@@ -152,6 +158,13 @@ class LeydenServer:
             page = self._reserved_page or stack.enter_context(MetricsAddress(gateway))
             self._config = self._config.replace(gateway={"metrics_port": page.port})
             self.metrics_url = page.url
+
+    def _hold_web(self, stack: ExitStack) -> None:
+        gateway = self._config.gateway
+        if gateway.web_port is not None:
+            web = self._reserved_web or stack.enter_context(WebAddress(gateway))
+            self._config = self._config.replace(gateway={"web_port": web.port})
+            self.web_url = web.url
 
     def _refuse_to_overwrite(self) -> None:
         taken = sorted(name for name in serve.status().applications if self._names.owns(name))

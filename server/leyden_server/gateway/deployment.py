@@ -15,6 +15,7 @@ from leyden_server.controller.directory import RayDirectory
 from leyden_server.controller.metrics_address import MetricsAddress
 from leyden_server.controller.models_over_ray import ModelsOverRay
 from leyden_server.controller.placement import Placement
+from leyden_server.controller.web_address import WebAddress
 from leyden_server.gateway.peer_identity import PeerIdentity
 from leyden_server.gateway.server import STOP_GRACE_S, GatewayServer
 from leyden_server.generations.catalog import CatalogEntry, ModelCatalog
@@ -40,6 +41,8 @@ class GatewaySetup:
     request_log: Path
     metrics_folder: Path | None
     """Where the Gateways of a machine put their numbers together; None: there is no page."""
+    web_folder: Path | None
+    """Where the Gateways of a machine agree on who serves the HTTP door; None: there is none."""
     share: int
     """Images that one replica of a denoiser is to hold of one Gateway."""
     server: ServerConfig
@@ -71,6 +74,8 @@ class Gateway:
             self._held = ReservedAddress(config.host, config.port, setup.address_sharer)
             if setup.metrics_folder is not None:
                 self._held_page = MetricsAddress(config, setup.address_sharer)
+            if config.web_port is not None:
+                self._held_web = WebAddress(config, setup.address_sharer)
         stages = StagesOverRay(config)
         models = ModelsOverRay(setup.server, setup.placements, stages, replica_name())
         # Where a Serve config names the applications, its owner alone decides on them.
@@ -96,6 +101,7 @@ class Gateway:
             setup.address,
             peer_host=_peer_host(config),
             metrics_folder=setup.metrics_folder and setup.metrics_folder / socket.gethostname(),
+            web_folder=setup.web_folder and setup.web_folder / socket.gethostname(),
             join=partial(RayDirectory, setup.directory) if config.replicas > 1 else None,
         )
         models.report = self._server.generations.report

@@ -1,6 +1,7 @@
 """The Gateway's door: what it listens with, who comes in; read from files, again as they change."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -71,6 +72,15 @@ class Door:
         if self._tls is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, self._tls.credentials())
+
+    def https(self) -> ssl.SSLContext | None:
+        """Return what the HTTP door listens with; None: plaintext.
+
+        Raises:
+            ConfigError: OpenSSL does not take a file that gRPC does.
+
+        """
+        return None if self._tls is None else self._tls.https()
 
     async def keep_fresh(self, note: Callable[[str], None]) -> None:
         """Read what has changed, again and again, until cancelled; `note` takes each outcome."""

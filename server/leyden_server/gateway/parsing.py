@@ -1,5 +1,6 @@
 """What came with a call to a message, or an error of ours."""
 
+import re
 from typing import TypeAlias, TypeVar
 
 from google.protobuf import json_format
@@ -45,13 +46,17 @@ def _parse_json(kind: type[Request], data: JsonBody) -> Request:
     try:
         json_format.Parse(data, message)
     except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
-        text = f"not the JSON of a {kind.DESCRIPTOR.full_name}: {_first_line(error)}"
-        raise InvalidRequestError((FieldViolation("", text),)) from error
+        raise InvalidRequestError((_wrong_json(kind, str(error)),)) from error
     return message
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+def _wrong_json(kind: type[Message], text: str) -> FieldViolation:
+    """Return what is wrong, without quoting a value: it may be a user's prompt."""
+    if unknown := re.search(r'has no field named "(\w{1,64})"', text):
+        return FieldViolation(unknown[1], f"there is no such field in {kind.DESCRIPTOR.full_name}")
+    if wrong := re.search(r"^Failed to parse (\w{1,64}) field", text):
+        return FieldViolation(wrong[1], "the value is not of the field's type")
+    return FieldViolation("", f"the body is not the JSON of a {kind.DESCRIPTOR.full_name}")
 
 
 def invalid(field: str, description: str) -> InvalidRequestError:

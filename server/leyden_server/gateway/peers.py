@@ -19,9 +19,7 @@ RELAYED = ("leyden-relayed", "1")
 
 HANDED_ON = frozenset({AUTHORIZATION, *TRACE_HEADERS})
 
-GONE = WireStatus(
-    grpc.StatusCode.UNAVAILABLE, "the Gateway that has this generation went away"
-)
+GONE = WireStatus(grpc.StatusCode.UNAVAILABLE, "the Gateway that has this generation went away")
 """Without details, as of any server that went away."""
 
 

@@ -34,6 +34,7 @@ from leyden_server.metrics.gateway_metrics import GatewayMetrics
 from leyden_server.metrics.ledger import Ledger
 
 if TYPE_CHECKING:
+    from leyden_server.gateway.web.door import WebDoor
     from leyden_server.metrics.page import MetricsPage
 
 __all__ = ["STOP_GRACE_S", "GatewayServer", "Join"]
@@ -90,6 +91,8 @@ class GatewayServer:
         self._models: ModelControl = FixedModels() if models is None else models
         self._metrics = GatewayMetrics(catalog)
         self._page: MetricsPage | None = None
+        self.web: WebDoor | None = None
+        """The HTTP door, once it has started; None: there is none."""
         self._peer_identity = peer_identity
         self._peers = Peers(peer_identity)
         self._door = Door(config, self._refused)
@@ -108,12 +111,14 @@ class GatewayServer:
         peer_host: str = "",
         join: Join | None = None,
         metrics_folder: Path | None = None,
+        web_folder: Path | None = None,
     ) -> int:
         """Listen at `address`, and say that nothing is ready; return the port.
 
         Where the server has several Gateways, `join` gives the directory that they share, and
         `peer_host` is where they reach this one, at a port of its own. With a `metrics_folder`,
         which is that of all Gateways of its machine, it has its part in their page of metrics.
+        With a `web_folder` it shares the HTTP door with them; without one it is the only one.
         """
         directory: Directory = OnlyHere()
         if join is not None:
@@ -153,8 +158,26 @@ class GatewayServer:
         add_reflection((*SERVICES, health.SERVICE_NAME), self.server, POOL)
         port = self._door.listen(self.server, address)
         await self.server.start()
+        if self._config.web_port is not None:
+            await self._open_web(images, models, web_folder)
         self._tasks.append(asyncio.create_task(self._door.keep_fresh(self._note)))
         return port
+
+    async def _open_web(
+        self, images: ImageGeneration, models: ModelService, folder: Path | None
+    ) -> None:
+        from leyden_server.gateway.web.opening import web_door  # not before it is wanted
+
+        self.web = web_door(
+            self._config,
+            self._door,
+            self.generations,
+            images,
+            models,
+            stop_grace_s=STOP_GRACE_S,
+            folder=folder,
+        )
+        await self.web.start()
 
     async def _show_metrics(self, folder: Path) -> None:
         from leyden_server.metrics.page import MetricsPage  # not before it is wanted
@@ -193,7 +216,10 @@ class GatewayServer:
         await asyncio.sleep(0)  # one turn, in which the drain begins
         await self._health.refresh()
         await draining
-        await self.server.stop(STOP_GRACE_S)
+        closing = [self.server.stop(STOP_GRACE_S)]
+        if self.web is not None:
+            closing.append(self.web.stop())
+        await asyncio.gather(*closing)
         self._inference.close()
         for task in self._tasks:
             task.cancel()

@@ -3,6 +3,7 @@
 gRPC takes any bytes, and then refuses every handshake without a word of why.
 """
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,6 +98,24 @@ class ServerTls:
         self._certificate = Certificate.load(config)
         self._latest = self._configuration()
         self._given = self._latest
+        self._https: ssl.SSLContext | None = None
+
+    def https(self) -> ssl.SSLContext:
+        """Return what an HTTP server listens with; each handshake gets what was read last.
+
+        Raises:
+            ConfigError: OpenSSL does not take a file.
+
+        """
+        listening = self._https_context()
+        self._https = self._https_context()
+
+        def choose(handshake: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+            assert self._https is not None
+            handshake.context = self._https
+
+        listening.sni_callback = choose  # asked without SNI too
+        return listening
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what gRPC listens with; it asks at each handshake whether there is another."""
@@ -113,6 +132,8 @@ class ServerTls:
         """
         self._certificate = Certificate.load(self._config)
         self._latest = self._configuration()
+        if self._https is not None:
+            self._https = self._https_context()
         certificate, until = self._config.tls_certificate, self._certificate.expires
         return f"gateway.tls_certificate: {certificate}: read again, good until {until}"
 
@@ -122,6 +143,23 @@ class ServerTls:
             [(certificate.private_key, certificate.chain)],
             root_certificates=certificate.client_ca,
         )
+
+    def _https_context(self) -> ssl.SSLContext:
+        config = self._config
+        assert config.tls_certificate is not None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            # Of files alone, which have just been read.
+            context.load_cert_chain(config.tls_certificate, config.tls_private_key)
+            if self._certificate.client_ca is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(cadata=self._certificate.client_ca.decode("ascii"))
+        except (OSError, ValueError) as error:  # ssl.SSLError among them
+            where = f"gateway.tls_certificate: {config.tls_certificate}"
+            raise ConfigError(f"{where}: OpenSSL does not take it for HTTPS: {error}") from error
+        return context
 
     def _another(self) -> object | None:
         """Return a newer certificate for the handshake that begins; called in gRPC's threads."""

@@ -112,7 +112,9 @@ def bottleneck(stages: Iterable[StageState]) -> Bottleneck:
         return Bottleneck("", "No model is loaded.")
     first, *others = by_share
     share = first.busy_share or 0.0
-    next_one = f" The next is {others[0].name} with {others[0].busy_share or 0:.0%}." * bool(others)
+    next_one = "".join(
+        f" The next is {other.name} with {other.busy_share or 0:.0%}." for other in others[:1]
+    )
     of_it = f"{first.name} ran for {share:.0%} of the last 10 s"
     if first.waiting:
         return Bottleneck(first.name, f"{of_it}, and {_waiting(first)} for it.{next_one}")

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from leyden_server.locked_file import lock_file
 from leyden_server.metrics.ledger import Ledger
 from leyden_server.metrics.metric import Metric
 from leyden_server.metrics.table import COUNTED_TOO, METRICS
@@ -36,7 +37,7 @@ class NodeFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._path = folder / f"{re.sub('[^A-Za-z0-9-]', '_', name)}.json"
-        self._lives = _lock(_lock_file_of(self._path))
+        self._lives = lock_file(_lock_file_of(self._path))
         self._leads: int | None = None
 
     def close(self) -> None:
@@ -49,7 +50,7 @@ class NodeFiles:
     def leads(self) -> bool:
         """Return whether this Gateway is the one that serves the page; it stays so."""
         if self._leads is None:
-            self._leads = _lock(self._folder / "page.lock")
+            self._leads = lock_file(self._folder / "page.lock")
         return self._leads is not None
 
     def step_down(self) -> None:
@@ -91,17 +92,6 @@ def _merge(into: Ledger, other: Ledger, metrics: tuple[Metric, ...]) -> None:
 
 def _lock_file_of(path: Path) -> Path:
     return path.with_suffix(".lock")
-
-
-def _lock(path: Path) -> int | None:
-    """Lock a file for as long as this process has it open; None: another process has it."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
 
 
 def _is_locked(path: Path) -> bool:

@@ -66,6 +66,14 @@ def add_commands(subparsers: "Subparsers") -> None:
         "8002, and a free one with --port 0)",
     )
     serve.add_argument(
+        "--web",
+        nargs="?",
+        const="",
+        metavar="[HOST:]PORT",
+        help="open the HTTP door too: a page for people, Connect and gRPC-Web (docs/web.md); "
+        "alone it is 127.0.0.1:8080, and port 0 picks a free one (default: it is closed)",
+    )
+    serve.add_argument(
         "--model",
         action="append",
         metavar="NAME",

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Self
 from leyden_cli.server.interrupts import interrupt_on_signals
 from leyden_cli.server.request_lines import shown_as
 from leyden_server.address import ReservedAddress
-from leyden_server.config import ServerConfig
+from leyden_server.config import DEFAULT_WEB_PORT, ServerConfig
 from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
-from leyden_server.errors import StartupError
+from leyden_server.controller.web_address import WebAddress
+from leyden_server.errors import ConfigError, StartupError
 from leyden_server.gateway.door import check_files
 from leyden_server.gateway.tracing import check_tracing
 from leyden_server.generations.log_file import LogFollower
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 FOLLOW_PERIOD_S = 0.2
+
+MAX_PORT = 65535
 
 EXIT_DEFECT = 70
 """EX_SOFTWARE of sysexits.h: a defect that only a new process gets rid of."""
@@ -60,6 +63,9 @@ def serve(args: argparse.Namespace) -> int:
             page = None
             if metrics_port(config.gateway) is not None:
                 page = stack.enter_context(MetricsAddress(config.gateway))
+            web = None
+            if config.gateway.web_port is not None:
+                web = stack.enter_context(WebAddress(config.gateway))
             # What libraries print goes to stderr: on stdout the ready line alone belongs.
             stack.enter_context(redirect_stdout(sys.stderr))
             start = _server_of(config, report)
@@ -70,10 +76,13 @@ def serve(args: argparse.Namespace) -> int:
                 repository=repository,
                 address=address,
                 metrics_address=page,
+                web_address=web,
             )
             stack.enter_context(server)
             if server.metrics_url:
                 report(f"metrics: {server.metrics_url}")
+            if server.web_url:
+                report(f"web: {server.web_url}")
             report("ready")
             scheme = "grpc" if config.gateway.tls_certificate is None else "grpcs"
             print(f"ready: {scheme} {server.address}", file=stdout, flush=True)
@@ -140,6 +149,7 @@ def _config(args: argparse.Namespace) -> ServerConfig:
     config = ServerConfig() if args.config is None else ServerConfig.load(args.config)
     door = ("insecure", "tls_certificate", "tls_private_key", "tls_client_ca", "api_keys")
     gateway = {name: getattr(args, name) for name in ("host", "port", "metrics_port", *door)}
+    gateway |= _web(args.web)
     options = {
         "gateway": {key: value for key, value in gateway.items() if value is not None},
         "models": args.model,
@@ -148,6 +158,22 @@ def _config(args: argparse.Namespace) -> ServerConfig:
         "model_repository": args.model_repository,
     }
     return config.replace(**{key: value for key, value in options.items() if value})
+
+
+def _web(option: str | None) -> dict[str, object]:
+    """Return the settings that `--web [HOST:]PORT` comes to; without it none.
+
+    Raises:
+        ConfigError: it is something else.
+
+    """
+    if option is None:
+        return {}
+    host, _, port = option.rpartition(":")
+    if option and not (port.isascii() and port.isdecimal() and int(port) <= MAX_PORT):
+        raise ConfigError(f"--web: PORT or HOST:PORT, with a port from 0 to {MAX_PORT}")
+    settings: dict[str, object] = {"web_port": int(port) if option else DEFAULT_WEB_PORT}
+    return settings | ({"web_host": host} if host else {})
 
 
 def _wait(server: "LeydenServer | InProcessServer") -> None:

@@ -1,0 +1,1 @@
+"""The HTTP door: one port for browsers, Connect, gRPC-Web and OpenAI's images API."""

@@ -1,0 +1,52 @@
+"""Puts the HTTP door of a Gateway together: who answers what."""
+
+from pathlib import Path
+
+from leyden_server.config import GatewayConfig
+from leyden_server.gateway.door import Door
+from leyden_server.gateway.leyden_v1 import over_connect
+from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
+from leyden_server.gateway.leyden_v1.model_service import ModelService
+from leyden_server.gateway.web.application import Answers, WebApplication
+from leyden_server.gateway.web.door import WebDoor
+from leyden_server.gateway.web.guard import Guard
+from leyden_server.gateway.web.page_files import PageFiles
+from leyden_server.generations.registry import Generations
+
+__all__ = ["web_door"]
+
+
+def web_door(
+    config: GatewayConfig,
+    door: Door,
+    generations: Generations,
+    images: ImageGeneration,
+    models: ModelService,
+    *,
+    stop_grace_s: float,
+    folder: Path | None,
+) -> WebDoor:
+    """Return the door that the settings name, which must have a port; it is not open yet.
+
+    Raises:
+        ConfigError: OpenSSL does not take a file of TLS.
+
+    """
+    assert config.web_port is not None
+    others: dict[str, Answers] = {}
+    application = WebApplication(
+        Guard(config.web_host, config.web_hosts),
+        PageFiles(),
+        over_connect.applications(images, models, door.access, config.max_request_bytes),
+        others,
+        write_timeout_s=config.write_timeout_s,
+        known=generations.known,
+    )
+    return WebDoor(
+        application,
+        config.web_host,
+        config.web_port,
+        tls=door.https(),
+        stop_grace_s=stop_grace_s,
+        folder=folder,
+    )
