@@ -172,8 +172,9 @@ class GatewayServer:
             self._config,
             self._door,
             self.generations,
-            images,
-            models,
+            self._models,
+            images=images,
+            models=models,
             stop_grace_s=STOP_GRACE_S,
             folder=folder,
         )

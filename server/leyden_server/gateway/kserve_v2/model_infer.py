@@ -12,13 +12,13 @@ from leyden_server.gateway.kserve_v2.answering import refuse
 from leyden_server.gateway.kserve_v2.asking import ask, until_deadline
 from leyden_server.gateway.kserve_v2.decoding import Asked
 from leyden_server.gateway.kserve_v2.encoding import add_images, add_warnings, response
-from leyden_server.gateway.kserve_v2.images import Assembly
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.regions import place
 from leyden_server.gateway.kserve_v2.rows import Rows
 from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions, SharedMemory
 from leyden_server.gateway.kserve_v2.signature import PROTOCOL
 from leyden_server.gateway.parsing import parse
+from leyden_server.generations.assembly import Assembly
 from leyden_server.generations.events import Image, ImageChunk, Summary
 from leyden_server.generations.home import Caller
 from leyden_server.generations.registry import Generations

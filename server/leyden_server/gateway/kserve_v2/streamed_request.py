@@ -11,13 +11,13 @@ from leyden_server.gateway.kserve_v2.encoding import (
     add_warnings,
     response,
 )
-from leyden_server.gateway.kserve_v2.images import Assembly
 from leyden_server.gateway.kserve_v2.inference import grpc_service_pb2 as pb
 from leyden_server.gateway.kserve_v2.regions import place
 from leyden_server.gateway.kserve_v2.response_notes import Part, ResponseNotes
 from leyden_server.gateway.kserve_v2.rows import Rows
 from leyden_server.gateway.kserve_v2.shared_memory import HeldRegions
 from leyden_server.gateway.kserve_v2.signature import STREAMED_ONLY
+from leyden_server.generations.assembly import Assembly
 from leyden_server.generations.events import DenoiseProgress, Image, ImageChunk, Summary
 from leyden_server.generations.watching import Watching
 

@@ -43,7 +43,7 @@ class WebApplication:
             guard: says who is let in.
             page: answers all other paths.
             connect: applications of ASGI that answer the calls of Connect, by their paths.
-            others: who answers further paths.
+            others: who answers further paths, by how these begin.
             write_timeout_s: how many seconds a client may take nothing, or send nothing.
             known: logs a defect and returns what may be shown of it.
 
@@ -66,7 +66,9 @@ class WebApplication:
         except ReaderTooSlowError:
             return  # the server closes what has no end
         except asyncio.CancelledError:
-            raise
+            task = asyncio.current_task()
+            if not exchange.has_left or task is None or task.uncancel() > 0:
+                raise
         except Exception as error:  # noqa: BLE001 - a defect; the log has it
             shown = self._known(error)
             if not exchange.has_started:
@@ -86,7 +88,7 @@ class WebApplication:
                 await exchange.answer_text(415, text)
             else:
                 await self._connect[path](exchange.scope, exchange.receive, exchange.send)
-        elif path in self._others:
-            await self._others[path](exchange)
+        elif answer := next((a for p, a in self._others.items() if path.startswith(p)), None):
+            await answer(exchange)
         else:
             await self._page.answer(exchange)

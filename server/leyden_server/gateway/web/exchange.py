@@ -1,7 +1,8 @@
 """One HTTP request and its response, with bounds on both."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -24,6 +25,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 """Of ASGI 3."""
+
+PIECE_BYTES = 2**18
 
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -59,6 +62,8 @@ class Exchange:
         """Whether all of the response was sent."""
         self.broken: ReaderTooSlowError | None = None
         """Why it was cut off; None: it was not."""
+        self.has_left = False
+        """Whether the client has closed the connection, while that was looked for."""
         self._receive = receive
         self._send = send
         self._timeout_s = timeout_s
@@ -118,6 +123,25 @@ class Exchange:
             if not message.get("more_body", False):
                 return bytes(body)
 
+    @asynccontextmanager
+    async def until_left(self) -> AsyncIterator[None]:
+        """Cancel this task, within the block, where the client leaves; after the request's body."""
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def watch() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            if not self.is_done:
+                self.has_left = True
+                task.cancel()
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
     async def answer(
         self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
@@ -128,7 +152,11 @@ class Exchange:
             **(headers or {}),
         }
         await self.send(start_message(status, all_headers))
-        await self.send({"type": "http.response.body", "body": body})
+        # In pieces, so that a client that reads slowly is not taken for one that does not read.
+        for offset in range(0, len(body), PIECE_BYTES):
+            piece = body[offset : offset + PIECE_BYTES]
+            await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def answer_text(self, status: int, text: str) -> None:
         """Send a line to read."""

@@ -7,10 +7,12 @@ from leyden_server.gateway.door import Door
 from leyden_server.gateway.leyden_v1 import over_connect
 from leyden_server.gateway.leyden_v1.image_generation import ImageGeneration
 from leyden_server.gateway.leyden_v1.model_service import ModelService
+from leyden_server.gateway.openai.answers import PREFIX, OpenAiApi
 from leyden_server.gateway.web.application import Answers, WebApplication
 from leyden_server.gateway.web.door import WebDoor
 from leyden_server.gateway.web.guard import Guard
 from leyden_server.gateway.web.page_files import PageFiles
+from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
 
 __all__ = ["web_door"]
@@ -20,9 +22,10 @@ def web_door(
     config: GatewayConfig,
     door: Door,
     generations: Generations,
+    control: ModelControl,
+    *,
     images: ImageGeneration,
     models: ModelService,
-    *,
     stop_grace_s: float,
     folder: Path | None,
 ) -> WebDoor:
@@ -34,6 +37,8 @@ def web_door(
     """
     assert config.web_port is not None
     others: dict[str, Answers] = {}
+    if config.openai:
+        others[PREFIX] = OpenAiApi(generations, control, door.access, config).answer
     application = WebApplication(
         Guard(config.web_host, config.web_hosts),
         PageFiles(),

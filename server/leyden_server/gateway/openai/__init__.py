@@ -1,0 +1,1 @@
+"""OpenAI's images API: decodes requests and encodes events, and does nothing else."""
