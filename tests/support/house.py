@@ -216,6 +216,7 @@ async def house(
     join: Join | None = None,
     request_log: Path | None = None,
     metrics_folder: Path | None = None,
+    web_folder: Path | None = None,
     replica: str = "gateway#1",
     load: bool = True,
     channel_options: Sequence[tuple[str, int]] = (),
@@ -233,7 +234,11 @@ async def house(
     observers: list[Observer] = [records] if log is None else [records, log]
     server = GatewayServer(config, catalog, observers, replica=replica, peer_identity=PEERS)
     port = await server.start(
-        f"{config.host}:0", peer_host="127.0.0.1", join=join, metrics_folder=metrics_folder
+        f"{config.host}:0",
+        peer_host="127.0.0.1",
+        join=join,
+        metrics_folder=metrics_folder,
+        web_folder=web_folder,
     )
     if load:
         await server.load()
