@@ -10,8 +10,9 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from pydantic import ValidationError
 from support.certificates import Authority
-from support.gateways import PATIENCE_S, held, let, request, until
+from support.gateways import held, let, request, until
 from support.house import house
+from support.patience import PATIENCE_S
 from support.web import Connected, address, connected, web_house
 
 from leyden_server.api_keys.key import new_key
