@@ -16,6 +16,7 @@ RAY = (
     "tests/cli/test_directory.py",
     "tests/cli/test_joined_ray.py",
     "tests/cli/test_models_over_ray.py",
+    "tests/cli/test_room.py",
     "tests/cli/test_serve.py",
     "tests/cli/test_serve_config.py",
     "tests/cli/test_stage_scaling.py",

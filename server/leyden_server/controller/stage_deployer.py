@@ -17,6 +17,7 @@ from ray.serve.schema import ApplicationStatus
 from leyden_server.config import ServerConfig
 from leyden_server.controller.names import Names
 from leyden_server.controller.placement import Placement
+from leyden_server.controller.room import waits_for_room
 from leyden_server.controller.stage_applications import (
     WishedApplication,
     lacking,
@@ -31,10 +32,11 @@ __all__ = ["StageDeployer"]
 POLL_PERIOD_S = 0.25
 
 ROOM_TIMEOUT_S = 10.0
-"""How long room that is about to become free is waited for: Ray tells of it a moment later."""
+"""How long room that is about to become free is waited for: Ray tells of it a moment later, and
+a replica that failed as it was loaded leaves its place to the next try."""
 
 NOT_PLACED = "to be scheduled"
-"""What Serve says of a replica that has waited for its place for 30 s (Ray Serve 2.60)."""
+"""What Serve says of a replica whose process is not there after 30 s (Ray Serve 2.60)."""
 
 FAILED = {ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY}
 
@@ -69,7 +71,7 @@ class StageDeployer:
                 wait_for_ingress_deployment_creation=False,
                 wait_for_applications_running=False,
             )
-            self._wait_until_running(model, [application.name for application in new])
+            self._wait_until_running(model, new)
         except BaseException:
             self.delete(application.name for application in new)
             raise
@@ -96,19 +98,28 @@ class StageDeployer:
                 raise NoResourcesError(model, f"{why}; what is free counts, not what there is")
             time.sleep(POLL_PERIOD_S)  # Ray tells nobody when room becomes free
 
-    def _wait_until_running(self, model: str, names: Sequence[str]) -> None:
+    def _wait_until_running(self, model: str, new: Sequence[WishedApplication]) -> None:
+        waiting_since_s: dict[str, float] = {}
         while True:
             found = serve.status().applications
-            applications = {name: found[name] for name in names if name in found}
-            for name, application in applications.items():
-                for deployment in application.deployments.values():
-                    if application.status in FAILED:
-                        why = explain_failure(deployment.message, self._names.section(name))
-                        raise ModelLoadError(model, f"{name}: {why}")
-                    if NOT_PLACED in deployment.message:
-                        why = " ".join(deployment.message.split())
-                        raise NoResourcesError(model, f"{name} finds no place: {why}")
-            statuses = [application.status for application in applications.values()]
-            if len(statuses) == len(names) and set(statuses) == {ApplicationStatus.RUNNING}:
+            there = {wished.name: found[wished.name] for wished in new if wished.name in found}
+            for wished in new:
+                name = wished.name
+                if name not in there:
+                    continue
+                messages = [one.message for one in there[name].deployments.values()]
+                if there[name].status in FAILED:
+                    why = explain_failure("\n".join(messages), self._names.section(name))
+                    raise ModelLoadError(model, f"{name}: {why}")
+                unplaced = [message for message in messages if NOT_PLACED in message]
+                if not unplaced or not waits_for_room(wished.options["ray_actor_options"]):
+                    waiting_since_s.pop(name, None)
+                elif time.monotonic() - waiting_since_s.setdefault(name, time.monotonic()) >= (
+                    ROOM_TIMEOUT_S
+                ):
+                    why = " ".join(unplaced[0].split())
+                    raise NoResourcesError(model, f"{name} finds no place: {why}")
+            statuses = [application.status for application in there.values()]
+            if len(statuses) == len(new) and set(statuses) == {ApplicationStatus.RUNNING}:
                 return
             time.sleep(POLL_PERIOD_S)  # Serve's own client polls too
