@@ -106,7 +106,7 @@ impl Client {
         Watch::new(Following::watching(images, leaving, request.into()))
     }
 
-    /// Ends a generation at once; who watches it gets [`Error::Cancelled`]. One that has ended and
+    /// Ends a generation at once; who watches it gets [`Error::GenerationCancelled`]. One that has ended and
     /// is kept stays as it is.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ pub enum Error {
     DeadlineExceeded(Box<Failure>),
     /// Somebody cancelled the generation, or the server ended it.
     #[error("{0}")]
-    Cancelled(Box<Failure>),
+    GenerationCancelled(Box<Failure>),
     /// A defect of the server; [`error_id`](Self::error_id) is in its log.
     #[error("{0}")]
     Internal(Box<Failure>),
@@ -107,7 +107,7 @@ impl Error {
             | Self::Unauthenticated(failure)
             | Self::PermissionDenied(failure)
             | Self::DeadlineExceeded(failure)
-            | Self::Cancelled(failure)
+            | Self::GenerationCancelled(failure)
             | Self::Internal(failure)
             | Self::Other(failure) => Some(failure),
         }

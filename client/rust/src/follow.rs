@@ -335,7 +335,7 @@ fn may_go_on(error: &Error) -> bool {
 fn is_lost(error: &Error) -> bool {
     match error {
         Error::GenerationNotFound(_) => true,
-        Error::Cancelled(failure) => {
+        Error::GenerationCancelled(failure) => {
             !failure.reason.is_empty() && failure.reason != "CANCELLED_BY_REQUEST"
         }
         _ => false,

@@ -17,7 +17,7 @@ pub(crate) fn error_of(status: &Status) -> Error {
         .bad_request()
         .map_or(&[][..], |bad| &bad.field_violations);
     let failure = Failure {
-        code: status.code(),
+        code: code_of(status),
         message: message_of(status),
         reason: info.map_or_else(String::new, |info| info.reason.clone()),
         metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
@@ -77,7 +77,7 @@ fn kind_of(failure: Failure) -> Error {
         (_, Code::Unauthenticated) => Error::Unauthenticated,
         (_, Code::PermissionDenied) => Error::PermissionDenied,
         (_, Code::DeadlineExceeded) => Error::DeadlineExceeded,
-        (_, Code::Cancelled) => Error::Cancelled,
+        (_, Code::Cancelled) => Error::GenerationCancelled,
         (_, Code::Internal) => Error::Internal,
         _ => Error::Other,
     };
@@ -95,6 +95,16 @@ fn is_over_a_limit(message: &str) -> bool {
     ]
     .iter()
     .any(|words| message.contains(words))
+}
+
+/// Returns the code; a connection that broke, which tonic calls UNKNOWN or CANCELLED, is
+/// UNAVAILABLE, as gRPC has it elsewhere.
+fn code_of(status: &Status) -> Code {
+    // What a server said has no source.
+    match status.code() {
+        Code::Unknown | Code::Cancelled if status.source().is_some() => Code::Unavailable,
+        code => code,
+    }
 }
 
 /// Returns the message, and where it is tonic's own what lies behind it.
@@ -145,6 +155,17 @@ mod tests {
             (error.reason(), error.to_string().as_str()),
             ("", "it failed")
         );
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_unavailable() {
+        let broke = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let error = error_of(&Status::from_error(broke.into()));
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        assert!(matches!(
+            error_of(&Status::unknown("what?")),
+            Error::Other(_)
+        ));
     }
 
     #[test]

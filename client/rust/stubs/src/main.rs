@@ -1,23 +1,21 @@
-//! Makes the stubs of the client from a compiled image of the protos.
-//!
-//! The image is what `buf build` writes, so that buf alone reads protos, and no protoc is needed:
-//!
-//! ```text
-//! buf build ../../protos --path ../../protos/leyden -o - | cargo run -p leyden-client-stubs -- FOLDER
-//! ```
+//! Makes the stubs of the client: `cargo run -p leyden-client-stubs`, with buf on the PATH
+//! (`pip install buf-bin`), which alone reads protos, so that no protoc is needed. A folder as
+//! argument gets them in the place of the client's own.
 
 use std::error::Error;
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use prost::Message;
 use tonic_prost_build::FileDescriptorSet;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder: PathBuf = std::env::args_os().nth(1).ok_or("name a folder")?.into();
-    let mut image = Vec::new();
-    std::io::stdin().read_to_end(&mut image)?;
-    let mut protos = FileDescriptorSet::decode(&image[..])?;
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = match std::env::args_os().nth(1) {
+        Some(folder) => PathBuf::from(folder),
+        None => client.join("src/generated"),
+    };
+    let mut protos = compiled(&client.join("../../protos"))?;
     for file in &mut protos.file {
         // Comments: rustdoc would take their indented lines for tests, and nobody reads them here.
         file.source_code_info = None;
@@ -31,4 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(folder)
         .compile_fds(protos)?;
     Ok(())
+}
+
+fn compiled(protos: &Path) -> Result<FileDescriptorSet, Box<dyn Error>> {
+    let built = Command::new("buf")
+        .args(["build", "--path", "leyden", "-o", "-"])
+        .current_dir(protos)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("buf: {error}"))?;
+    if !built.status.success() {
+        return Err(format!("buf build: {}", built.status).into());
+    }
+    Ok(FileDescriptorSet::decode(&built.stdout[..])?)
 }
