@@ -1,5 +1,6 @@
 """Signals that are to end `leyden serve`, so that none is lost."""
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -16,6 +17,9 @@ AGAIN_AFTER_S = 0.05
 def interrupt_on_signals() -> None:
     """Let SIGINT and SIGTERM raise KeyboardInterrupt, twice; a third changes nothing more.
 
+    From the first on nothing is shown of what is printed to `sys.stdout`: while it is taken down,
+    Ray reports each actor that it ends as a failure there.
+
     Python drops an exception that is raised where nobody could catch it: in what runs around a
     fork, say, and Ray forks all the time while it starts. Such a one is raised again.
     """
@@ -24,6 +28,7 @@ def interrupt_on_signals() -> None:
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         nonlocal remaining
         remaining -= 1
+        sys.stdout = io.StringIO()
         if remaining >= 0:
             raise KeyboardInterrupt
 

@@ -1,7 +1,6 @@
 """`leyden serve`: the server in the foreground, from first line to last."""
 
 import argparse
-import io
 import os
 import sys
 import threading
@@ -92,8 +91,6 @@ def serve(args: argparse.Namespace) -> int:
                 return _end(config, EXIT_DEFECT)
             timeout_s = config.gateway.drain_timeout_s
             report(f"draining, {timeout_s:g} s at most; press Ctrl-C again to stop at once")
-            # While it is taken down, Ray reports each actor that it ends as a failure.
-            sys.stdout = io.StringIO()
     except StartupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
