@@ -86,18 +86,19 @@ def test_a_taken_port_of_the_metrics_is_one_line(tmp_path: Path) -> None:
 
 
 DROPPED = """
-import os, signal, threading
+import os, signal, sys, threading
 from leyden_cli.server.interrupts import interrupt_on_signals
 
 os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.{name}))
+stdout = sys.stdout  # nothing more is shown of it from the first signal on
 interrupt_on_signals()
 try:
     if os.fork() == 0:
         os._exit(0)
-    print("went on", flush=True)
+    print("went on", file=stdout, flush=True)
     threading.Event().wait()
 except KeyboardInterrupt:
-    print("interrupted", flush=True)
+    print("interrupted", file=stdout, flush=True)
 """
 
 
