@@ -33,8 +33,10 @@ demo: install ## start a server, generate demo.png, stop the server
 serve: install ## start a server; Ctrl-C stops it (ARGS="--port 9000": its options)
 	@$(BIN)/leyden serve $(ARGS)
 
-# Processes that the tests are spread over. tests/support/spread.py says which tests stay together.
-WORKERS ?= 2
+# Processes that the tests are spread over: one more than the two cores that are counted with, since
+# tests wait for starts, stops and connections for half of their time. tests/support/spread.py says
+# which tests stay together.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # $(call beside_lint,command) runs the checks beside a command. They report once they are done, amid
