@@ -66,7 +66,7 @@ func NewClient(target string, options ...Option) (*Client, error) {
 func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
 
 // Close closes the connection, and cancels the generations that were started and still run. Their
-// calls end with [ErrCancelled]. Closing again does nothing.
+// calls end with [ErrGenerationCancelled]. Closing again does nothing.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -86,7 +86,7 @@ func (c *Client) Close() error {
 	return c.conn.Close()
 }
 
-// Cancel ends a generation at once; who watches it gets [ErrCancelled]. One that has ended and is
+// Cancel ends a generation at once; who watches it gets [ErrGenerationCancelled]. One that has ended and is
 // kept stays as it is. The error is [ErrGenerationNotFound] where it is not known.
 func (c *Client) Cancel(ctx context.Context, requestID string) error {
 	_, err := unary(ctx, c, c.images.CancelGeneration,
@@ -115,7 +115,7 @@ func (c *Client) typed(ctx context.Context, err error) error {
 		return nil
 	}
 	failure := errorOfCall(ctx, err)
-	if failure.Kind == ErrCancelled && c.isClosed() {
+	if failure.Kind == ErrGenerationCancelled && c.isClosed() {
 		return closedWhileRunning()
 	}
 	return failure

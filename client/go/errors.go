@@ -60,9 +60,9 @@ const (
 	ErrPermissionDenied Kind = "PermissionDenied"
 	// ErrDeadlineExceeded: the deadline passed. It is context.DeadlineExceeded.
 	ErrDeadlineExceeded Kind = "DeadlineExceeded"
-	// ErrCancelled: Cancel or the server ended the generation, the client was closed while it
+	// ErrGenerationCancelled: Cancel or the server ended the generation, the client was closed while it
 	// ran, or the context was cancelled; only the last is context.Canceled.
-	ErrCancelled Kind = "Cancelled"
+	ErrGenerationCancelled Kind = "GenerationCancelled"
 	// ErrInternal: a defect of the server; ErrorID is in its log.
 	ErrInternal Kind = "Internal"
 )

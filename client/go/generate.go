@@ -147,7 +147,7 @@ func (c *Client) drive(ctx context.Context, f *following, yield func(Event) bool
 	defer context.AfterFunc(c.closing, cancel)()
 	err = f.run(running, yield)
 	var failure *Error
-	if errors.As(err, &failure) && failure.Kind == ErrCancelled && c.isClosed() {
+	if errors.As(err, &failure) && failure.Kind == ErrGenerationCancelled && c.isClosed() {
 		return closedWhileRunning()
 	}
 	return err

@@ -20,7 +20,7 @@ var kindOfCode = map[codes.Code]Kind{
 	codes.Unauthenticated:    ErrUnauthenticated,
 	codes.PermissionDenied:   ErrPermissionDenied,
 	codes.DeadlineExceeded:   ErrDeadlineExceeded,
-	codes.Canceled:           ErrCancelled,
+	codes.Canceled:           ErrGenerationCancelled,
 	codes.Internal:           ErrInternal,
 }
 
@@ -65,7 +65,7 @@ func errorOfCall(ctx context.Context, err error) *Error {
 	switch {
 	case e.Kind == ErrDeadlineExceeded:
 		e.cause = context.DeadlineExceeded
-	case e.Kind == ErrCancelled && e.Reason == "":
+	case e.Kind == ErrGenerationCancelled && e.Reason == "":
 		e.cause = ctx.Err()
 	}
 	return e
@@ -92,5 +92,5 @@ func errorOfContext(ctx context.Context) *Error {
 // closedWhileRunning returns the error of a call that was running when its client was closed.
 func closedWhileRunning() *Error {
 	s := status.New(codes.Canceled, "the client was closed while the call ran")
-	return &Error{Kind: ErrCancelled, Code: s.Code(), Message: s.Message(), status: s}
+	return &Error{Kind: ErrGenerationCancelled, Code: s.Code(), Message: s.Message(), status: s}
 }

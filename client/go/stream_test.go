@@ -111,7 +111,7 @@ func TestContextCancelEndsTheGeneration(t *testing.T) {
 		cancel()
 		last = err
 	}
-	if !errors.Is(last, context.Canceled) || !errors.Is(last, leyden.ErrCancelled) {
+	if !errors.Is(last, context.Canceled) || !errors.Is(last, leyden.ErrGenerationCancelled) {
 		t.Errorf("got %v", last)
 	}
 	_, _, cancels := server.seen()
@@ -237,7 +237,7 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 			equal(t, "close", client.Close(), nil)
 			continue
 		}
-		if !errors.Is(err, leyden.ErrCancelled) || errors.Is(err, context.Canceled) {
+		if !errors.Is(err, leyden.ErrGenerationCancelled) || errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	}
