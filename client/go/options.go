@@ -73,12 +73,13 @@ func dialOptions(options []Option) ([]grpc.DialOption, error) {
 	own := []grpc.DialOption{
 		grpc.WithTransportCredentials(s.transport),
 		grpc.WithUserAgent("leyden-go/" + Version),
-		// A server that vanished is noticed within 30 s, however long a stream is silent.
-		// Leyden allows a ping every 5 s; a gRPC server that is not told so refuses under
-		// 5 minutes.
+		// A server that vanished is noticed within 30 s, however long a stream is silent, and
+		// between calls too. Leyden allows a ping every 5 s; a gRPC server that is not told so
+		// refuses under 5 minutes.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
-			Time:    15 * time.Second,
-			Timeout: 15 * time.Second,
+			Time:                15 * time.Second,
+			Timeout:             15 * time.Second,
+			PermitWithoutStream: true,
 		}),
 		// A server that comes back is found while a generation lingers.
 		grpc.WithConnectParams(grpc.ConnectParams{
