@@ -32,7 +32,7 @@ func Example() {
 
 	generation, err := client.GenerateImage(context.Background(), leyden.Request{
 		Prompt: "a lighthouse at dusk",
-		Seed:   leyden.Ptr[int64](7),
+		Seed:   leyden.Ptr(int64(7)),
 	})
 	if err != nil {
 		log.Fatal(err)

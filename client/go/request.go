@@ -76,7 +76,7 @@ type PreviewOptions struct {
 
 // Ptr returns a pointer to v, for the fields of a Request where zero is a value:
 //
-//	leyden.Request{Prompt: "a lake", Seed: leyden.Ptr[int64](7)}
+//	leyden.Request{Prompt: "a lake", Seed: leyden.Ptr(int64(7))}
 func Ptr[T any](v T) *T { return &v }
 
 // message writes the request as its message; the server is the one that judges its values.
