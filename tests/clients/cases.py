@@ -56,6 +56,9 @@ class Image(_Entry):
     """Its encoding."""
     least_bytes: int = 1
     """Its least size."""
+    compared: bool = True
+    """Whether its file is to be the one that the server gives by plain stubs. What has shared its
+    steps with another image differs by single bits from run to run."""
 
 
 class Events(_Entry):

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +24,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from clients import building  # noqa: E402 - found by the lines above
+from clients.languages.all import UnknownLanguageError, languages  # noqa: E402
 from clients.languages.language import Language, NotHereError  # noqa: E402
-
-
-def languages(names: Sequence[str]) -> list[Language]:
-    """Return the languages of these names; of all, where none is given."""
-    modules = sorted(path.stem for path in (HERE / "languages").glob("*.py"))
-    known = [name for name in modules if name not in {"language", "__init__"}]
-    known.sort(key=lambda name: name != "python")
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise SystemExit(f"there is no language {', '.join(unknown)}; there are {', '.join(known)}")
-    return [
-        import_module(f"clients.languages.{name}").LANGUAGE
-        for name in known
-        if not names or name in names
-    ]
 
 
 def lint(chosen: Sequence[Language]) -> int:
@@ -167,6 +152,8 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except UnknownLanguageError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
