@@ -1,0 +1,336 @@
+/** The client: connects, generates, watches, cancels, and lists models. */
+
+import {
+  type CallOptions as RpcOptions,
+  type Client as RpcClient,
+  createClient,
+} from "@connectrpc/connect";
+
+import { Connection } from "./connection.js";
+import { LeydenError, ProtocolError } from "./errors.js";
+import type { Generation, Image, LeydenEvent } from "./events.js";
+import { Following, type Plan } from "./follow.js";
+import { ImageGenerationService } from "./gen/leyden/v1/image_generation_service_pb.js";
+import { ModelService } from "./gen/leyden/v1/model_service_pb.js";
+import { waitUntilServing } from "./health.js";
+import type { Model } from "./models.js";
+import {
+  type CallOptions,
+  type ClientOptions,
+  DEFAULT_TARGET,
+  DETACHED_LINGER_S,
+  type GenerateOptions,
+  LINGER_S,
+  type WatchOptions,
+} from "./options.js";
+import * as reading from "./reading.js";
+import {
+  CALL_OPTIONS,
+  checkOptions,
+  GENERATE_OPTIONS,
+  repeatableRequest,
+  WATCH_OPTIONS,
+} from "./request.js";
+import { closedWhileRunning, errorOfCall } from "./status.js";
+import { GenerationStream } from "./stream.js";
+
+/** For how long whoever leaves a generation waits for the server to hear of it. */
+const LONGEST_CANCEL_MS = 2_000;
+
+/** What a generation is left by, where its reader leaves it. */
+const LEFT = Symbol("left");
+
+/**
+ * Client of one Leyden server.
+ *
+ * ```ts
+ * const client = new Client("127.0.0.1:8001");
+ * const { images } = await client.generateImage("a lighthouse at dusk", { seed: 7 });
+ * await client.close(); // or `await using client = …`, where the language has it
+ * ```
+ *
+ * Every call rejects with an error of this package where the server refuses or fails, and with an
+ * `Error` once the client is closed. A misspelt option, or a value of another type, is a `TypeError`
+ * before anything is sent.
+ */
+export class Client {
+  readonly #connection: Connection;
+  readonly #images: RpcClient<typeof ImageGenerationService>;
+  readonly #models: RpcClient<typeof ModelService>;
+  readonly #running = new Map<Following, AbortController>();
+  readonly #closing = new AbortController();
+
+  /**
+   * Connect to `target` (HOST:PORT) at the first call.
+   *
+   * Throws `TypeError` where the options do not go together or cannot be, and Node's own error
+   * for a file that cannot be read.
+   */
+  constructor(target: string = DEFAULT_TARGET, options: ClientOptions = {}) {
+    this.#connection = new Connection(target, options);
+    this.#images = createClient(ImageGenerationService, this.#connection.transport);
+    this.#models = createClient(ModelService, this.#connection.transport);
+  }
+
+  /**
+   * Close the connection, and cancel the generations that were started and still run.
+   *
+   * Their streams throw `GenerationCancelledError`.
+   */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) {
+      return;
+    }
+    const running = [...this.#running];
+    this.#closing.abort(closedWhileRunning());
+    await Promise.all(running.map(([following]) => this.#cancelLeft(following)));
+    this.#connection.close();
+  }
+
+  /** Close the client, where `await using` ends its block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Generate images and give each event as it comes, the `Summary` last.
+   *
+   * Leaving the loop over the stream, or aborting `signal`, cancels the generation on the server.
+   *
+   * A connection that breaks in the midst of it is taken up again for `lingerS` seconds (15 unless
+   * given; 0: not at all), and no event comes twice. If the server does not know the
+   * generation any more, the same request, with the same id and seed, is sent again.
+   *
+   * Throws `TypeError` and `RangeError` for an option that cannot be put on the wire.
+   */
+  streamImage(prompt: string, options: GenerateOptions = {}): GenerationStream {
+    checkOptions(options, GENERATE_OPTIONS);
+    const request = repeatableRequest(prompt, options);
+    return this.#stream(
+      {
+        requestId: request.requestId,
+        request,
+        idIsOurs: !options.requestId,
+        reattachS: options.lingerS ?? LINGER_S,
+        timeoutS: options.timeoutS,
+      },
+      options.signal,
+    );
+  }
+
+  /**
+   * Generate images and return them with their summary. `onEvent` is called with each event as it
+   * comes; the rest is as in `streamImage`.
+   */
+  async generateImage(
+    prompt: string,
+    options: GenerateOptions = {},
+    onEvent?: (event: LeydenEvent) => void,
+  ): Promise<Generation> {
+    const stream = this.streamImage(prompt, options);
+    const images: Image[] = [];
+    for await (const event of stream) {
+      onEvent?.(event);
+      if (event.kind === "image") {
+        images.push(event);
+      } else if (event.kind === "summary") {
+        images.sort((one, other) => one.imageIndex - other.imageIndex);
+        return { requestId: stream.requestId, images, summary: event };
+      }
+    }
+    throw new ProtocolError("the stream ended with no summary");
+  }
+
+  /**
+   * Start a generation, leave it to itself, and return its `requestId`.
+   *
+   * It resolves once the server has accepted the request. The generation then goes on for `lingerS`
+   * seconds (600 unless given) without being watched, and its events are kept for as long after its
+   * end: `watch` gives them. `timeoutS` is the deadline of the acceptance alone.
+   */
+  async startImage(prompt: string, options: GenerateOptions = {}): Promise<string> {
+    const lingerS = options.lingerS ?? DETACHED_LINGER_S;
+    if (lingerS <= 0) {
+      throw new RangeError(`lingerS is ${lingerS}; a generation that is left needs more than 0`);
+    }
+    checkOptions(options, GENERATE_OPTIONS);
+    const request = repeatableRequest(prompt, { ...options, lingerS });
+    const { requestId } = request;
+    const control = this.#control(options.signal);
+    const plan = { requestId, request, idIsOurs: !options.requestId, reattachS: lingerS };
+    const following = this.#following({ ...plan, timeoutS: options.timeoutS }, control);
+    const events = following.events();
+    try {
+      await events.next();
+    } catch (error) {
+      if (Following.mayGoOn(error)) {
+        await this.#cancelLeft(following);
+      }
+      throw error;
+    } finally {
+      await events.return();
+    }
+    return requestId;
+  }
+
+  /**
+   * Watch a generation and give its events as they come, the `Summary` last.
+   *
+   * Those of the past come without their previews. Leaving the loop leaves the generation as it
+   * is. A broken connection is taken up again for 15 seconds.
+   *
+   * The stream throws `GenerationNotFoundError`, `EventsExpiredError`, the error that the generation
+   * itself ended with, the other kinds of `RpcError`, and `ProtocolError`.
+   */
+  watch(requestId: string, options: WatchOptions = {}): GenerationStream {
+    checkOptions(options, WATCH_OPTIONS);
+    const { afterEventIndex, timeoutS } = options;
+    return this.#stream(
+      {
+        requestId,
+        ...(afterEventIndex !== undefined && { afterEventIndex: BigInt(afterEventIndex) }),
+        reattachS: LINGER_S,
+        timeoutS,
+      },
+      options.signal,
+    );
+  }
+
+  /**
+   * End a generation at once; who watches it gets `GenerationCancelledError`. One that has ended and
+   * is kept stays as it is. Rejects with `GenerationNotFoundError` and other kinds of `RpcError`.
+   */
+  async cancel(requestId: string, options: CallOptions = {}): Promise<void> {
+    await this.#call(options, (rpc) => this.#images.cancelGeneration({ requestId }, rpc));
+  }
+
+  /** Return the server's models, by name, the loaded and the others. Rejects with `RpcError`. */
+  async listModels(options: CallOptions = {}): Promise<readonly Model[]> {
+    const { models } = await this.#call(options, (rpc) => this.#models.listModels({}, rpc));
+    return models.map((model) => reading.model(model));
+  }
+
+  /**
+   * Return the model of that name; empty: the server's default model. Rejects with `NotFoundError`
+   * and the other kinds of `RpcError`.
+   */
+  async getModel(name = "", options: CallOptions = {}): Promise<Model> {
+    const request = { model: name };
+    const { model } = await this.#call(options, (rpc) => this.#models.getModel(request, rpc));
+    if (model === undefined) {
+      throw new ProtocolError("the answer has no model");
+    }
+    return reading.model(model);
+  }
+
+  /**
+   * Wait until the server says that it serves. One that is not there yet, loads or drains is waited
+   * for. Rejects with `DeadlineExceededError` after `timeoutS` seconds.
+   */
+  async waitUntilReady(options: CallOptions = {}): Promise<void> {
+    checkOptions(options, CALL_OPTIONS);
+    this.#checkOpen();
+    const { signal } = this.#control(options.signal);
+    try {
+      await waitUntilServing(this.#connection, options.timeoutS, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error instanceof LeydenError ? error : errorOfCall(error);
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closing.signal.aborted) {
+      throw new Error("the client is closed");
+    }
+  }
+
+  #control(signal: AbortSignal | undefined): AbortController {
+    const control = new AbortController();
+    for (const above of [signal, this.#closing.signal]) {
+      if (above?.aborted) {
+        control.abort(above.reason);
+      }
+      above?.addEventListener(
+        "abort",
+        () => {
+          control.abort(above.reason);
+        },
+        // It is taken off with the listener's own end.
+        { once: true, signal: control.signal },
+      );
+    }
+    return control;
+  }
+
+  #following(plan: Plan, control: AbortController): Following {
+    this.#checkOpen();
+    return new Following(this.#images, this.#connection.headers, plan, control.signal);
+  }
+
+  #stream(plan: Plan, signal: AbortSignal | undefined): GenerationStream {
+    const control = this.#control(signal);
+    const following = this.#following(plan, control);
+    return new GenerationStream(plan.requestId, this.#events(following, control), () => {
+      control.abort(LEFT);
+    });
+  }
+
+  async *#events(
+    following: Following,
+    control: AbortController,
+  ): AsyncGenerator<LeydenEvent, void, undefined> {
+    let failure: unknown = LEFT;
+    if (following.lingers) {
+      // Where it does not linger, the end of its call is its end.
+      this.#running.set(following, control);
+    }
+    try {
+      control.signal.throwIfAborted();
+      yield* following.events();
+      failure = undefined;
+    } catch (error) {
+      failure = error;
+      if (error !== LEFT) {
+        throw error;
+      }
+    } finally {
+      const closed = this.#closing.signal.aborted;
+      if (this.#running.delete(following) && failure !== undefined && !closed) {
+        if (Following.mayGoOn(failure)) {
+          await this.#cancelLeft(following);
+        }
+      }
+      // Takes the listeners off the caller's signal.
+      control.abort(LEFT);
+    }
+  }
+
+  /** Cancel a generation that its reader leaves; what goes wrong changes nothing more. */
+  async #cancelLeft(following: Following): Promise<void> {
+    if (following.isKnownToBeOurs) {
+      const { requestId } = following;
+      const rpc = { headers: this.#connection.headers, timeoutMs: LONGEST_CANCEL_MS };
+      await this.#images.cancelGeneration({ requestId }, rpc).catch(() => undefined);
+    }
+  }
+
+  async #call<T>(options: CallOptions, call: (rpc: RpcOptions) => Promise<T>): Promise<T> {
+    checkOptions(options, CALL_OPTIONS);
+    this.#checkOpen();
+    const control = this.#control(options.signal);
+    const { signal } = control;
+    signal.throwIfAborted();
+    const { headers } = this.#connection;
+    const { timeoutS } = options;
+    const timeoutMs = timeoutS === undefined ? undefined : Math.max(1, Math.ceil(timeoutS * 1e3));
+    try {
+      return await call({ headers, signal, ...(timeoutMs !== undefined && { timeoutMs }) });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw errorOfCall(error);
+    } finally {
+      control.abort(LEFT);
+    }
+  }
+}
