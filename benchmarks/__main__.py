@@ -28,6 +28,7 @@ SECTIONS = {
     "loading": "a full-size file with two LoRAs: start, memory, bytes read, by diffusers",
     "triton": "pytriton on the same weights, by one client of Triton's protocol",
     "peers": "peers on the same weights (benchmarks/peers)",
+    "clients": "the clients of all languages, before a server that computes nothing",
     "house_client": "one client over diffusers, request by request in turns",
     "house_shapes": "--in-process against split: memory, rate of 16 clients",
     "house_events": "events a second of one Gateway before stages that compute nothing",

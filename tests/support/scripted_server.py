@@ -206,8 +206,8 @@ def _named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImage
     return named
 
 
-def serve(scripted: ScriptedServer) -> grpc.Server:
-    server = grpc.server(futures.ThreadPoolExecutor(8))
+def serve(scripted: ScriptedServer, workers: int = 8) -> grpc.Server:
+    server = grpc.server(futures.ThreadPoolExecutor(workers))
     pb_grpc.add_ImageGenerationServiceServicer_to_server(scripted, server)
     model_pb_grpc.add_ModelServiceServicer_to_server(scripted, server)
     health_pb2_grpc.add_HealthServicer_to_server(scripted.health, server)

@@ -1,0 +1,112 @@
+"""The clients of all languages in turns: 16 streams before a server that computes nothing."""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.conditions import REPOSITORY
+from benchmarks.paired import in_turns, ratio_of
+from benchmarks.section import Figure, Section, Settings, TextTable
+from benchmarks.server_process import ServerProcess
+
+sys.path.append(str(REPOSITORY / "tests"))
+
+from clients import building
+from clients.asking import Runner
+from clients.languages.all import languages
+from clients.languages.language import Language, NotHereError
+
+__all__ = ["measure"]
+
+REFERENCE = "python"
+STREAMS = 16
+REQUESTS, QUICK_REQUESTS = 1600, 32
+ROUNDS, QUICK_ROUNDS = 9, 2
+ANSWER_TIMEOUT_S = 300.0
+"""For one round; it ends a hang."""
+
+
+def measure(settings: Settings) -> Section:
+    """Measure the rate and the p95 of every client that can be built here."""
+    ready, absent = _built(settings)
+    requests = settings.pick(REQUESTS, QUICK_REQUESTS)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leyden-benchmark-")))
+        command = ["-m", "benchmarks.scripted_process"]
+        server = stack.enter_context(ServerProcess(command))
+        ask = {"call": "load", "target": server.address, "streams": STREAMS, "requests": requests}
+        contestants = {}
+        for language in ready:
+            runner = stack.enter_context(
+                Runner(language.load or language.runner, folder / f"{language.name}.log")
+            )
+            contestants[language.name] = partial(runner.ask, ask, ANSWER_TIMEOUT_S)
+        settings.say(f"clients: {', '.join(contestants)}")
+        in_turns(contestants, 1)  # the first round warms them up
+        rounds = settings.pick(ROUNDS, QUICK_ROUNDS)
+        answers = in_turns(contestants, rounds)
+    rates = {
+        name: [len(answer["latencies_s"]) / answer["elapsed_s"] for answer in of]
+        for name, of in answers.items()
+    }
+    p95_ms = {name: [_p95_ms(answer) for answer in of] for name, of in answers.items()}
+    titles = {language.name: language.title for language in ready}
+    return Section(
+        conditions={
+            "server": "the scripted server of the tests, one process: six events, 64 KiB an image",
+            "client": f"one client, {STREAMS} streams at once, {requests} requests a round",
+        },
+        figures=[
+            _figure(title, rates[name], rates[REFERENCE])
+            for name, title in titles.items()
+            if name != REFERENCE
+        ],
+        tables=[
+            TextTable(
+                title="Clients, medians of the rounds",
+                columns=("client", "generations/s", "p95, ms"),
+                rows=tuple(
+                    (title, f"{median(rates[name]):.0f}", f"{median(p95_ms[name]):.1f}")
+                    for name, title in titles.items()
+                ),
+            )
+        ],
+        notes=[f"{title}: not measured: {why}" for title, why in absent.items()],
+        data={"generations_per_s": rates, "p95_ms": p95_ms},
+    )
+
+
+def _built(settings: Settings) -> tuple[list[Language], dict[str, str]]:
+    """Return the languages that are built, and why the others are not, by their titles."""
+    ready: list[Language] = []
+    absent: dict[str, str] = {}
+    for language in languages():
+        settings.say(f"clients: building {language.title}")
+        try:
+            building.get(language.tools)
+            building.run(language.build)
+        except (NotHereError, building.CommandError) as error:
+            absent[language.title] = str(error).splitlines()[0]
+        else:
+            ready.append(language)
+    return ready, absent
+
+
+def _p95_ms(answer: Mapping[str, Any]) -> float:
+    latencies_s = sorted(answer["latencies_s"])
+    return 1e3 * float(latencies_s[int(0.95 * len(latencies_s))])
+
+
+def _figure(title: str, rates: list[float], reference: list[float]) -> Figure:
+    ratio = ratio_of(rates, reference)
+    return Figure(
+        name=f"Generations a second of {STREAMS} streams: {title} by Python",
+        asked="≥ 1.00 x",
+        measured=ratio.shown(),
+        met=ratio.median >= 1.0,
+    )
