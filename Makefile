@@ -97,5 +97,6 @@ models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the
 clean: ## remove .venv and everything that was made
 	rm -rf .venv .venv-triton build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png client/rust/target
 	rm -rf client/web/gen client/web/node_modules
+	rm -rf client/typescript/node_modules client/typescript/dist client/typescript/docs
 	rm -rf client/java/target client/java/stubs/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

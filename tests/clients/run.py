@@ -48,8 +48,9 @@ def stubs(action: str, chosen: Sequence[Language]) -> int:
             continue
         try:
             if action == "write":
-                building.get(language.stub_tools)
+                building.get(language.tools)
                 building.run(language.prepare_stubs)
+                building.get(language.stub_tools)
                 building.write_stubs(language.stubs)
             elif all(tool.is_here() for tool in language.stub_tools):
                 failed |= _are_stale(language)
@@ -120,8 +121,8 @@ def _is_built(language: Language, results: Any) -> bool:
     try:
         building.run([*language.prepare_lint, *language.lint, *language.tests])
         if language.stubs is not None:
-            building.get(language.stub_tools)
             building.run(language.prepare_stubs)
+            building.get(language.stub_tools)
             if _are_stale(language):
                 results.failed[language.name] = "its stubs are not what the protos give"
     except NotHereError as error:

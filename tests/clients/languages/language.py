@@ -96,7 +96,8 @@ class Language:
     stubs: Stubs | None = None
     """None: none are committed."""
     stub_tools: Sequence[Tool] = ()
-    """What makes the stubs. Where one is not there, they are left alone, and it is said."""
+    """What makes the stubs, after `prepare_stubs`. Where one is not there, they are left alone, and
+    it is said."""
     prepare_stubs: Sequence[Command] = ()
     """What brings the plugins that make stubs; fast where it was done."""
     compile_time: frozenset[str] = frozenset()

@@ -59,6 +59,6 @@ LANGUAGE = Language(
         Command("TypeScript documentation (typedoc)", ["npm", "run", "-s", "docs"], FOLDER),
     ],
     stubs=Stubs(FOLDER / "src" / "gen", _stubs),
-    stub_tools=[Tool("node"), Tool("npm")],
+    stub_tools=[Tool("node"), Tool(str(MODULES / ".bin" / "protoc-gen-es"))],
     prepare_stubs=INSTALLED,
 )
