@@ -12,6 +12,8 @@ from leyden_server.gateway.web.application import Answers, WebApplication
 from leyden_server.gateway.web.door import WebDoor
 from leyden_server.gateway.web.guard import Guard
 from leyden_server.gateway.web.page_files import PageFiles
+from leyden_server.gateway.web.tokenizer import PATH as TOKENIZER
+from leyden_server.gateway.web.tokenizer import Tokenizers
 from leyden_server.generations.model_control import ModelControl
 from leyden_server.generations.registry import Generations
 
@@ -36,7 +38,8 @@ def web_door(
 
     """
     assert config.web_port is not None
-    others: dict[str, Answers] = {}
+    tokenizers = Tokenizers(generations.catalog, door.access)
+    others: dict[str, Answers] = {TOKENIZER: tokenizers.answer}
     if config.openai:
         others[PREFIX] = OpenAiApi(generations, control, door.access, config).answer
     application = WebApplication(
