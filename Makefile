@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-triton test-clients check coverage lint format protos proto-baseline bench models clean
+.PHONY: help install demo serve test test-triton test-clients test-web check coverage lint format protos proto-baseline bench models clean
 
 comma := ,
 
@@ -58,6 +58,9 @@ test-triton: install ## unchanged clients of Triton's protocol, and a real trito
 
 test-clients: install ## every language's client, asked the same against real servers (ARGS="go rust": some)
 	@$(BIN)/python tests/clients/run.py $(ARGS)
+
+test-web: install ## the page, as it is built and in a real browser (ARGS="-k cancel": some tests)
+	@$(BIN)/python tests/clients/web/run.py $(ARGS)
 
 check: install ## the checks, and the tests of parts and of the client, in a few minutes
 	$(call beside_lint,$(PYTEST) tests/unit tests/client)
