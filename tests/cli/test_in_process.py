@@ -1,9 +1,11 @@
 """`leyden serve --in-process`: one process, no Ray, the same server; and its end by a defect."""
 
+import re
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,15 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 def test_it_lives_in_one_process_from_loading_to_drained(tmp_path: Path) -> None:
     # What runs when it is stopped may take long where the machine is busy.
     (tmp_path / "leyden.yaml").write_text("gateway: {port: 0, drain_timeout_s: 300}\n")
-    arguments = ["serve", "--in-process", "--config", "leyden.yaml", "--model", BASE]
+    arguments = ["serve", "--in-process", "--config", "leyden.yaml", "--model", BASE, "--web", "0"]
     with running(arguments, tmp_path) as server:
         address = server.stdout_line().removeprefix("ready: grpc ")
         assert address, server.stderr
         assert [process.pid for process in server.descendants()] == [server.process.pid]
+        web = re.search(r"web: (http://127\.0\.0\.1:[0-9]+/)", server.stderr)
+        assert web is not None, server.stderr
+        with urllib.request.urlopen(web[1], timeout=PATIENCE_S) as page:
+            assert page.headers["content-type"] == "text/html; charset=utf-8"
         with Client(address) as client:
             generation = client.generate_image("a lake", num_inference_steps=2)
         assert generation.images[0].data.startswith(b"\x89PNG")

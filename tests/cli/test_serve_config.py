@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,15 @@ for name in sys.argv[2:]:
 
 
 def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> None:
-    port, metrics_port = free_port(), free_port()
+    port, metrics_port, web_port = free_port(), free_port(), free_port()
     config = ServerConfig().replace(
         models=[LIGHTNING],
-        gateway={"port": port, "replicas": 2, "metrics_port": metrics_port},
+        gateway={
+            "port": port,
+            "replicas": 2,
+            "metrics_port": metrics_port,
+            "web_port": web_port,
+        },
         denoiser={"measure_batch_rows": False},
     )
     written = json.dumps(serve_config(config))
@@ -90,10 +96,49 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
             ReservedAddress("127.0.0.1", port)
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
+        web = f"http://127.0.0.1:{web_port}"
+        _any_generation_is_watched_over_http(address, web)
+        serves_web = _listening_at(web_port)
         _its_gateways_count_together(address, f"http://127.0.0.1:{metrics_port}/metrics")
+        # The HTTP door too moves to another Gateway where the one that serves it dies.
+        with suppress(psutil.NoSuchProcess):
+            serves_web.kill()
+            serves_web.wait(PATIENCE_S)
+        eventually(lambda: _listed(web) == [LIGHTNING], PATIENCE_S)
     finally:
         delete = [sys.executable, "-c", DELETE, ray_address, *names]
         subprocess.run(delete, timeout=PATIENCE_S, check=True)
+
+
+def _listed(web: str) -> list[str] | None:
+    """Return the names of the models that are loaded, by Connect; None: nobody is there."""
+    with suppress(OSError):
+        answer = _post(f"{web}/leyden.v1.ModelService/ListModels", "application/json", b"{}")
+        models = json.loads(answer)["models"]
+        return [m["name"] for m in models if m["state"] == "MODEL_STATE_READY"]
+    return None
+
+
+def _any_generation_is_watched_over_http(address: str, web: str) -> None:
+    """Whichever Gateway has it: one serves the door, and asks the other where it has not."""
+    assert _listed(web) == [LIGHTNING]
+    for number in range(4):  # of connections to two processes by chance
+        name = f"watched-{number}"
+        with Client(address) as client:
+            assert client.generate_image("a lake", request_id=name, linger_s=60).images
+        body = json.dumps({"requestId": name}).encode()
+        framed = b"\0" + len(body).to_bytes(4, "big") + body
+        path = "leyden.v1.ImageGenerationService/WatchGeneration"
+        answer = _post(f"{web}/{path}", "application/connect+json", framed)
+        assert b'"summary"' in answer
+        assert b'"error"' not in answer
+
+
+def _post(url: str, content_type: str, body: bytes) -> bytes:
+    asked = urllib.request.Request(url, body, {"content-type": content_type})
+    with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+        read: bytes = answer.read()
+        return read
 
 
 def _its_gateways_count_together(address: str, page: str) -> None:
@@ -101,10 +146,10 @@ def _its_gateways_count_together(address: str, page: str) -> None:
     for _ in range(6):  # of connections to two processes by chance
         with Client(address) as client:
             assert client.generate_image("a lake", seed=1).images
-    eventually(lambda: scrape(page).total("nv_inference_count") == 7)
+    eventually(lambda: scrape(page).total("nv_inference_count") == 11)
     now = scrape(page)
     assert now.value("leyden_gateways") == 2
-    assert now.total("leyden_unet_rows_total") == 7 * 4
+    assert now.total("leyden_unet_rows_total") == 11 * 4
     assert now.value("leyden_stage_replicas", stage="vae", application=_only_vae(now)) == 1
 
     killed = _listening_at(int(page.rsplit(":", 1)[1].split("/", maxsplit=1)[0]))
@@ -117,7 +162,7 @@ def _its_gateways_count_together(address: str, page: str) -> None:
         return None
 
     eventually(lambda: shown() is not None)
-    assert scrape(page).total("nv_inference_count") == 7
+    assert scrape(page).total("nv_inference_count") == 11
     # Serve starts another one in its place.
     eventually(
         lambda: (now := shown()) is not None and now.value("leyden_gateways") == 2, PATIENCE_S
@@ -126,7 +171,7 @@ def _its_gateways_count_together(address: str, page: str) -> None:
         client.wait_until_ready(PATIENCE_S)  # it is on the page before it has asked for its stages
         assert client.generate_image("a lake", seed=1).images
     eventually(
-        lambda: (now := shown()) is not None and now.total("nv_inference_count") == 8, PATIENCE_S
+        lambda: (now := shown()) is not None and now.total("nv_inference_count") == 12, PATIENCE_S
     )
 
 
@@ -183,6 +228,10 @@ def _unknown(data: dict[str, Any], model: type[BaseModel]) -> set[str]:
         (
             {"application": "x", "config": {"gateway": {"metrics_port": 0}}},
             "config.gateway.metrics_port: from 1 to 65535, or null",
+        ),
+        (
+            {"application": "x", "config": {"gateway": {"web_port": 0}}},
+            "config.gateway.web_port: from 1 to 65535, or null",
         ),
     ],
 )

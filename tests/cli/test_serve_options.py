@@ -17,6 +17,10 @@ WRONG = [
     (["--model-repository", "models", "--model-repository", "models"], "has the same name"),
     (["--port", "70000"], "gateway.port"),
     (["--metrics-port", "70000"], "gateway.metrics_port: "),
+    (["--web", "70000"], "--web: PORT or HOST:PORT, with a port from 0 to 65535"),
+    (["--web", "localhost"], "--web: PORT or HOST:PORT, with a port from 0 to 65535"),
+    (["--web", "http://localhost:80"], "gateway.web_host"),
+    (["--web", "0.0.0.0:8080"], "web_host 0.0.0.0 is open to the network, in plaintext"),
     (["--host", "192.0.2.77"], "host 192.0.2.77 is open to the network, in plaintext"),
     (["--host", "0.0.0.0"], "or say that it may be with insecure: true (--insecure)"),
     (
@@ -75,14 +79,21 @@ def test_an_unknown_config_key_names_the_nearest(tmp_path: Path) -> None:
     assert "max_batch_row: unknown key; the nearest known one is 'max_batch_rows'" in result.stderr
 
 
-def test_a_taken_port_of_the_metrics_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "settings"),
+    [
+        ("--metrics-port", "--metrics-port (gateway.metrics_host, gateway.metrics_port"),
+        ("--web", "--web (gateway.web_host, gateway.web_port)"),
+    ],
+)
+def test_a_taken_port_is_one_line(option: str, settings: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = leyden("serve", "--port", "0", "--metrics-port", str(port))
+        result = leyden("serve", "--port", "0", "--metrics-port", "0", option, str(port))
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: cannot listen on 127.0.0.1:{port}: ")
-    assert "choose another with --metrics-port (gateway.metrics_host, gateway.metrics_port" in line
+    assert f"choose another with {settings}" in line
 
 
 DROPPED = """
