@@ -69,6 +69,7 @@ class Proof:
         if drained:
             with self._houses["draining"].holding():
                 self._servers["draining"].begin_to_drain()
+                self._houses["draining"].wait_until_draining()
                 for language in self._languages:
                     self._ask_all(language, drained)
 

@@ -12,6 +12,7 @@ import grpc
 from clients.cases import Meanwhile
 from clients.servers import NOISE, Certificates, Server
 from google.protobuf import duration_pb2, json_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.breaking_proxy import TcpProxy
 
 from leyden.v1 import image_generation_service_pb2 as pb
@@ -91,6 +92,16 @@ class House:
             yield
         finally:
             call.cancel()
+
+    def wait_until_draining(self) -> None:
+        """Return once the server takes nothing new, as its health says."""
+        watch = health_pb2_grpc.HealthStub(self._channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S
+        )
+        for health in watch:
+            if health.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                watch.cancel()
+                return
 
     @contextmanager
     def before(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[None]:
