@@ -95,7 +95,7 @@ public final class EventStream implements Iterator<Event>, Iterable<Event>, Auto
     }
     Event event = current.event().orElseThrow();
     current = null;
-    inbox.askForOne();
+    inbox.wasRead();
     return event;
   }
 
@@ -128,17 +128,29 @@ public final class EventStream implements Iterator<Event>, Iterable<Event>, Auto
     static final Signal END = new Signal(Optional.empty(), Optional.empty());
   }
 
-  /** Keeps what has come until it is read: one event at most, and one ahead of its reader. */
+  /**
+   * Keeps what has come until it is read. It asks for some events ahead of its reader, or each
+   * would take the way between the threads of reader and connection on its own.
+   */
   private static final class Inbox implements Flow.Subscriber<Event> {
+    private static final int MOST_AHEAD = 8;
+
     private final BlockingQueue<Signal> signals = new LinkedBlockingQueue<>();
     private volatile Flow.Subscription subscription;
+
+    /** The reader's alone. */
+    private int read;
 
     Signal take() throws InterruptedException {
       return signals.take();
     }
 
-    void askForOne() {
-      subscription.request(1);
+    void wasRead() {
+      read++;
+      if (read == MOST_AHEAD / 2) {
+        read = 0;
+        subscription.request(MOST_AHEAD / 2);
+      }
     }
 
     /** Lets the reader, who may wait now, see the end next. */
@@ -150,7 +162,7 @@ public final class EventStream implements Iterator<Event>, Iterable<Event>, Auto
     @Override
     public void onSubscribe(Flow.Subscription begun) {
       subscription = begun;
-      askForOne();
+      subscription.request(MOST_AHEAD);
     }
 
     @Override

@@ -174,9 +174,14 @@ final class Following implements Flow.Subscription {
 
   private void pull() {
     Attempt<?> current = attempt;
-    if (demand > 0 && current != null && !current.pulled && !over.get()) {
-      current.pulled = true;
-      current.call.request(1);
+    if (current == null || over.get()) {
+      return;
+    }
+    // A response may bring no event, such as a chunk that is not the last: then another is due.
+    int more = (int) Math.min(demand - current.due, Integer.MAX_VALUE - current.due);
+    if (more > 0) {
+      current.due += more;
+      current.call.request(more);
     }
   }
 
@@ -184,7 +189,7 @@ final class Following implements Flow.Subscription {
     if (from != attempt || over.get()) {
       return;
     }
-    from.pulled = false;
+    from.due--;
     begun = true;
     reattachment.connected();
     try {
@@ -332,8 +337,8 @@ final class Following implements Flow.Subscription {
   private final class Attempt<T> implements ClientResponseObserver<T, GenerateImageResponse> {
     private volatile ClientCallStreamObserver<T> call;
 
-    /** Whether a response was asked for that has not come. */
-    private boolean pulled;
+    /** How many responses were asked for that have not come. */
+    private int due;
 
     @Override
     public void beforeStart(ClientCallStreamObserver<T> started) {
