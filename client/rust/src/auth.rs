@@ -23,7 +23,7 @@ impl Interceptor for Metadata {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         for entry in self.0.iter() {
             if let tonic::metadata::KeyAndValueRef::Ascii(key, value) = entry {
-                request.metadata_mut().insert(key, value.clone());
+                request.metadata_mut().append(key, value.clone());
             }
         }
         Ok(request)

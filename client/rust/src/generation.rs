@@ -75,8 +75,8 @@ impl Generation {
         self.events.next().await
     }
 
-    /// Waits for the end and returns the images with their summary. Dropping the future ends the
-    /// generation.
+    /// Waits for the end and returns the images with their summary. An image whose event was taken
+    /// before is not among them. Dropping the future ends the generation.
     ///
     /// # Errors
     ///

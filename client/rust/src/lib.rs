@@ -1,4 +1,4 @@
-//! Client of [Leyden], a gRPC model server for SDXL-Lightning.
+//! Client of Leyden, a gRPC model server for SDXL-Lightning.
 //!
 //! ```no_run
 //! use leyden_client::{Client, GenerateRequest};
@@ -52,8 +52,6 @@
 //! # use leyden_client::GenerateRequest;
 //! GenerateRequest::new("a lake").num_inference_steps(4);
 //! ```
-//!
-//! [Leyden]: https://leyden.ai
 
 mod assemble;
 mod auth;
