@@ -58,6 +58,7 @@ test-triton: install ## unchanged clients of Triton's protocol, and a real trito
 
 test-clients: install ## every language's client, asked the same against real servers (ARGS="go rust": some)
 	@$(BIN)/python tests/clients/run.py $(ARGS)
+	@test -n "$(ARGS)" || $(BIN)/python tests/openai_npm/run.py
 
 test-web: install ## the page, as it is built and in a real browser (ARGS="-k cancel": some tests)
 	@$(BIN)/python tests/clients/web/run.py $(ARGS)
@@ -99,7 +100,7 @@ models: install ## train the embedded models anew, into runs/; Ctrl-C stops, the
 
 clean: ## remove .venv and everything that was made
 	rm -rf .venv .venv-triton build dist .mypy_cache .pytest_cache .ruff_cache .coverage demo.png client/rust/target
-	rm -rf client/web/gen client/web/node_modules
+	rm -rf client/web/gen client/web/node_modules tests/openai_npm/node_modules
 	rm -rf client/typescript/node_modules client/typescript/dist client/typescript/docs
 	rm -rf client/java/target client/java/stubs/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

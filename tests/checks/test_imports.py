@@ -161,6 +161,10 @@ def test_nothing_else_sorts_by_the_order_of_service() -> None:
                 *(f"{room}/deployment.py" for room in DEPLOYED),
             ),
         ),
+        (
+            ("connectrpc", "protobuf", "uvicorn"),
+            ("gateway/connect_call.py", "gateway/leyden_v1/over_connect.py", "gateway/web/"),
+        ),
         (("aiohttp", "prometheus_client"), ("metrics/page.py", "metrics/exposition.py")),
         (
             ("torch", "diffusers", "transformers"),
