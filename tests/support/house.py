@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -162,6 +163,11 @@ class Records(Observer):
     records: list[RequestRecord] = field(default_factory=list)
     defects: dict[str, BaseException] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    sent_bytes: Counter[str] = field(default_factory=Counter)
+    """By protocol."""
+
+    def sent(self, protocol: str, size_bytes: int) -> None:
+        self.sent_bytes[protocol] += size_bytes
 
     def noted(self, text: str) -> None:
         self.notes.append(text)

@@ -25,6 +25,7 @@ from support.gateways import (
     watch,
 )
 from support.house import House, StubDenoiser, StubVae
+from support.trace_collector import attributes, collecting
 from support.web import Connected, address, connected, web_house
 
 from leyden.v1 import image_generation_service_pb2 as pb
@@ -280,3 +281,21 @@ async def test_grpc_itself_is_told_where_it_belongs(client: Connected) -> None:
     )
     assert answer.status == 415
     assert "gRPC has a port of its own" in answer.text
+
+
+async def test_it_is_counted_and_traced_by_what_is_spoken() -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with collecting() as collector:
+        async with (
+            web_house(openai=True, trace_endpoint=collector.endpoint) as home,
+            connected(f"http://{address(home)}") as client,
+        ):
+            client.headers["traceparent"] = parent
+            await read_all(client.generate(request()))
+            answer = await client.post("v1/images/generations", b'{"prompt": "x"}')
+            assert answer.status == 200
+            assert set(home.records.sent_bytes) == {"connect", "openai"}
+            assert min(home.records.sent_bytes.values()) > 100
+        spans = collector.requests(2)
+    assert {span.trace_id.hex() for span in spans} == {parent.split("-")[1]}
+    assert {attributes(span)["rpc.system.name"] for span in spans} == {"connectrpc", "openai"}

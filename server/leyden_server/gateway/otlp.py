@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 FLUSH_S = 2.0
 """For how long a Gateway that stops waits until its last spans are sent."""
 
+SYSTEMS = {"connect": "connectrpc", "openai": "openai"}
+"""OpenTelemetry's word for what is spoken, by ours; gRPC-Web is gRPC too."""
+
 EXPORTERS = (
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
@@ -84,7 +87,10 @@ class OtlpTracing:
             record.method,
             self._parent(context),
             SpanKind.SERVER,
-            {"rpc.system.name": "grpc", "rpc.method": record.method},
+            {
+                "rpc.system.name": SYSTEMS.get(record.protocol, "grpc"),
+                "rpc.method": record.method,
+            },
             start_time=_ns(record.started),
         )
         return _Trace(self._spans, span) if span.is_recording() else UNTRACED
