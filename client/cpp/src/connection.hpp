@@ -1,0 +1,68 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "deadline.hpp"
+#include "leyden/client.hpp"
+#include "leyden/v1/image_generation_service.grpc.pb.h"
+#include "leyden/v1/model_service.grpc.pb.h"
+
+namespace leyden::detail {
+
+/// For how long whoever leaves a generation waits for the server to hear of it.
+inline constexpr Seconds longest_cancel{2};
+
+/// What all calls of a client share: its channel, what goes with every call, and its end.
+class Connection {
+ public:
+  /// Throws `std::invalid_argument` where the options cannot be.
+  Connection(const std::string& target, const ClientOptions& options);
+
+  [[nodiscard]] v1::ImageGenerationService::Stub& images() const { return *images_; }
+  [[nodiscard]] v1::ModelService::Stub& models() const { return *models_; }
+  [[nodiscard]] const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+
+  /// Gives a call what goes with every call, and its deadline.
+  void prepare(grpc::ClientContext& context, const Deadline& deadline) const;
+
+  /// Throws `std::logic_error` once the connection is closed.
+  void check_open() const;
+  [[nodiscard]] bool is_closed() const;
+  /// Asked to stop once the connection closes.
+  [[nodiscard]] std::stop_token closing() const { return closing_.get_token(); }
+
+  /// Cancels the generations that linger, within `longest_cancel`, and ends all calls.
+  void close() noexcept;
+
+  /// Cancels a generation that its reader leaves; what goes wrong changes nothing more.
+  void cancel_left(const std::string& request_id) noexcept;
+
+  /// Notes that `reader` follows a generation that lingers, for `close` to cancel it.
+  void note_lingering(const void* reader, const std::string& request_id);
+  void forget_lingering(const void* reader) noexcept;
+
+ private:
+  void cancel_all(const std::vector<std::string>& request_ids) const;
+
+  std::vector<std::pair<std::string, std::string>> metadata_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::ImageGenerationService::Stub> images_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
+
+  mutable std::mutex mutex_;
+  bool closed_ = false;
+  std::unordered_map<const void*, std::string> lingering_;
+  std::stop_source closing_;
+};
+
+}  // namespace leyden::detail
