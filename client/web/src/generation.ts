@@ -77,10 +77,9 @@ export function after(generation: Generation, event: GenerationEvent, now: numbe
       const remainingMs = event.value.remainingDuration
         ? secondsOf(event.value.remainingDuration) * 1e3
         : 0;
-      // The server knows when this image is denoised; of those that wait for it, the pace tells.
-      const leftMs = variants.every((one) => one.step > 0)
-        ? remainingMs
-        : byPace(variants, now - firstStepAt);
+      // The server says when this image is denoised; of those beside it the pace tells.
+      const paceMs = byPace(variants, now - firstStepAt);
+      const leftMs = variants.length === 1 ? remainingMs : paceMs && Math.max(paceMs, remainingMs);
       return {
         ...rest,
         phase: isDenoised ? "decoding" : "running",

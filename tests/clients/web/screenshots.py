@@ -43,12 +43,12 @@ def _wide(browser: Browser, server: PageServer, colours: str) -> None:
             page.stepped()
             half = re.compile(r"^[45]\d % of 3 images")
             page.tab.get_by_text(half).wait_for(timeout=600_000)
-            _take(page, "page-running.png")
+            _take(page, "page-running.png", from_top=True)
             page.tab.get_by_role("button", name="Cancel").click()
         else:
             page.done()
             page.tab.locator(".entry").wait_for()
-            _take(page, "page-dark.png")
+            _take(page, "page-dark.png", from_top=True)
 
 
 def _phone(browser: Browser, server: PageServer) -> None:
@@ -61,8 +61,10 @@ def _phone(browser: Browser, server: PageServer) -> None:
         _take(page, "page-phone.png")
 
 
-def _take(page: LeydenPage, name: str) -> None:
+def _take(page: LeydenPage, name: str, *, from_top: bool = False) -> None:
     page.tab.mouse.move(0, 0)
+    if from_top:
+        page.tab.evaluate("scrollTo(0, 0)")
     page.tab.screenshot(path=IMAGES / name, animations="disabled")
 
 
