@@ -6,9 +6,10 @@ import {
   createClient,
 } from "@connectrpc/connect";
 
+import { Call } from "./call.js";
 import { Connection } from "./connection.js";
 import { LeydenError, ProtocolError } from "./errors.js";
-import type { Generation, Image, LeydenEvent } from "./events.js";
+import type { Generation, Image, LeydenEvent, Summary } from "./events.js";
 import { Following, type Plan } from "./follow.js";
 import { ImageGenerationService } from "./gen/leyden/v1/image_generation_service_pb.js";
 import { ModelService } from "./gen/leyden/v1/model_service_pb.js";
@@ -57,8 +58,9 @@ export class Client {
   readonly #connection: Connection;
   readonly #images: RpcClient<typeof ImageGenerationService>;
   readonly #models: RpcClient<typeof ModelService>;
-  readonly #running = new Map<Following, AbortController>();
-  readonly #closing = new AbortController();
+  readonly #running = new Set<Following>();
+  readonly #calls = new Set<Call>();
+  #closed = false;
 
   /**
    * Connect to `target` (HOST:PORT) at the first call.
@@ -78,12 +80,15 @@ export class Client {
    * Their streams throw `GenerationCancelledError`.
    */
   async close(): Promise<void> {
-    if (this.#closing.signal.aborted) {
+    if (this.#closed) {
       return;
     }
+    this.#closed = true;
     const running = [...this.#running];
-    this.#closing.abort(closedWhileRunning());
-    await Promise.all(running.map(([following]) => this.#cancelLeft(following)));
+    for (const call of this.#calls) {
+      call.end(closedWhileRunning());
+    }
+    await Promise.all(running.map((following) => this.#cancelLeft(following)));
     this.#connection.close();
   }
 
@@ -129,16 +134,20 @@ export class Client {
   ): Promise<Generation> {
     const stream = this.streamImage(prompt, options);
     const images: Image[] = [];
+    let summary: Summary | undefined;
     for await (const event of stream) {
       onEvent?.(event);
       if (event.kind === "image") {
         images.push(event);
       } else if (event.kind === "summary") {
-        images.sort((one, other) => one.imageIndex - other.imageIndex);
-        return { requestId: stream.requestId, images, summary: event };
+        summary = event;
       }
     }
-    throw new ProtocolError("the stream ended with no summary");
+    if (summary === undefined) {
+      throw new ProtocolError("the stream ended with no summary");
+    }
+    images.sort((one, other) => one.imageIndex - other.imageIndex);
+    return { requestId: stream.requestId, images, summary };
   }
 
   /**
@@ -156,20 +165,23 @@ export class Client {
     checkOptions(options, GENERATE_OPTIONS);
     const request = repeatableRequest(prompt, { ...options, lingerS });
     const { requestId } = request;
-    const control = this.#control(options.signal);
     const plan = { requestId, request, idIsOurs: !options.requestId, reattachS: lingerS };
-    const following = this.#following({ ...plan, timeoutS: options.timeoutS }, control);
-    const events = following.events();
-    try {
-      await events.next();
-    } catch (error) {
-      if (Following.mayGoOn(error)) {
-        await this.#cancelLeft(following);
+    await this.#within(options.signal, async (signal) => {
+      const { timeoutS } = options;
+      const { headers } = this.#connection;
+      const following = new Following(this.#images, headers, { ...plan, timeoutS }, signal);
+      const events = following.events();
+      try {
+        await events.next();
+      } catch (error) {
+        if (Following.mayGoOn(error)) {
+          await this.#cancelLeft(following);
+        }
+        throw error;
+      } finally {
+        await events.return();
       }
-      throw error;
-    } finally {
-      await events.return();
-    }
+    });
     return requestId;
   }
 
@@ -229,64 +241,62 @@ export class Client {
    */
   async waitUntilReady(options: CallOptions = {}): Promise<void> {
     checkOptions(options, CALL_OPTIONS);
-    this.#checkOpen();
-    const { signal } = this.#control(options.signal);
-    try {
-      await waitUntilServing(this.#connection, options.timeoutS, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error instanceof LeydenError ? error : errorOfCall(error);
-    }
+    await this.#within(options.signal, (signal) =>
+      waitUntilServing(this.#connection, options.timeoutS, signal),
+    );
   }
 
   #checkOpen(): void {
-    if (this.#closing.signal.aborted) {
+    if (this.#closed) {
       throw new Error("the client is closed");
     }
   }
 
-  #control(signal: AbortSignal | undefined): AbortController {
-    const control = new AbortController();
-    for (const above of [signal, this.#closing.signal]) {
-      if (above?.aborted) {
-        control.abort(above.reason);
-      }
-      above?.addEventListener(
-        "abort",
-        () => {
-          control.abort(above.reason);
-        },
-        // It is taken off with the listener's own end.
-        { once: true, signal: control.signal },
-      );
-    }
-    return control;
-  }
-
-  #following(plan: Plan, control: AbortController): Following {
+  /** Make a call that `signal` and the end of this client end. */
+  async #within<T>(
+    signal: AbortSignal | undefined,
+    make: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     this.#checkOpen();
-    return new Following(this.#images, this.#connection.headers, plan, control.signal);
+    const call = new Call();
+    this.#calls.add(call);
+    try {
+      call.begin(signal);
+      call.signal.throwIfAborted();
+      return await make(call.signal);
+    } catch (error) {
+      call.signal.throwIfAborted();
+      throw error instanceof LeydenError ? error : errorOfCall(error);
+    } finally {
+      call.finish();
+      this.#calls.delete(call);
+    }
   }
 
   #stream(plan: Plan, signal: AbortSignal | undefined): GenerationStream {
-    const control = this.#control(signal);
-    const following = this.#following(plan, control);
-    return new GenerationStream(plan.requestId, this.#events(following, control), () => {
-      control.abort(LEFT);
+    this.#checkOpen();
+    const call = new Call();
+    return new GenerationStream(plan.requestId, this.#events(plan, call, signal), () => {
+      call.end(LEFT);
     });
   }
 
   async *#events(
-    following: Following,
-    control: AbortController,
+    plan: Plan,
+    call: Call,
+    signal: AbortSignal | undefined,
   ): AsyncGenerator<LeydenEvent, void, undefined> {
-    let failure: unknown = LEFT;
+    this.#checkOpen();
+    const following = new Following(this.#images, this.#connection.headers, plan, call.signal);
+    this.#calls.add(call);
     if (following.lingers) {
       // Where it does not linger, the end of its call is its end.
-      this.#running.set(following, control);
+      this.#running.add(following);
     }
+    let failure: unknown = LEFT;
     try {
-      control.signal.throwIfAborted();
+      call.begin(signal);
+      call.signal.throwIfAborted();
       yield* following.events();
       failure = undefined;
     } catch (error) {
@@ -295,14 +305,12 @@ export class Client {
         throw error;
       }
     } finally {
-      const closed = this.#closing.signal.aborted;
-      if (this.#running.delete(following) && failure !== undefined && !closed) {
-        if (Following.mayGoOn(failure)) {
-          await this.#cancelLeft(following);
-        }
+      call.finish();
+      this.#calls.delete(call);
+      const wasRunning = this.#running.delete(following);
+      if (wasRunning && failure !== undefined && Following.mayGoOn(failure) && !this.#closed) {
+        await this.#cancelLeft(following);
       }
-      // Takes the listeners off the caller's signal.
-      control.abort(LEFT);
     }
   }
 
@@ -317,20 +325,11 @@ export class Client {
 
   async #call<T>(options: CallOptions, call: (rpc: RpcOptions) => Promise<T>): Promise<T> {
     checkOptions(options, CALL_OPTIONS);
-    this.#checkOpen();
-    const control = this.#control(options.signal);
-    const { signal } = control;
-    signal.throwIfAborted();
     const { headers } = this.#connection;
     const { timeoutS } = options;
     const timeoutMs = timeoutS === undefined ? undefined : Math.max(1, Math.ceil(timeoutS * 1e3));
-    try {
-      return await call({ headers, signal, ...(timeoutMs !== undefined && { timeoutMs }) });
-    } catch (error) {
-      signal.throwIfAborted();
-      throw errorOfCall(error);
-    } finally {
-      control.abort(LEFT);
-    }
+    return this.#within(options.signal, (signal) =>
+      call({ headers, signal, ...(timeoutMs !== undefined && { timeoutMs }) }),
+    );
   }
 }

@@ -3,10 +3,16 @@
 import { readFileSync } from "node:fs";
 
 import type { Transport } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import {
+  createGrpcTransport,
+  type GrpcTransportOptions,
+  Http2SessionManager,
+} from "@connectrpc/connect-node";
 
 import type { ClientOptions, Pem, TlsOptions } from "./options.js";
 import { VERSION } from "./version.js";
+
+type SessionManager = NonNullable<GrpcTransportOptions["sessionManager"]>;
 
 // A server that vanished is noticed within 30 s, however long a stream is silent. Leyden's Gateway
 // allows a ping every 5 s; a gRPC server that is not told so refuses under 5 minutes.
@@ -15,6 +21,9 @@ const PING_MS = 15_000;
 const MOST_MESSAGE_BYTES = 4 * 2 ** 20;
 
 const TARGET = /^(\[[\da-f:.]+\]|[^\s:/?#@[\]]+):\d{1,5}$/i;
+
+// How much a stream, and the connection, may be ahead of their reader. Node's 64 KiB hold up each image.
+const WINDOW_BYTES = 4 * 2 ** 20;
 
 const CLIENT_OPTIONS = ["tls", "apiKey", "headers"];
 const TLS_OPTIONS = ["rootCertificates", "privateKey", "certificateChain"];
@@ -47,11 +56,14 @@ export class Connection {
       // Not `pingIdleConnection`: of connect-node 2.1 it pings a session that has broken, which ends
       // the process. An idle connection is looked after before the next call.
       { pingIntervalMs: PING_MS, pingTimeoutMs: PING_MS },
-      typeof tls === "object" ? secureOptions(tls) : {},
+      {
+        ...(typeof tls === "object" && secureOptions(tls)),
+        settings: { initialWindowSize: WINDOW_BYTES },
+      },
     );
     this.transport = createGrpcTransport({
       baseUrl,
-      sessionManager: this.#sessions,
+      sessionManager: withWindows(this.#sessions),
       readMaxBytes: MOST_MESSAGE_BYTES,
     });
   }
@@ -60,6 +72,26 @@ export class Connection {
   close(): void {
     this.#sessions.abort();
   }
+}
+
+/** Return `sessions` with the connection's own window, which is no setting of HTTP/2. */
+function withWindows(sessions: Http2SessionManager): SessionManager {
+  const seen = new WeakSet();
+  return {
+    authority: sessions.authority,
+    notifyResponseByteRead: (stream) => {
+      sessions.notifyResponseByteRead(stream);
+    },
+    request: async (...request) => {
+      const stream = await sessions.request(...request);
+      const { session } = stream;
+      if (session !== undefined && !session.destroyed && !seen.has(session)) {
+        seen.add(session);
+        session.setLocalWindowSize(WINDOW_BYTES);
+      }
+      return stream;
+    },
+  };
 }
 
 function refuseUnknown(options: object, known: readonly string[]): void {

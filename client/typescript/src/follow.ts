@@ -112,23 +112,31 @@ export class Following {
     let begin: Begin | undefined = this.#plan.request === undefined ? this.#watch : this.#generate;
     while (begin !== undefined) {
       const call = new AbortController();
+      const abort = () => {
+        call.abort(this.#signal.reason);
+      };
+      this.#signal.addEventListener("abort", abort, { once: true });
+      let isOver = false;
       let failure: unknown;
       try {
-        const signal = AbortSignal.any([this.#signal, call.signal]);
-        for await (const response of begin.call(this, signal)) {
+        for await (const response of begin.call(this, call.signal)) {
           this.#connected();
           const event = this.#assembler.add(response);
           if (event !== undefined) {
             yield event;
           }
         }
+        isOver = true;
         this.#assembler.finish();
         return;
       } catch (error) {
         failure = error;
       } finally {
-        // Leaving the loop over a call does not cancel it in Connect.
-        call.abort();
+        this.#signal.removeEventListener("abort", abort);
+        if (!isOver) {
+          // Leaving the loop over a call does not cancel it in Connect.
+          call.abort();
+        }
       }
       begin = await this.#after(failure);
     }
