@@ -54,6 +54,7 @@ class House:
 
     def __init__(self, server: Server) -> None:
         """Connect to it."""
+        self._address = server.address
         self._channel = grpc.insecure_channel(server.address)
         # Any: grpc-stubs do not know that a call is an iterator and can be cancelled.
         self._images: Any = pb_grpc.ImageGenerationServiceStub(self._channel)
@@ -95,13 +96,15 @@ class House:
 
     def wait_until_draining(self) -> None:
         """Return once the server takes nothing new, as its health says."""
-        watch = health_pb2_grpc.HealthStub(self._channel).Watch(
-            health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S
-        )
-        for health in watch:
-            if health.status == health_pb2.HealthCheckResponse.NOT_SERVING:
-                watch.cancel()
-                return
+        # By a connection of its own: the one of the stream that nobody reads has no room left.
+        own = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.insecure_channel(self._address, options=own) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S
+            )
+            for health in watch:
+                if health.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                    break
 
     @contextmanager
     def before(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[None]:
