@@ -190,8 +190,10 @@ def _starting(
         **config,
         "in_process": True,
         "gateway": gateway,
-        # How many rows pay is a reading of the moment on a shared machine.
-        "denoiser": {"measure_batch_rows": False},
+        # A file is the same to the byte where nothing is computed together with another image.
+        "text_encoder": {"max_batch_prompts": 1},
+        "denoiser": {"measure_batch_rows": False, "max_batch_rows": 1},
+        "vae": {"max_batch_images": 1},
     }
     path.write_text(yaml.safe_dump(whole), "utf-8")
     with log_path.open("wb") as log:
