@@ -43,6 +43,7 @@ _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_time_ms", 15_000),
     ("grpc.http2.ping_timeout_ms", 15_000),
     ("grpc.keepalive_timeout_ms", 30_000),
+    ("grpc.keepalive_permit_without_calls", 1),  # so the next call finds no dead connection
     ("grpc.http2.max_pings_without_data", 0),
     # A server that comes back is found while a generation lingers.
     ("grpc.initial_reconnect_backoff_ms", 200),
