@@ -16,10 +16,11 @@ namespace {
 grpc::ChannelArguments channel_arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetUserAgentPrefix("leyden-cpp/" + std::string(version));
-  // A server that vanished is noticed within 30 s, however long a stream is silent. Leyden's
-  // Gateway allows a ping every 5 s.
+  // A server that vanished is noticed within 30 s, however long a stream is silent, and between
+  // calls too. Leyden's Gateway allows a ping every 5 s.
   arguments.SetInt("grpc.keepalive_time_ms", 15'000);
   arguments.SetInt("grpc.keepalive_timeout_ms", 15'000);
+  arguments.SetInt("grpc.keepalive_permit_without_calls", 1);
   arguments.SetInt("grpc.http2.max_pings_without_data", 0);
   // A server that comes back is found while a generation lingers.
   arguments.SetInt("grpc.initial_reconnect_backoff_ms", 200);
