@@ -3,6 +3,7 @@ and may rest at zero; a drain that runs out says so. The tests go one after anot
 """
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from support.random_sdxl import write_random_sdxl
 from support.running_server import details_of, eventually, request
 from support.scaling import OWN_CONNECTION, ScalingServer
+from support.scraping import scrape
 
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
 from leyden_client import (
@@ -197,8 +199,18 @@ def test_a_generation_is_watched_and_ended_at_any_gateway(server: ScalingServer)
             there.cancel("nobody-knows-it")
 
 
+def known_replicas(server: ScalingServer) -> float:
+    """Return how many replicas of what rests the Gateways know of: a look ago they may have run."""
+    address = re.search(r"metrics: (\S+)", server.command.stderr)
+    assert address is not None
+    page = scrape(address[1])
+    vae = page.total("leyden_stage_replicas", stage="vae")
+    return vae + page.total("leyden_stage_replicas", stage="denoiser")
+
+
 def test_what_nobody_asks_for_rests_and_comes_back_when_asked(server: ScalingServer) -> None:
     server.eventually(lambda: server.replicas() == {TEXT_ENCODER: 1}, 120)
+    server.eventually(lambda: known_replicas(server) == 0, 120)
     states = {model.name: model.state for model in server.client.list_models()}
     assert states[ASKED] is states[UNASKED] is ModelState.READY, "both serve who asks"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ray import serve
+from support.patience import PATIENCE_S
 from support.running_server import RunningServer, eventually
 
 from leyden_server.errors import UnavailableError
@@ -91,14 +92,14 @@ async def test_a_start_is_no_stall_however_long_it_takes(
     await asyncio.wait([call], timeout=4 * STALL_TIMEOUT_S)
     assert not call.done()
     let_it_start()
-    assert await asyncio.wait_for(call, 60) == "answer"
+    assert await asyncio.wait_for(call, PATIENCE_S) == "answer"
     await asyncio.to_thread(eventually, lambda: held_up.expected_start_s() == 0)
 
     # It runs now: waking it changes nothing, and whoever is not answered is told so.
     await held_up.wake()
     assert held_up.expected_start_s() == 0
     with pytest.raises(UnavailableError) as caught:
-        await asyncio.wait_for(held_up.call("never"), 60)
+        await asyncio.wait_for(held_up.call("never"), PATIENCE_S)
     assert caught.value.reason == "STAGE_STALLED"
 
 
@@ -113,7 +114,7 @@ async def test_a_stage_that_was_sent_to_rest_while_in_use_is_started(
     while held_up.expected_start_s() == 0:
         await asyncio.sleep(0.1)
         await held_up.wake()
-    assert await asyncio.wait_for(held_up.call("answer"), 60) == "answer"
+    assert await asyncio.wait_for(held_up.call("answer"), PATIENCE_S) == "answer"
 
 
 async def test_a_stage_at_rest_is_started_though_the_controller_does_not_answer(
@@ -130,14 +131,14 @@ async def test_a_stage_at_rest_is_started_though_the_controller_does_not_answer(
     await asyncio.wait_for(held_up.wake(), LOOK_TIMEOUT_S / 2)
     assert held_up.starts
     let_it_start()
-    assert await asyncio.wait_for(held_up.call("answer"), 60) == "answer"
+    assert await asyncio.wait_for(held_up.call("answer"), PATIENCE_S) == "answer"
 
 
 @pytest.mark.usefixtures("let_it_start")
 async def test_a_stage_that_gets_no_replica_is_given_up() -> None:
     held_up = stage(start_timeout_s=3 * STALL_TIMEOUT_S)
     with pytest.raises(UnavailableError) as caught:
-        await asyncio.wait_for(held_up.call("answer"), 60)
+        await asyncio.wait_for(held_up.call("answer"), PATIENCE_S)
     assert caught.value.reason == "STAGE_NOT_STARTED"
 
 
@@ -159,7 +160,7 @@ async def test_an_answer_that_the_replica_cancels_is_a_death(
 
     for run in (by_value, by_reference, stream):
         with pytest.raises(UnavailableError) as caught:
-            await asyncio.wait_for(run(), 60)
+            await asyncio.wait_for(run(), PATIENCE_S)
         assert caught.value.reason == "STAGE_DIED"
 
 
@@ -171,23 +172,23 @@ async def test_a_stage_without_a_replica_is_gone_after_a_while_unless_it_rests(
     watching = asyncio.create_task(held_up._replicas.watch())
     try:
         await asyncio.to_thread(
-            eventually, lambda: held_up._replicas.known(APPLICATION) is not None, 60
+            eventually, lambda: held_up._replicas.known(APPLICATION) is not None
         )
         if may_rest:
             # What an earlier test had there may still be stopping.
-            await asyncio.to_thread(eventually, lambda: held_up._rests, 60)
+            await asyncio.to_thread(eventually, lambda: held_up._rests)
             await asyncio.to_thread(
-                eventually, lambda: held_up._replicas.without_replica_s(APPLICATION) > 2, 60
+                eventually, lambda: held_up._replicas.without_replica_s(APPLICATION) > 2
             )
             assert (held_up.problem, held_up.starts) == ("", False)
             return
-        await asyncio.to_thread(eventually, lambda: held_up.problem, 60)
+        await asyncio.to_thread(eventually, lambda: held_up.problem)
         assert "has had no running replica for" in held_up.problem
         assert held_up.starts
         call = asyncio.create_task(held_up.call("answer"))
         let_it_start()
-        assert await asyncio.wait_for(call, 60) == "answer"
-        await asyncio.to_thread(eventually, lambda: not held_up.problem, 60)
+        assert await asyncio.wait_for(call, PATIENCE_S) == "answer"
+        await asyncio.to_thread(eventually, lambda: not held_up.problem)
         assert held_up.replicas == 1
         assert not held_up.starts
     finally:
