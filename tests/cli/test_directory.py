@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import ray
+from support.patience import PATIENCE_S
 from support.running_server import eventually
 
 from leyden_server.config import ServerConfig
@@ -124,7 +125,7 @@ async def _seconds(call: Awaitable[object]) -> float:
 
 
 async def _until(ask: Callable[[], Awaitable[object]], answer: object) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await ask() != answer:
             pass
 

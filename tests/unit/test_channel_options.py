@@ -24,6 +24,7 @@ from support.connection_scenes import (
     served,
     server_vanishes,
 )
+from support.patience import PATIENCE_S
 from support.raw_http2 import RawConnection, raw_connection
 
 from leyden_client import aio
@@ -150,7 +151,7 @@ async def test_an_old_connection_is_sent_away_and_its_call_lives_on() -> None:
     options = server_options(GatewayConfig(max_connection_age_s=1))
     async with served(options) as (port, service), raw_connection(port) as connection:
         connection.call(QUIET, bytes(5))
-        await asyncio.wait_for(connection.sent_away.wait(), 10)
+        await asyncio.wait_for(connection.sent_away.wait(), PATIENCE_S)
         assert connection.goaway == b"max_age"
         # A second more, the grace that there is not, would have ended the call.
         with pytest.raises(TimeoutError):

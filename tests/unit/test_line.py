@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+from support.patience import PATIENCE_S as TEST_PATIENCE_S
 
 from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
 from leyden_server.errors import OverloadedError
@@ -338,7 +339,7 @@ async def test_the_denoiser_is_handed_its_share_in_order() -> None:
     assert [turn.done() for turn in turns] == [True, True, False, False]
     # One that comes before all that was handed on goes beside it: the engine steps it next.
     urgent = admit(line, priority=1)
-    await asyncio.wait_for(urgent.turn(0), 5)
+    await asyncio.wait_for(urgent.turn(0), TEST_PATIENCE_S)
     places[0].finished(0)
     urgent.finished(0)
     await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from support.house import house
+from support.patience import PATIENCE_S
 from support.raw_http2 import DATA, END_STREAM, HEADERS, raw_connection
 
 from leyden_server.gateway.method_handlers import unary_stream, unary_unary
@@ -61,7 +62,7 @@ async def test_a_call_without_a_whole_message_is_refused(
 ) -> None:
     async with raw_connection(port) as connection:
         connection.call(path, body)
-        await asyncio.wait_for(connection.ended.wait(), 10)
+        await asyncio.wait_for(connection.ended.wait(), PATIENCE_S)
     [(kind, flags, trailers)] = connection.frames
     assert kind == HEADERS
     assert flags & END_STREAM
@@ -73,7 +74,7 @@ async def test_a_call_without_a_whole_message_is_refused(
 async def test_a_whole_message_is_served_by_the_raw_client_too(port: int) -> None:
     async with raw_connection(port) as connection:
         connection.call(UNARY, ONE_EMPTY_MESSAGE)
-        await asyncio.wait_for(connection.ended.wait(), 10)
+        await asyncio.wait_for(connection.ended.wait(), PATIENCE_S)
     assert (DATA, 0, b"\0\0\0\0\x010") in connection.frames
 
 
@@ -88,7 +89,7 @@ async def test_a_call_without_a_message_that_was_to_start_something_is_in_the_lo
     async with house() as home:
         async with raw_connection(int(home.address.rpartition(":")[2])) as connection:
             connection.call(path, b"")
-            await asyncio.wait_for(connection.ended.wait(), 10)
+            await asyncio.wait_for(connection.ended.wait(), PATIENCE_S)
         (record,) = home.records.records
     assert (record.code, record.reason) == ("INVALID_ARGUMENT", "NO_REQUEST_MESSAGE")
     assert record.method == path[1:]

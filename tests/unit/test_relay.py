@@ -218,23 +218,23 @@ async def test_a_client_that_leaves_ends_the_far_call(gateways: Gateways) -> Non
     for _ in MESSAGES:
         await call.read()
     call.cancel()
-    await asyncio.wait_for(gateways.far.left.wait(), 10)
-    await asyncio.wait_for(gateways.near.ended.wait(), 10)
+    await asyncio.wait_for(gateways.far.left.wait(), PATIENCE_S)
+    await asyncio.wait_for(gateways.near.ended.wait(), PATIENCE_S)
     [error] = gateways.near.raised
     assert isinstance(error, asyncio.CancelledError)
 
 
 async def test_a_client_that_leaves_ends_the_far_unary_call(gateways: Gateways) -> None:
     call = gateways.unary(b"wait")
-    await asyncio.wait_for(gateways.far.arrived.wait(), 10)
+    await asyncio.wait_for(gateways.far.arrived.wait(), PATIENCE_S)
     call.cancel()
-    await asyncio.wait_for(gateways.far.left.wait(), 10)
+    await asyncio.wait_for(gateways.far.left.wait(), PATIENCE_S)
 
 
 async def test_a_client_that_reads_no_more_ends_the_relay(gateways: Gateways) -> None:
     call = gateways.stream(b"pour")
     await call.read()
-    await asyncio.wait_for(gateways.near.ended.wait(), 10)
+    await asyncio.wait_for(gateways.near.ended.wait(), PATIENCE_S)
     [error] = gateways.near.raised
     assert isinstance(error, ReaderTooSlowError)
 
@@ -244,7 +244,7 @@ async def test_a_far_side_that_dies_is_gone(gateways: Gateways) -> None:
     for _ in MESSAGES:
         await call.read()
     gateways.between.close()
-    await asyncio.wait_for(gateways.near.ended.wait(), 10)
+    await asyncio.wait_for(gateways.near.ended.wait(), PATIENCE_S)
     [error] = gateways.near.raised
     assert isinstance(error, PeerGoneError)
     assert error.relayed_messages == len(MESSAGES)

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from support.patience import PATIENCE_S
 
 from leyden_server.errors import ReaderTooSlowError
 from leyden_server.gateway.status import to_wire
@@ -96,7 +97,7 @@ async def test_the_handler_of_a_client_that_reads_no_more_ends() -> None:
     handler = BusyHandler(TIMEOUT_S)
     async with calling(handler.handle) as (_, call):
         await call.read()
-        await asyncio.wait_for(handler.ended.wait(), 10)
+        await asyncio.wait_for(handler.ended.wait(), PATIENCE_S)
         assert handler.ended_by is ReaderTooSlowError
         gc.collect()
         assert handler.held is not None
@@ -106,7 +107,7 @@ async def test_the_handler_of_a_client_that_reads_no_more_ends() -> None:
 async def test_a_client_that_reads_on_gets_what_was_written_and_the_status() -> None:
     handler = BusyHandler(TIMEOUT_S)
     async with calling(handler.handle) as (_, call):
-        await asyncio.wait_for(handler.ended.wait(), 10)
+        await asyncio.wait_for(handler.ended.wait(), PATIENCE_S)
         lengths = []
         with suppress(grpc.aio.AioRpcError):
             async for message in call:
@@ -124,12 +125,12 @@ async def test_a_client_that_leaves_a_blocked_write_has_departed(how: str) -> No
     handler = BusyHandler(NEVER_S)
     deadline_s = 1.0 if how == "passes its deadline" else None
     async with calling(handler.handle, deadline_s) as (channel, call):
-        await asyncio.wait_for(handler.blocked.wait(), 10)
+        await asyncio.wait_for(handler.blocked.wait(), PATIENCE_S)
         if how == "cancels":
             call.cancel()
         elif how == "closes its channel":
             await channel.close(None)
-        await asyncio.wait_for(handler.ended.wait(), 10)
+        await asyncio.wait_for(handler.ended.wait(), PATIENCE_S)
     assert handler.ended_by is not None
     assert issubclass(handler.ended_by, asyncio.CancelledError)
 
@@ -152,7 +153,7 @@ async def test_a_second_write_at_once_stays_a_defect() -> None:
         outcomes.set_result(await asyncio.gather(once(), once(), return_exceptions=True))
 
     async with calling(twice):
-        first, second = await asyncio.wait_for(outcomes, 10)
+        first, second = await asyncio.wait_for(outcomes, PATIENCE_S)
     assert isinstance(first, ReaderTooSlowError)
     assert isinstance(second, grpc.aio.InternalError)
 
@@ -200,7 +201,7 @@ async def test_only_the_write_under_way_is_timed() -> None:
 
     async with calling(pausing) as (_, call):
         await call.read()
-        assert await asyncio.wait_for(waited_s, 10) >= TIMEOUT_S
+        assert await asyncio.wait_for(waited_s, PATIENCE_S) >= TIMEOUT_S
 
 
 async def test_who_is_cancelled_while_it_is_late_stays_cancelled() -> None:
@@ -221,4 +222,4 @@ async def test_who_is_cancelled_while_it_is_late_stays_cancelled() -> None:
                 raise
 
     async with calling(cancelled):
-        assert await asyncio.wait_for(ended_by, 10) is asyncio.CancelledError
+        assert await asyncio.wait_for(ended_by, PATIENCE_S) is asyncio.CancelledError
