@@ -31,6 +31,12 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the actor may take longer to start than a request waits for it."""
+    monkeypatch.setattr(directory, "PATIENCE_S", PATIENCE_S)
+
+
 @asynccontextmanager
 async def joined(name: str, address: str, names: list[str]) -> AsyncIterator[RayDirectory]:
     """One Gateway's directory, by an address and the list that it keeps of its names."""
@@ -98,7 +104,7 @@ async def test_a_silent_owner_is_gone_with_its_names() -> None:
         first._beats.cancel()  # as where its process has died
         started_s = time.monotonic()
         while await second.owner("x") == A:
-            assert time.monotonic() - started_s < GONE_AFTER_S + 5.0
+            assert time.monotonic() - started_s < PATIENCE_S
             await asyncio.sleep(0.05)
         assert time.monotonic() - started_s >= GONE_AFTER_S - 1.5
         assert await second.claim("x") is None

@@ -120,3 +120,31 @@ def test_a_signal_that_comes_amid_a_fork_is_not_lost(name: str) -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert result.stdout == "went on\ninterrupted\n"
     assert result.stderr == ""
+
+
+AROUND_A_FORK = """
+import os, signal, subprocess, sys, threading
+from leyden_cli.server.interrupts import interrupt_on_signals
+
+def hook():
+    signal.raise_signal(signal.{name})
+    print("whole", file=stdout, flush=True)
+
+stdout = sys.stdout  # nothing more is shown of it from the first signal on
+os.register_at_fork(before=hook, after_in_parent=hook)
+interrupt_on_signals()
+try:
+    with subprocess.Popen(["true"], preexec_fn=lambda: None) as child:
+        threading.Event().wait()
+except KeyboardInterrupt:
+    print("interrupted", child.wait(), file=stdout, flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_breaks_nothing_off_that_runs_around_a_fork(name: str) -> None:
+    """As where filelock, which Ray imports, keeps its books: half of them done are an error."""
+    command = [sys.executable, "-c", AROUND_A_FORK.format(name=name)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    assert result.stdout == "whole\nwhole\ninterrupted 0\n"
+    assert result.stderr == ""

@@ -3,7 +3,9 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,38 @@ from leyden_server.errors import UnavailableError
 from leyden_server.stages.ray_handle import MAX_BY_VALUE_BYTES, Patience, StageHandle
 from leyden_server.stages.replica_counts import LOOK_TIMEOUT_S, ReplicaCounts
 
-APPLICATION = "held-up"
 STALL_TIMEOUT_S = 1.0
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """A stage at rest, whose replica is not up until it is let."""
+
+    application: str
+    gate: Path
+
+    def let_it_start(self) -> None:
+        self.gate.touch()
+
+    def stage(
+        self,
+        start_timeout_s: float,
+        *,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+        gone_after_s: float = math.inf,
+        may_rest: bool = True,
+        rest_after_s: float = 0.0,
+    ) -> StageHandle:
+        patience = Patience(stall_timeout_s, start_timeout_s, gone_after_s)
+        rests = rest_after_s if may_rest else None
+        return StageHandle(self.application, "HeldUp", patience, ReplicaCounts(), rests)
+
+
 @pytest.fixture
-def let_it_start(ray_server: RunningServer, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """A stage at rest, whose replica is not up until this is called."""
+def deployed(ray_server: RunningServer, tmp_path: Path) -> Iterator[Deployed]:
     del ray_server  # for its Ray
-    gate = tmp_path / "gate"
+    # What this process called under a name before has Serve start a replica of the next one there.
+    one = Deployed(f"held-up-{uuid.uuid4().hex[:8]}", tmp_path / "gate")
 
     # Defined here, so that its code travels to the replica, which cannot import tests.
     class HeldUp:
@@ -62,36 +87,23 @@ def let_it_start(ray_server: RunningServer, tmp_path: Path) -> Iterator[Callable
         ray_actor_options={"num_cpus": 0},
         autoscaling_config={"min_replicas": 0, "max_replicas": 1, "initial_replicas": 0},
     )
-    serve.run(deployment.bind(gate), name=APPLICATION, route_prefix=None)
-    yield gate.touch
-    gate.touch()
-    serve.delete(APPLICATION)
-
-
-def stage(
-    start_timeout_s: float,
-    *,
-    stall_timeout_s: float = STALL_TIMEOUT_S,
-    gone_after_s: float = math.inf,
-    may_rest: bool = True,
-    rest_after_s: float = 0.0,
-) -> StageHandle:
-    patience = Patience(stall_timeout_s, start_timeout_s, gone_after_s)
-    rests = rest_after_s if may_rest else None
-    return StageHandle(APPLICATION, "HeldUp", patience, ReplicaCounts(), rests)
+    serve.run(deployment.bind(one.gate), name=one.application, route_prefix=None)
+    yield one
+    one.let_it_start()
+    serve.delete(one.application)
 
 
 async def test_a_start_is_no_stall_however_long_it_takes(
-    let_it_start: Callable[[], None],
+    deployed: Deployed,
 ) -> None:
-    held_up = stage(start_timeout_s=120)
+    held_up = deployed.stage(start_timeout_s=120)
     assert held_up.expected_start_s() == 0
     await held_up.wake()
     assert held_up.expected_start_s() is None, "it starts, and no start was seen before"
     call = asyncio.create_task(held_up.call("answer"))
     await asyncio.wait([call], timeout=4 * STALL_TIMEOUT_S)
     assert not call.done()
-    let_it_start()
+    deployed.let_it_start()
     assert await asyncio.wait_for(call, PATIENCE_S) == "answer"
     await asyncio.to_thread(eventually, lambda: held_up.expected_start_s() == 0)
 
@@ -104,12 +116,12 @@ async def test_a_start_is_no_stall_however_long_it_takes(
 
 
 async def test_a_stage_that_was_sent_to_rest_while_in_use_is_started(
-    let_it_start: Callable[[], None],
+    deployed: Deployed,
 ) -> None:
     """Serve does so where all calls were too short for its samples."""
-    let_it_start()
-    held_up = stage(start_timeout_s=120, rest_after_s=3600)
-    await held_up._replicas.running(APPLICATION)
+    deployed.let_it_start()
+    held_up = deployed.stage(start_timeout_s=120, rest_after_s=3600)
+    await held_up._replicas.running(deployed.application)
     held_up._last_use_s = time.monotonic()
     while held_up.expected_start_s() == 0:
         await asyncio.sleep(0.1)
@@ -118,11 +130,11 @@ async def test_a_stage_that_was_sent_to_rest_while_in_use_is_started(
 
 
 async def test_a_stage_at_rest_is_started_though_the_controller_does_not_answer(
-    let_it_start: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or whoever has a few seconds waits them out, in place of being told how long it takes."""
-    held_up = stage(start_timeout_s=120)
-    assert await held_up._replicas.running(APPLICATION) == 0
+    held_up = deployed.stage(start_timeout_s=120)
+    assert await held_up._replicas.running(deployed.application) == 0
 
     async def no_answer(_: str) -> None:
         await asyncio.sleep(LOOK_TIMEOUT_S)
@@ -130,24 +142,23 @@ async def test_a_stage_at_rest_is_started_though_the_controller_does_not_answer(
     monkeypatch.setattr(held_up._replicas, "running", no_answer)
     await asyncio.wait_for(held_up.wake(), LOOK_TIMEOUT_S / 2)
     assert held_up.starts
-    let_it_start()
+    deployed.let_it_start()
     assert await asyncio.wait_for(held_up.call("answer"), PATIENCE_S) == "answer"
 
 
-@pytest.mark.usefixtures("let_it_start")
-async def test_a_stage_that_gets_no_replica_is_given_up() -> None:
-    held_up = stage(start_timeout_s=3 * STALL_TIMEOUT_S)
+async def test_a_stage_that_gets_no_replica_is_given_up(deployed: Deployed) -> None:
+    held_up = deployed.stage(start_timeout_s=3 * STALL_TIMEOUT_S)
     with pytest.raises(UnavailableError) as caught:
         await asyncio.wait_for(held_up.call("answer"), PATIENCE_S)
     assert caught.value.reason == "STAGE_NOT_STARTED"
 
 
 async def test_an_answer_that_the_replica_cancels_is_a_death(
-    let_it_start: Callable[[], None],
+    deployed: Deployed,
 ) -> None:
     """A replica that goes down cancels what it runs: the caller must not take it for its own."""
-    let_it_start()
-    held_up = stage(start_timeout_s=120)
+    deployed.let_it_start()
+    held_up = deployed.stage(start_timeout_s=120)
 
     async def by_value() -> None:
         await held_up.call("cancelled")
@@ -166,19 +177,20 @@ async def test_an_answer_that_the_replica_cancels_is_a_death(
 
 @pytest.mark.parametrize("may_rest", [True, False])
 async def test_a_stage_without_a_replica_is_gone_after_a_while_unless_it_rests(
-    let_it_start: Callable[[], None], may_rest: bool
+    deployed: Deployed, may_rest: bool
 ) -> None:
-    held_up = stage(start_timeout_s=120, stall_timeout_s=60, gone_after_s=1.0, may_rest=may_rest)
+    held_up = deployed.stage(
+        start_timeout_s=120, stall_timeout_s=60, gone_after_s=1.0, may_rest=may_rest
+    )
     watching = asyncio.create_task(held_up._replicas.watch())
     try:
         await asyncio.to_thread(
-            eventually, lambda: held_up._replicas.known(APPLICATION) is not None
+            eventually, lambda: held_up._replicas.known(deployed.application) is not None
         )
         if may_rest:
-            # What an earlier test had there may still be stopping.
             await asyncio.to_thread(eventually, lambda: held_up._rests)
             await asyncio.to_thread(
-                eventually, lambda: held_up._replicas.without_replica_s(APPLICATION) > 2
+                eventually, lambda: held_up._replicas.without_replica_s(deployed.application) > 2
             )
             assert (held_up.problem, held_up.starts) == ("", False)
             return
@@ -186,7 +198,7 @@ async def test_a_stage_without_a_replica_is_gone_after_a_while_unless_it_rests(
         assert "has had no running replica for" in held_up.problem
         assert held_up.starts
         call = asyncio.create_task(held_up.call("answer"))
-        let_it_start()
+        deployed.let_it_start()
         assert await asyncio.wait_for(call, PATIENCE_S) == "answer"
         await asyncio.to_thread(eventually, lambda: not held_up.problem)
         assert held_up.replicas == 1
