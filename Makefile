@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-triton test-clients test-web check coverage lint format protos proto-baseline bench models clean
+.PHONY: help install demo serve test test-triton test-clients test-web test-cluster check coverage lint format protos proto-baseline bench models clean
 
 comma := ,
 
@@ -62,6 +62,9 @@ test-clients: install ## every language's client, asked the same against real se
 
 test-web: install ## the page, as it is built and in a real browser (ARGS="-k cancel": some tests)
 	@$(BIN)/python tests/clients/web/run.py $(ARGS)
+
+test-cluster: install ## what an operator relies on, with real tools around real servers (ARGS="PART": one part)
+	@$(BIN)/python tests/cluster/run.py $(ARGS)
 
 check: install ## the checks, and the tests of parts and of the client, in a few minutes
 	$(call beside_lint,$(PYTEST) tests/unit tests/client)
