@@ -1,14 +1,17 @@
 """What a Gateway counts, scraped over HTTP: real gRPC, stages that stand for real ones."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from support.certificates import Authority
 from support.gateways import (
     cancel,
     generate,
@@ -33,6 +36,8 @@ from support.scraping import (
 from leyden_server.config import GatewayConfig
 from leyden_server.controller.metrics_address import MetricsAddress
 from leyden_server.errors import StageFailedError, UnavailableError
+from leyden_server.metrics import of_leyden
+from leyden_server.metrics.ledger import Ledger
 from leyden_server.metrics.table import METRICS
 from leyden_server.stages.contract import DecodedImage, DecodeRequest
 from leyden_server.stages.tally import DeviceMemory
@@ -369,3 +374,46 @@ async def test_the_first_gateway_shows_all_and_another_takes_over(
             now = await shown(page, lambda _: True)
             assert now.total("nv_inference_count") == 4
             assert now.value("leyden_gateways") == 1
+
+
+async def test_a_gateway_that_drains_says_so(page: MetricsAddress, tmp_path: Path) -> None:
+    async with counted(page, tmp_path, denoiser=held(), drain_timeout_s=PATIENCE_S) as home:
+        call = generate(home)
+        await read_until(call, "text_encoded")
+        assert (await scraped(page.url)).value("leyden_gateways_draining") == 0
+        stopping = asyncio.create_task(home.server.stop())
+        await shown(page, lambda now: now.value("leyden_gateways_draining") == 1)
+        let(home)
+        await read(call)
+        await stopping
+
+
+async def test_the_expiry_is_the_certificates_that_was_read_last(
+    page: MetricsAddress, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority = Authority()
+    authority.issue(ends=timedelta(days=3)).write(certificate, key)
+    files = {"tls_certificate": str(certificate), "tls_private_key": str(key)}
+
+    def expires_within(now: Scrape, days: tuple[int, int]) -> bool:
+        left_s = now.value("leyden_certificate_expiry_timestamp_seconds") - time.time()
+        return days[0] < left_s / 86400 < days[1]
+
+    async with counted(page, tmp_path / "metrics", **files):
+        assert expires_within(await scraped(page.url), (2, 3))
+        authority.issue(ends=timedelta(days=90)).write(certificate, key)
+        await shown(page, lambda now: expires_within(now, (89, 90)))
+
+
+def test_of_several_gateways_the_first_expiry_counts() -> None:
+    """While a new certificate spreads, the old one is still shown by some."""
+    expiry = of_leyden.CERTIFICATE_EXPIRY
+    soon, later = Ledger(), Ledger()
+    soon.put(expiry, (), 1.0)
+    later.put(expiry, (), 2.0)
+    for order in ((soon, later), (later, soon)):
+        together = Ledger()
+        for ledger in order:
+            together.merge(ledger, expiry)
+        assert together.value(expiry) == 1.0

@@ -82,6 +82,10 @@ class Door:
         """
         return None if self._tls is None else self._tls.https()
 
+    def certificate_expiry_s(self) -> float | None:
+        """Return when the certificate expires, in seconds since 1970; None: there is none."""
+        return None if self._tls is None else self._tls.expires.timestamp()
+
     async def keep_fresh(self, note: Callable[[str], None]) -> None:
         """Read what has changed, again and again, until cancelled; `note` takes each outcome."""
         while self._watched:

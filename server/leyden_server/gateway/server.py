@@ -96,6 +96,7 @@ class GatewayServer:
         self._peer_identity = peer_identity
         self._peers = Peers(peer_identity)
         self._door = Door(config, self._refused)
+        self._metrics.certificate_expiry_s = self._door.certificate_expiry_s
         self._tracing = open_tracing(config, replica)
         self._tasks: list[asyncio.Task[None]] = []
         self.server = grpc.aio.server(

@@ -100,6 +100,11 @@ class ServerTls:
         self._given = self._latest
         self._https: ssl.SSLContext | None = None
 
+    @property
+    def expires(self) -> datetime:
+        """When the first certificate of those that were read last expires."""
+        return self._certificate.expires
+
     def https(self) -> ssl.SSLContext:
         """Return what an HTTP server listens with; each handshake gets what was read last.
 

@@ -1,5 +1,7 @@
 """All that one Gateway counts and reads."""
 
+from collections.abc import Callable
+
 from leyden_server.errors import ModelNotFoundError
 from leyden_server.generations.catalog import ModelCatalog
 from leyden_server.generations.registry import Generations
@@ -23,11 +25,13 @@ class GatewayMetrics:
         """To be told of everything."""
         self.generations: Generations | None = None
         """What is read; None: nothing yet."""
+        self.certificate_expiry_s: Callable[[], float | None] = lambda: None
+        """Asked at each reading; None: there is no TLS."""
 
     def now(self) -> Ledger:
         """Return the ledger as it is now; whoever gets it changes nothing."""
         if self.generations is not None:
-            self._readings.read(self.generations)
+            self._readings.read(self.generations, self.certificate_expiry_s())
         return self._ledger
 
 

@@ -80,6 +80,8 @@ class Ledger:
         for labels, value in other.numbers(metric).items():
             if metric.merged_by == "max":
                 own[labels] = max(own.get(labels, value), value)
+            elif metric.merged_by == "min":
+                own[labels] = min(own.get(labels, value), value)
             else:
                 own[labels] = own.get(labels, 0) + value
 

@@ -25,5 +25,5 @@ class Metric:
     """What it is for: a query or an alert, for docs/metrics.md."""
     buckets: tuple[float, ...] = ()
     """Of a histogram: the upper bounds, in seconds."""
-    merged_by: Literal["sum", "max"] = "sum"
+    merged_by: Literal["sum", "max", "min"] = "sum"
     """How the values of several Gateways on one page become one."""

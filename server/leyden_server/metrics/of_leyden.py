@@ -262,6 +262,22 @@ GATEWAYS = Metric(
     "Gateways whose numbers are on this page",
     "`sum(leyden_gateways)` is to be gateway.replicas",
 )
+DRAINING = Metric(
+    "leyden_gateways_draining",
+    "gauge",
+    (),
+    "Gateways of these that refuse new requests and finish what they have",
+    "Alert: above 0 for longer than gateway.drain_timeout_s is a Gateway that does not end",
+)
+CERTIFICATE_EXPIRY = Metric(
+    "leyden_certificate_expiry_timestamp_seconds",
+    "gauge",
+    (),
+    "When the first of the certificates that the server shows expires, in seconds since 1970; "
+    "absent: no TLS",
+    "Alert: `leyden_certificate_expiry_timestamp_seconds - time() < 14 * 86400`",
+    merged_by="min",
+)
 BUILD_INFO = Metric(
     "leyden_build_info",
     "gauge",

@@ -70,14 +70,17 @@ class Readings:
         if memory is not None:
             self._memory[replica] = time.monotonic(), memory
 
-    def read(self, generations: Generations) -> None:
-        """Put what holds now into the ledger."""
+    def read(self, generations: Generations, certificate_expiry_s: float | None) -> None:
+        """Put what holds now into the ledger; the expiry is since 1970, None: no TLS."""
         ledger, holdings = self._ledger, generations.holdings
         ledger.put(ours.OPEN_STREAMS, (), holdings.open_streams)
         ledger.put(ours.KEPT_BYTES, (), holdings.kept_bytes)
         ledger.put(ours.UNSENT_BYTES, (), holdings.unsent_bytes)
         ledger.put(ours.PREVIEWS_DROPPED, (), holdings.dropped_previews)
         ledger.put(ours.GATEWAYS, (), 1)
+        ledger.put(ours.DRAINING, (), generations.is_draining)
+        if certificate_expiry_s is not None:
+            ledger.put(ours.CERTIFICATE_EXPIRY, (), certificate_expiry_s)
         ledger.put(ours.BUILD_INFO, (self._version,), 1)
         ledger.put(ours.UPTIME, (), time.monotonic() - self._started_s)
         for metric in OF_THE_LINE:
