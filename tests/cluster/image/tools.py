@@ -1,0 +1,89 @@
+"""The programs that build and run an image here: buildah, podman with runc, debootstrap."""
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CommandError", "Tools", "missing"]
+
+PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "podman": "podman", "runc": "runc"}
+"""Each program, and Debian's package of it."""
+
+
+class CommandError(Exception):
+    """A program failed; the message has the end of what it said."""
+
+
+def missing() -> str:
+    """Say what this machine lacks; "" where it lacks nothing."""
+    if os.geteuid() != 0:
+        return "root is needed, to make a clean Debian root and to mount it"
+    if absent := [package for name, package in PROGRAMS.items() if shutil.which(name) is None]:
+        return f"absent; on Debian: apt-get install --no-install-recommends {' '.join(absent)}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Runs them, with a store of images that is this project's own."""
+
+    folder: Path
+
+    def run(self, *command: str | Path) -> str:
+        """Run a program to its end; return its output.
+
+        Raises:
+            CommandError: it failed.
+
+        """
+        result = subprocess.run(
+            command,
+            # Layers are put together there, and /tmp may be small.
+            env={**os.environ, "TMPDIR": str(self.folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            said = "\n".join(result.stdout.splitlines()[-20:])
+            raise CommandError(f"{command[0]} failed with {result.returncode}:\n{said}")
+        return result.stdout
+
+    def buildah(self, *arguments: str | Path) -> str:
+        """Run buildah; return its output."""
+        return self.run("buildah", *self._store(), *arguments)
+
+    def podman(self, *arguments: str | Path) -> str:
+        """Run podman; return its output."""
+        return self.run(*self.podman_command(arguments))
+
+    def podman_command(self, arguments: Sequence[str | Path]) -> list[str | Path]:
+        """Return a command line of podman's.
+
+        crun refuses a machine with both kinds of cgroups, and systemd manages none in a sandbox:
+        so runc, and cgroupfs.
+        """
+        how = ("--cgroup-manager", "cgroupfs", "--runtime", "runc")
+        return ["podman", *self._store(), *how, *arguments]
+
+    def _store(self) -> tuple[str | Path, ...]:
+        images, running = self.folder / "images", self.folder / "running"
+        return "--storage-driver", "overlay", "--root", images, "--runroot", running
+
+
+def limits() -> list[str]:
+    """Return podman's options for the limits of this process.
+
+    Its own are higher, and a sandbox does not let it raise them.
+    """
+    options = []
+    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        hard = resource.getrlimit(number)[1]
+        options += ["--ulimit", f"{name}={hard}:{hard}"]
+    return options
