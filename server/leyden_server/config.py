@@ -4,11 +4,12 @@
 prints it with all defaults and these texts as comments.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from leyden_server.address import reaches_beyond
 from leyden_server.door_config import DoorConfig
@@ -41,6 +42,21 @@ def _metrics_port(value: object) -> object:
 
 
 MetricsPort = Annotated[int | Literal["auto"] | None, BeforeValidator(_metrics_port)]
+
+
+def _custom_resources(resources: Mapping[str, float]) -> Mapping[str, float]:
+    for name, amount in resources.items():
+        if not name or name in RAYS_OWN:
+            raise ValueError(f"a custom resource's name, not {name!r}, which is Ray's own")
+        if not 0 < amount < math.inf or (amount > 1 and amount != int(amount)):
+            raise ValueError(f"{name}: above 0, and above 1 a whole number")
+    return resources
+
+
+RAYS_OWN = ("", "CPU", "GPU", "memory", "object_store_memory")
+
+CustomResources = Annotated[Mapping[str, float], AfterValidator(_custom_resources)]
+"""Ray's own rule: an actor takes a part of one, or several."""
 
 HostName = Annotated[str, Field(pattern=r"^[^\s/:@]+$|^\[[0-9A-Fa-f:.]+\]$")]
 
@@ -88,6 +104,14 @@ class GatewayConfig(DoorConfig):
 
     num_cpus: float = Field(default=0.1, ge=0)
     """CPUs that Ray counts for a replica: accounting, not a limit."""
+
+    resources: CustomResources = Field(default_factory=dict)
+    """Custom resources that a replica takes, `name: amount`, which Ray places it by: give them
+    to some nodes alone (`ray start --resources`, KubeRay's `rayStartParams.resources`)."""
+
+    max_replicas_per_node: int | None = Field(default=None, ge=1, le=100)
+    """Most replicas on one node. 1 where each node's address is to have a Gateway of its own,
+    as a pod's; not set: Ray places as many as fit."""
 
     max_waiting_images: int = Field(default=64, ge=1)
     """Images of one model that may wait for the denoiser at one Gateway replica;
@@ -219,7 +243,11 @@ class StageConfig(StrictModel):
 
     num_gpus: float | None = Field(default=None, ge=0)
     """GPU share of a replica. Not set: the stage's default share where the cluster has
-    a GPU, else 0."""
+    a GPU, else 0. Set it where nodes come and go: the cluster is asked once."""
+
+    resources: CustomResources = Field(default_factory=dict)
+    """Custom resources that a replica takes, `name: amount`, which Ray places it by: they pin a
+    stage to the nodes that have them."""
 
     min_replicas: int = Field(default=1, ge=0, le=1024)
     """Replicas at rest. 0: the stage starts with one, gives it up when nobody asks, and

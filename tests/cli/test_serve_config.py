@@ -13,8 +13,6 @@ import psutil
 import pytest
 import yaml
 from cli.conftest import free_port
-from pydantic import BaseModel
-from ray.serve.schema import LoggingConfig, ServeApplicationSchema, ServeDeploySchema
 from support.patience import PATIENCE_S
 from support.running_server import eventually
 from support.scraping import Scrape, scrape
@@ -22,8 +20,9 @@ from support.scraping import Scrape, scrape
 from leyden_client import Client, ModelsManagedError
 from leyden_server.address import ReservedAddress
 from leyden_server.config import ServerConfig
-from leyden_server.controller.applications import build_app, serve_config
-from leyden_server.errors import AddressInUseError, ConfigError
+from leyden_server.controller.serve_app import build_app
+from leyden_server.controller.serve_config import serve_config
+from leyden_server.errors import AddressInUseError, ConfigError, ModelRepositoryError
 
 LIGHTNING = "leyden-tiny-lightning-4step"
 
@@ -192,51 +191,54 @@ def _listening_at(port: int) -> psutil.Process:
     return psutil.Process(one.pid)
 
 
-def test_every_key_is_one_that_serve_knows(tmp_path: Path) -> None:
-    """Serve drops in silence what it does not know."""
-    config = ServerConfig().replace(models=[LIGHTNING], model_repository=[tmp_path])
-    (tmp_path / "model.yaml").write_text("base: x")
-    written = serve_config(config)
-
-    unknown = set(written) - set(ServeDeploySchema.model_fields)
-    for application in written["applications"]:
-        unknown |= set(application) - set(ServeApplicationSchema.model_fields)
-        unknown |= _unknown(application["logging_config"], LoggingConfig)
-        # What is default is not written.
-        assert application["args"]["config"] == {"model_repository": [str(tmp_path)]}
-    assert unknown == set()
-    ServeDeploySchema.model_validate(written)
+def test_paths_are_absolute_and_defaults_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.yaml").write_text("base: x")
+    monkeypatch.chdir(tmp_path)
+    config = ServerConfig().replace(models=[LIGHTNING], model_repository=["models"])
+    *stages, gateway = serve_config(config)["applications"]
+    folder = {"model_repository": [str(tmp_path / "models")]}
+    assert [application["args"]["config"] for application in stages] == [folder] * 3
+    assert gateway["args"]["config"] == folder
 
 
-def _unknown(data: dict[str, Any], model: type[BaseModel]) -> set[str]:
-    return set(data) - set(model.model_fields)
+STAGES = {"x": {"text_encoder": "a", "denoiser": "b", "vae": "c"}}
+
+
+def _gateway(stages: Any = None, **config: Any) -> dict[str, Any]:
+    named = {LIGHTNING: STAGES["x"]} if stages is None else stages
+    return {"stage": "gateway", "stages": named, "config": config}
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ({}, "args: application: Field required"),
+        ({}, "args: stage: one of text_encoder, denoiser, vae, gateway (got None)"),
+        ({"stage": "denoiser"}, "args: model: Field required"),
         (
-            {"application": "x", "confg": {}},
+            {"stage": "denoiser", "model": LIGHTNING, "confg": {}},
             "confg: unknown key; the nearest known one is 'config'",
         ),
         (
-            {"application": "x", "config": {"ray": {"num_cpu": 1}}},
-            "config.ray.num_cpu: unknown key",
+            {"stage": "vae", "model": LIGHTNING, "config": {"vae": {"num_cpu": 1}}},
+            "config.vae.num_cpu: unknown key",
         ),
-        ({"application": "x", "config": {"gateway": {"port": 0}}}, "config.gateway.port: from 1"),
+        ({"stage": "denoiser", "model": "nobody's"}, 'no model "nobody\'s"'),
+        ({"stage": "gateway"}, "args: stages: Field required"),
+        (_gateway(STAGES), f"args: stages: has x, and config.models {LIGHTNING}"),
+        (_gateway({LIGHTNING: {"vae": "c"}}), f"stages.{LIGHTNING}.denoiser: Field required"),
+        (_gateway(gateway={"port": 0}), "config.gateway.port: from 1"),
         (
-            {"application": "x", "config": {"gateway": {"metrics_port": 0}}},
+            _gateway(gateway={"metrics_port": 0}),
             "config.gateway.metrics_port: from 1 to 65535, or null",
         ),
-        (
-            {"application": "x", "config": {"gateway": {"web_port": 0}}},
-            "config.gateway.web_port: from 1 to 65535, or null",
-        ),
+        (_gateway(gateway={"web_port": 0}), "config.gateway.web_port: from 1 to 65535, or null"),
     ],
 )
 def test_wrong_args_are_named(args: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, ModelRepositoryError)) as caught:
         build_app(args)
     assert said in str(caught.value)
 
@@ -254,9 +256,9 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     )
     config = ServerConfig().replace(denoiser={"max_batch_rows": 4}, gateway={"port": 9000})
     assert yaml.safe_load(done.stdout) == serve_config(config)
-    assert [x["name"].rsplit("-", 1)[0] for x in serve_config(config)["applications"]] == [
-        "leyden-text-encoder",
-        "leyden-denoiser-leyden-tiny-lightning",
-        "leyden-vae",
-        "leyden",
+    assert [x["name"] for x in serve_config(config)["applications"]] == [
+        f"leyden-text-encoder-{LIGHTNING}",
+        f"leyden-denoiser-{LIGHTNING}",
+        f"leyden-vae-{LIGHTNING}",
+        "leyden-gateway",
     ]

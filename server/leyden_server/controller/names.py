@@ -43,6 +43,13 @@ class Names:
         """Return the Serve application of the VAE that models of one base share."""
         return f"{self.instance}-vae-{_digest(base_key)}"
 
+    def of_stage(self, kind: str, model: str) -> str:
+        """Return a stage's application in a Serve config: named after a model, whatever its files.
+
+        `kind` is the stage's section of the settings.
+        """
+        return f"{self.instance}-{kind.replace('_', '-')}-{model}"
+
     def section(self, application: str) -> str:
         """Return the section of the settings that an application of ours is configured by."""
         kind = application.removeprefix(f"{self.instance}-")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.serve import Application, RunTarget
@@ -12,6 +12,7 @@ from leyden_server.config import ServerConfig, StageConfig
 from leyden_server.controller.names import Names
 from leyden_server.controller.options import gpu_share, initial_replicas, stage_options
 from leyden_server.controller.placement import Placement, place
+from leyden_server.controller.room import resources_of
 from leyden_server.denoiser.deployment import Denoiser
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.model_repository.file_marks import file_marks
@@ -22,13 +23,23 @@ from leyden_server.vae.deployment import Vae
 
 __all__ = [
     "QUIET",
+    "STAGES",
+    "StageName",
     "WishedApplication",
     "applications_of",
     "first_placements",
     "lacking",
+    "stage_application",
     "stage_applications",
     "targets",
 ]
+
+StageName = Literal["text_encoder", "denoiser", "vae"]
+
+STAGES: dict[StageName, Any] = {"text_encoder": TextEncoder, "denoiser": Denoiser, "vae": Vae}
+"""The deployment of each stage, by its section of the settings, in a request's order."""
+
+SETTINGS = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
@@ -72,21 +83,28 @@ def stage_applications(
 
     They divide the GPU shares that the settings do not give.
     """
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    stages: dict[str, tuple[Any, StageConfig, ResolvedModel]] = {}
+    stages: dict[str, tuple[StageName, ResolvedModel]] = {}
     for placement in placements:
-        encoder, unet, vae = placement.applications
-        stages.setdefault(encoder, (TextEncoder, config.text_encoder, placement.model))
-        stages.setdefault(unet, (Denoiser, config.denoiser, placement.model))
-        stages.setdefault(vae, (Vae, config.vae, placement.model))
-    wished = {}
-    for name, (deployment, stage, model) in stages.items():
-        alike = sum(other is deployment for other, _, _ in stages.values())
-        replicas = initial_replicas(stage)
-        share = gpu_share(deployment.name, alike * replicas) if has_gpu else 0.0
-        options = stage_options(stage, share)
-        wished[name] = WishedApplication(name, deployment, options, replicas, (model, stage))
-    return wished
+        for kind, name in zip(STAGES, placement.applications, strict=True):
+            stages.setdefault(name, (kind, placement.model))
+    kinds = [kind for kind, _ in stages.values()]
+    return {
+        name: stage_application(name, kind, model, config, kinds.count(kind))
+        for name, (kind, model) in stages.items()
+    }
+
+
+def stage_application(
+    name: str, kind: StageName, model: ResolvedModel, config: ServerConfig, alike: int
+) -> WishedApplication:
+    """Return the application of a stage of a model, one of `alike` that share a GPU by default."""
+    deployment = STAGES[kind]
+    stage: StageConfig = getattr(config, kind)
+    replicas = initial_replicas(stage)
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    share = gpu_share(deployment.name, alike * replicas) if has_gpu else 0.0
+    options = stage_options(stage, share)
+    return WishedApplication(name, deployment, options, replicas, (model, stage))
 
 
 def targets(config: ServerConfig, wished: Iterable[WishedApplication]) -> list[RunTarget]:
@@ -107,13 +125,16 @@ def targets(config: ServerConfig, wished: Iterable[WishedApplication]) -> list[R
 def lacking(wished: Iterable[WishedApplication], free: Mapping[str, float]) -> str:
     """Say what of Ray's resources the replicas need and do not find; empty: nothing lacks."""
     applications = list(wished)
-    for resource, setting in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
-        asked = {w.name: w.replicas * w.options["ray_actor_options"][setting] for w in applications}
+    needs = {w.name: resources_of(w.options["ray_actor_options"]) for w in applications}
+    for resource in dict.fromkeys(name for need in needs.values() for name in need):
+        asked = {w.name: w.replicas * needs[w.name].get(resource, 0) for w in applications}
         total = sum(asked.values())
         if total > free.get(resource, 0) + 1e-6:
             each = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value)
+            setting = SETTINGS.get(resource, f"resources.{resource}")
+            plural = "s" if resource in SETTINGS else ""
             return (
-                f"the replicas need {total:g} {resource}s and Ray has "
+                f"the replicas need {total:g} {resource}{plural} and Ray has "
                 f"{free.get(resource, 0):g}: {each}; lower {setting} or min_replicas of a "
                 "stage, or load fewer models"
             )

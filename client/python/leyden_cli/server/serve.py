@@ -51,13 +51,13 @@ def serve(args: argparse.Namespace) -> int:
             config = _config(args)
             # What the options can be wrong in is said before Ray is imported, which takes seconds.
             repository = ModelRepository(config.model_repository)
+            if args.print_serve_config:  # weights, keys and certificates may be elsewhere
+                _print_serve_config(config, repository)
+                return 0
             for name in config.models:
                 repository.resolve(name)
             check_tracing(config.gateway)
             check_files(config.gateway)
-            if args.print_serve_config:
-                _print_serve_config(config)
-                return 0
             address = stack.enter_context(ReservedAddress(config.gateway.host, config.gateway.port))
             page = None
             if metrics_port(config.gateway) is not None:
@@ -107,12 +107,12 @@ def _shown(config: ServerConfig) -> Callable[[str], str]:
     )
 
 
-def _print_serve_config(config: ServerConfig) -> None:
+def _print_serve_config(config: ServerConfig, repository: ModelRepository) -> None:
     import yaml
 
-    from leyden_server.controller.applications import serve_config
+    from leyden_server.controller.serve_config import serve_config
 
-    print(yaml.safe_dump(serve_config(config), sort_keys=False), end="")
+    print(yaml.safe_dump(serve_config(config, repository), sort_keys=False), end="")
 
 
 def _server_of(
