@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import yaml
 from checks.metrics_table import DOCUMENT, document
 
 from leyden_server.metrics.metric import Metric
@@ -44,9 +43,3 @@ def test_every_name_that_the_page_uses_there_is() -> None:
     used = set(re.findall(r"\b(?:nv_inference|leyden)_\w+", PAGE))
     assert used >= NAMES
     assert used <= NAMES | OF_HISTOGRAMS
-
-
-def test_the_alerts_are_rules() -> None:
-    (rules,) = re.findall(r"```yaml\n(groups:.*?)```", PAGE, re.DOTALL)
-    (group,) = yaml.safe_load(rules)["groups"]
-    assert {"alert", "expr", "for", "annotations"} == set().union(*group["rules"])
