@@ -43,24 +43,22 @@ def torch_index() -> str | None:
 
 
 def build(tools: Tools, index: str | None, target: str = "runtime", name: str = IMAGE) -> None:
-    """Run every step of the Dockerfile that a stage needs.
+    """Run every step of the Dockerfile up to a stage, both variants' bases included.
 
     No step but the last is kept: that of torch alone is 5 GB, and each copy of it as much again.
     """
     arguments = [f"CPU_BASE={BASE}", f"CUDA_BASE={BASE}"]
     if index is not None:
         arguments.append(f"CPU_TORCH_INDEX={index}")
-    with tempfile.TemporaryDirectory(prefix="leyden-image-") as folder:
-        # Debian's buildah does not find a stage whose name comes from an argument.
-        text = DOCKERFILE.read_text(encoding="utf-8").replace("FROM ${VARIANT}-", "FROM cpu-")
-        file = Path(folder, "Dockerfile")
-        file.write_text(text, encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="leyden-image-") as secrets:
         tools.buildah(
             "bud",
             *("--isolation", "chroot", "--format", "docker", "--pull-never"),
+            # It skips a stage whose name comes from an argument.
+            "--skip-unused-stages=false",
             *(word for argument in arguments for word in ("--build-arg", argument)),
-            *_secrets(Path(folder)),
-            *("--target", target, "--tag", name, "--file", file, ROOT),
+            *_secrets(Path(secrets)),
+            *("--target", target, "--tag", name, "--file", DOCKERFILE, ROOT),
         )
 
 

@@ -4,8 +4,14 @@ value and what is allowed; the first of them ends the rendering.
 */}}
 {{- define "leyden.checks" -}}
 {{- $name := include "leyden.fullname" . -}}
-{{- if gt (len $name) 41 -}}
-{{- fail (printf "fullnameOverride: KubeRay allows 41 characters for a RayService's name; %q has %d" $name (len $name)) -}}
+{{- if gt (len $name) 47 -}}
+{{- fail (printf "fullnameOverride: KubeRay allows 47 characters for a RayService's name; %q has %d" $name (len $name)) -}}
+{{- end -}}
+{{- if and .Values.ray.tokenAuth (eq .Values.kuberay.version "1.5") -}}
+{{- fail "ray.tokenAuth: KubeRay 1.5.0 knows no tokens: set it to false, or kuberay.version to what runs" -}}
+{{- end -}}
+{{- if and .Values.ray.encrypted (ne .Values.kuberay.version "1.7") -}}
+{{- fail "ray.encrypted: needs kuberay.version 1.7" -}}
 {{- end -}}
 {{- $hosted := dict -}}
 {{- $names := list -}}
@@ -27,7 +33,11 @@ value and what is allowed; the first of them ends the rendering.
 {{- end -}}
 {{- $_ := set $hosted . $group.name -}}
 {{- if and (gt (int ($group.gpus | default 0)) 0) (ne . "gateway") -}}
-{{- if kindIs "invalid" (dig . "num_gpus" nil $.Values.config) -}}
+{{- $share := dig . "num_gpus" nil $.Values.config -}}
+{{- if and $share (gt (float64 $share) (float64 $group.gpus)) -}}
+{{- fail (printf "config.%s.num_gpus: %v, and a pod of group %s has %v" . $share $group.name $group.gpus) -}}
+{{- end -}}
+{{- if kindIs "invalid" $share -}}
 {{- fail (printf "config.%s.num_gpus: needed, since the pods of group %s have GPUs; a share of one, such as 0.5, or whole ones" . $group.name) -}}
 {{- end -}}
 {{- end -}}
@@ -42,14 +52,18 @@ value and what is allowed; the first of them ends the rendering.
 {{- end -}}
 {{- end -}}
 {{- $models := list -}}
+{{- $roots := list -}}
 {{- range .Values.models -}}
 {{- if has .name $models -}}
 {{- fail (printf "models: %s is there twice" .name) -}}
 {{- end -}}
-{{- if and .sharesWith (not (has .sharesWith $models)) -}}
-{{- fail (printf "models: %s: sharesWith names %q, which is not a model before it" .name .sharesWith) -}}
+{{- if and .sharesWith (not (has .sharesWith $roots)) -}}
+{{- fail (printf "models: %s: sharesWith names %q, which is no model before it that has its own" .name .sharesWith) -}}
 {{- end -}}
 {{- $models = append $models .name -}}
+{{- if not .sharesWith -}}
+{{- $roots = append $roots .name -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.gcsFaultTolerance -}}
 {{- if and .enabled (not .redisAddress) (not .redis.deploy) -}}

@@ -51,39 +51,95 @@ application for each stage, and one for the Gateways. tests/kubernetes compares 
 {{- toYaml $config -}}
 {{- end -}}
 
+{{/* How a stage scales, which is its deployment's and not its `args`': a change of it keeps the
+replicas. What values.config leaves out is Leyden's default. */}}
+{{- define "leyden.scaling" -}}
+{{- $names := dict "text_encoder" "TextEncoder" "denoiser" "Denoiser" "vae" "Vae" -}}
+{{- $least := dig "min_replicas" 1 .settings -}}
+{{- $most := dig "max_replicas" 1 .settings -}}
+name: {{ get $names .stage }}
+{{- if eq (int $least) (int $most) }}
+num_replicas: {{ $least }}
+{{- else }}
+autoscaling_config:
+  min_replicas: {{ $least }}
+  initial_replicas: {{ max 1 (int $least) }}
+  max_replicas: {{ $most }}
+  target_ongoing_requests: {{ dig "target_ongoing_requests" 4 .settings }}
+  upscale_delay_s: {{ dig "upscale_delay_s" 2 .settings }}
+  downscale_delay_s: {{ dig "downscale_delay_s" 60 .settings }}
+  downscale_to_zero_delay_s: {{ dig "downscale_to_zero_delay_s" 300 .settings }}
+  metrics_interval_s: 1
+  look_back_period_s: 2
+{{- end }}
+{{- end -}}
+
 {{- define "leyden.serveConfig" -}}
 {{- $logging := dict "log_level" "WARNING" "enable_access_log" false -}}
 {{- $importPath := "leyden_server.controller.serve_app:build_app" -}}
+{{- $scaling := list "min_replicas" "max_replicas" "target_ongoing_requests" "upscale_delay_s" "downscale_delay_s" "downscale_to_zero_delay_s" -}}
 {{- $config := fromYaml (include "leyden.config" .) -}}
-{{- $common := pick $config "model_repository" "ray" -}}
+{{- $gateway := deepCopy $config -}}
 {{- $instance := dig "ray" "instance" "leyden" $config -}}
+{{- $roots := 0 -}}
+{{- range .Values.models -}}
+{{- if not .sharesWith -}}
+{{- $roots = add1 $roots -}}
+{{- end -}}
+{{- end -}}
 {{- $applications := list -}}
 {{- $stages := dict -}}
 {{- range .Values.models -}}
 {{- $model := .name -}}
 {{- $owner := .sharesWith | default .name -}}
 {{- $names := dict -}}
-{{- range list "text_encoder" "denoiser" "vae" -}}
-{{- $of := ternary $model $owner (eq . "denoiser") -}}
-{{- $name := printf "%s-%s-%s" $instance (. | replace "_" "-") $of -}}
-{{- $_ := set $names . $name -}}
+{{- range $stage := list "text_encoder" "denoiser" "vae" -}}
+{{- $of := ternary $model $owner (eq $stage "denoiser") -}}
+{{- $name := printf "%s-%s-%s" $instance ($stage | replace "_" "-") $of -}}
+{{- $_ := set $names $stage $name -}}
 {{- if eq $of $model -}}
-{{- $own := merge (pick $config .) $common -}}
+{{- $settings := get $config $stage -}}
+{{- $own := pick $config "model_repository" -}}
+{{- $kept := deepCopy $settings -}}
+{{- range $scaling -}}
+{{- $kept = omit $kept . -}}
+{{- end -}}
+{{- $_ := set $own $stage $kept -}}
+{{- $args := dict "stage" $stage "model" $model "config" $own -}}
+{{- /* Where none names its share of a GPU, the replicas at rest divide the default one. */ -}}
+{{- $alike := mul (ternary (len $.Values.models) $roots (eq $stage "denoiser")) (max 1 (int (dig "min_replicas" 1 $settings))) -}}
+{{- if and (kindIs "invalid" (dig "num_gpus" nil $settings)) (gt (int $alike) 1) -}}
+{{- $_ := set $args "alike" $alike -}}
+{{- end -}}
+{{- $deployment := fromYaml (include "leyden.scaling" (dict "stage" $stage "settings" $settings)) -}}
 {{- $applications = append $applications (dict
   "name" $name
   "route_prefix" nil
   "import_path" $importPath
-  "args" (dict "stage" . "model" $model "config" $own)
+  "args" $args
+  "deployments" (list $deployment)
   "logging_config" $logging) -}}
 {{- end -}}
 {{- end -}}
 {{- $_ := set $stages $model $names -}}
 {{- end -}}
+{{- /* Of how a stage scales a Gateway knows that it may rest, and no more. */ -}}
+{{- range $stage := list "text_encoder" "denoiser" "vae" -}}
+{{- $settings := get $config $stage -}}
+{{- $rests := eq (int (dig "min_replicas" 1 $settings)) 0 -}}
+{{- $kept := deepCopy $settings -}}
+{{- range $scaling -}}
+{{- if not (and $rests (has . (list "min_replicas" "downscale_to_zero_delay_s"))) -}}
+{{- $kept = omit $kept . -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $gateway $stage $kept -}}
+{{- end -}}
 {{- $applications = append $applications (dict
   "name" (printf "%s-gateway" $instance)
   "route_prefix" nil
   "import_path" $importPath
-  "args" (dict "stage" "gateway" "stages" $stages "config" $config)
+  "args" (dict "stage" "gateway" "stages" $stages "config" $gateway)
   "logging_config" $logging) -}}
 {{- dict
   "proxy_location" "Disabled"
