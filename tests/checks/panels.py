@@ -30,6 +30,9 @@ UNITS = {
 """By the ends of names, in Grafana's words; a counter's is that of its rate."""
 
 
+OF_THE_AXIS = ("_timestamp_seconds", "_duration_seconds", "_seconds", "_bytes", "_us")
+
+
 @dataclass(frozen=True)
 class Query:
     """A query and how its lines are named."""
@@ -259,15 +262,24 @@ def rows() -> Iterator[Row]:
 
 def panel_of(metric: Metric) -> Panel:
     """Return a metric's own panel."""
-    name = metric.name.removeprefix("leyden_").removeprefix("nv_inference_")
-    title = name.removesuffix("_total").removesuffix("_timestamp_seconds").replace("_", " ")
     description = f"{metric.help}. {metric.use}"
     if metric.name.endswith("_timestamp_seconds"):
         since = "time() - " if metric is ours.LAST_SUCCESS else ""
         until = "" if since else " - time()"
         query = Query(f"{since}{_queries(metric)[0].expr}{until}", _legend(metric))
-        return Panel(f"{title}, from now", (query,), "s", description)
-    return Panel(title.capitalize(), _queries(metric), _unit(metric), description)
+        return Panel(f"{_title(metric)}, from now", (query,), "s", description)
+    return Panel(_title(metric), _queries(metric), _unit(metric), description)
+
+
+def _title(metric: Metric) -> str:
+    """Return the name as people say it, without the unit that the axis shows."""
+    name = metric.name.removeprefix("leyden_").removeprefix("nv_inference_")
+    ends = ("_total",) if metric.kind == "counter" else OF_THE_AXIS
+    for end in ends:
+        name = name.removesuffix(end)
+    for word in ("GPU", "UNet", "VAE"):
+        name = name.replace(word.lower(), word)
+    return (name[0].upper() + name[1:]).replace("_", " ")
 
 
 def _queries(metric: Metric) -> tuple[Query, ...]:

@@ -60,7 +60,7 @@ def test_every_rule_is_fit_for_who_is_woken_by_it() -> None:
         ("expr: model:leyden_requests_failed:rate5m /", "expr: model:x:rate5m /", "model:x:rate5m"),
         ("severity: critical", "severity: urgent", "severity is to be one of critical, warning"),
         ("summary: No Gateway of Leyden answers", "summary: ''", "has no summary"),
-        ("({{ $value | humanize }} where", "(none where", "does not tell the value"),
+        ("(absent: {{ $value | humanize }})", "", "does not tell the value"),
         ("runbook.md#leydenstagegone", "runbook.md#gone", "docs/runbook.md#leydenstagegone"),
         ("alert: LeydenStageGone", "alert: LeydenGone", "has no section of that name"),
         ("alert: LeydenStageGone", "alert: LeydenDefects", "LeydenDefects: stands twice"),
