@@ -67,8 +67,16 @@ def faults(text: str) -> list[str]:
             for run in stage.all("RUN")
             if "-m pip " in run.rest and " --constraint constraints.txt " not in run.rest
         ),
+        *_faults_of_the_distributions(file),
         *_faults_of_the_last(last),
     ]
+
+
+def _faults_of_the_distributions(file: Dockerfile) -> list[str]:
+    """Ray takes no node with another Python, and one cluster has pods of both variants."""
+    cpu, cuda = file.arguments["CPU_BASE"], file.arguments["CUDA_BASE"]
+    is_one = cpu.startswith("ubuntu:noble-") and "-ubuntu24.04@" in cuda
+    return [] if is_one else [f"two distributions, so two Pythons: {cpu}, {cuda}"]
 
 
 def _bases(file: Dockerfile) -> set[str]:
@@ -139,9 +147,10 @@ def test_hadolint_catches(of_it: str, instead: str, rule: str) -> None:
         ("USER 10001:10001", "USER leyden", "not a number"),
         ("USER 10001:10001", "USER 0:0", "not a number"),
         ("USER 10001:10001", "USER 10001", "not a number"),
-        ("debian:bookworm-20260824-slim@", "debian@", "no tag and digest"),
+        ("ubuntu:noble-20260610@", "ubuntu@", "no tag and digest"),
         ("ARG CUDA_BASE=", "ARG CUDA_BASE=nvidia/cuda:latest #", "no tag and digest"),
         ("FROM ${CPU_BASE}", "FROM debian:12", "not a base of the file"),
+        ("ubuntu:noble-", "debian:bookworm-", "two distributions"),
         ("python3 tini wget", "python3 tini", "cpu-base lacks wget"),
         ("python3-dev ", "", "cuda-base lacks python3-dev"),
         ("g++ ", "", "cuda-base lacks g++"),

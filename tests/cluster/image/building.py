@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from cluster.image.tools import Tools
@@ -19,7 +20,7 @@ MIRROR = "http://deb.debian.org/debian"
 BASE = f"localhost/leyden-test/debian:{SUITE}"
 IMAGE = "localhost/leyden-test/leyden:cpu"
 CPU_WHEELS = "download.pytorch.org"
-SECRETS = "/run/secrets/authorities.pem"
+AUTHORITIES = "/run/secrets/authorities.pem"
 
 
 def clean_root(tools: Tools) -> str:
@@ -42,30 +43,40 @@ def torch_index() -> str | None:
     return None
 
 
-def build(tools: Tools, index: str | None, target: str = "runtime", name: str = IMAGE) -> None:
-    """Run every step of the Dockerfile up to a stage, both variants' bases included.
+def build(
+    tools: Tools,
+    index: str | None,
+    say: Callable[[str], None],
+    *,
+    target: str = "runtime",
+    name: str = IMAGE,
+) -> None:
+    """Run every step of the Dockerfile that a stage needs, and say which one is run.
 
     No step but the last is kept: that of torch alone is 5 GB, and each copy of it as much again.
     """
     arguments = [f"CPU_BASE={BASE}", f"CUDA_BASE={BASE}"]
     if index is not None:
         arguments.append(f"CPU_TORCH_INDEX={index}")
-    with tempfile.TemporaryDirectory(prefix="leyden-image-") as secrets:
+    with tempfile.TemporaryDirectory(prefix="leyden-image-") as folder:
+        # Debian's buildah does not find a stage whose name comes from an argument.
+        text = DOCKERFILE.read_text(encoding="utf-8").replace("FROM ${VARIANT}-", "FROM cpu-")
+        file = Path(folder, "Dockerfile")
+        file.write_text(text, encoding="utf-8")
         tools.buildah(
             "bud",
             *("--isolation", "chroot", "--format", "docker", "--pull-never"),
-            # It skips a stage whose name comes from an argument.
-            "--skip-unused-stages=false",
             *(word for argument in arguments for word in ("--build-arg", argument)),
-            *_secrets(Path(secrets)),
-            *("--target", target, "--tag", name, "--file", DOCKERFILE, ROOT),
+            *_secrets(Path(folder)),
+            *("--target", target, "--tag", name, "--file", file, ROOT),
+            follow=lambda line: say(line.strip()[:100]) if "] STEP " in line else None,
         )
 
 
 def _secrets(folder: Path) -> list[str]:
     """Return options that hand this machine's settings of pip to the build."""
     authorities = _pip_setting("cert")
-    settings = [f"cert = {SECRETS}"] if authorities else []
+    settings = [f"cert = {AUTHORITIES}"] if authorities else []
     settings += [f"{n} = {v}" for n in ("index-url", "proxy") if (v := _pip_setting(n))]
     conf = folder / "pip.conf"
     conf.write_text("\n".join(["[global]", *settings, ""]), encoding="utf-8")

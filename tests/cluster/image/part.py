@@ -68,10 +68,10 @@ def _build(tools: Tools, report: Report) -> None:
         report.skips("torch's CPU wheels", f"their host is out of reach; {index} has CUDA's")
     report.say("every step of the Dockerfile; the first time 3 GB are downloaded, in ten minutes")
     began = monotonic()
-    build(tools, index)
+    build(tools, index, report.say)
     size = tools.buildah("images", "--format", "{{.Size}}", IMAGE).strip()
     report.holds("every step of VARIANT=cpu runs", f"{monotonic() - began:.0f} s, {size}")
-    build(tools, index, "cuda-base", COMPILERS)
+    build(tools, index, report.say, target="cuda-base", name=COMPILERS)
     report.holds("the steps of cuda-base run", "on Debian in place of Ubuntu")
 
 

@@ -4,11 +4,11 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CommandError", "Tools", "missing"]
+__all__ = ["CommandError", "Tools", "limits", "missing"]
 
 PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "podman": "podman", "runc": "runc"}
 """Each program, and Debian's package of it."""
@@ -33,31 +33,37 @@ class Tools:
 
     folder: Path
 
-    def run(self, *command: str | Path) -> str:
-        """Run a program to its end; return its output.
+    def run(self, *command: str | Path, follow: Callable[[str], None] | None = None) -> str:
+        """Run a program to its end; return its output, whose lines are followed as they come.
 
         Raises:
             CommandError: it failed.
 
         """
-        result = subprocess.run(
+        # Layers are put together in TMPDIR, and /tmp may be small.
+        environment = {**os.environ, "TMPDIR": str(self.folder)}
+        lines = []
+        with subprocess.Popen(
             command,
-            # Layers are put together there, and /tmp may be small.
-            env={**os.environ, "TMPDIR": str(self.folder)},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
-        if result.returncode:
-            said = "\n".join(result.stdout.splitlines()[-20:])
-            raise CommandError(f"{command[0]} failed with {result.returncode}:\n{said}")
-        return result.stdout
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if follow is not None:
+                    follow(line)
+        if process.returncode:
+            said = "".join(lines[-20:])
+            raise CommandError(f"{command[0]} failed with {process.returncode}:\n{said}")
+        return "".join(lines)
 
-    def buildah(self, *arguments: str | Path) -> str:
+    def buildah(self, *arguments: str | Path, follow: Callable[[str], None] | None = None) -> str:
         """Run buildah; return its output."""
-        return self.run("buildah", *self._store(), *arguments)
+        return self.run("buildah", *self._store(), *arguments, follow=follow)
 
     def podman(self, *arguments: str | Path) -> str:
         """Run podman; return its output."""
