@@ -70,6 +70,24 @@ func (s ModelState) String() string {
 	return plainName(leydenv1.ModelState(s).String(), "MODEL_STATE_")
 }
 
+// StageKind says which stage of a model it is. It may be one that this client does not know.
+type StageKind int32
+
+// The stages.
+const (
+	// StageTextEncoder is both text encoders.
+	StageTextEncoder = StageKind(leydenv1.StageKind_STAGE_KIND_TEXT_ENCODER)
+	// StageDenoiser is the UNet.
+	StageDenoiser = StageKind(leydenv1.StageKind_STAGE_KIND_DENOISER)
+	// StageVAE is the VAE, and the encoding of image files.
+	StageVAE = StageKind(leydenv1.StageKind_STAGE_KIND_VAE)
+)
+
+// String returns the name of the API in plain words, as text_encoder.
+func (k StageKind) String() string {
+	return plainName(leydenv1.StageKind(k).String(), "STAGE_KIND_")
+}
+
 func plainName(name, prefix string) string {
 	return strings.ToLower(strings.TrimPrefix(name, prefix))
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from clients.cases import Events, Expectation, ExpectedError, ExpectedLog, Image, read_cases
-from clients.comparing import kind_of, log_differences, seen_differences
+from clients.comparing import kind_of, log_differences, seen_differences, state_differences
 from clients.languages.all import languages
 from clients.table import Outcome, Results
 
@@ -108,6 +108,35 @@ def test_an_event_that_is_missing_or_comes_twice_is_found(number: int) -> None:
 )
 def test_a_wrong_error_is_found(name: str, value: object) -> None:
     assert seen_differences(REFUSED, {"error": {**ERROR, name: value}}, [])
+
+
+def test_other_metadata_of_an_error_are_found() -> None:
+    expected = ExpectedError(kind="internal", code="INTERNAL", metadata={"error_id": "7"})
+    said = {"type": "InternalError", "code": "INTERNAL", "message": "a defect"}
+    for metadata, differs in (({"error_id": "7", "more": ""}, False), ({}, True)):
+        answer = {"error": {**said, "metadata": metadata}}
+        assert bool(seen_differences(Expectation(error=expected), answer, [])) is differs
+
+
+def test_another_state_of_the_server_is_found() -> None:
+    due = {
+        "stages": [{"name": "vae", "kind": "VAE", "busy_share": None, "running_count": 1}],
+        "gateways": [{"replica": "a", "uptime_s": 3.5}],
+        "bottleneck": "",
+        "bottleneck_reason": "idle",
+    }
+    assert state_differences(due, deepcopy(due), whole=True) == []
+    assert state_differences(due, None, whole=False)
+    for part, name, value, always in (
+        ("stages", "kind", "DENOISER", True),
+        ("stages", "busy_share", 0.0, False),
+        ("gateways", "uptime_s", 4.0, False),
+    ):
+        seen: Any = deepcopy(due)
+        seen[part][0][name] = value
+        assert state_differences(due, seen, whole=True)
+        assert bool(state_differences(due, seen, whole=False)) is always
+    assert state_differences(due, {**due, "stages": []}, whole=False)
 
 
 def test_work_that_went_on_is_found() -> None:

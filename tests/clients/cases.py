@@ -1,5 +1,6 @@
 """The table of cases, `cases.yaml`, with its types: an unknown key is an error."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ __all__ = [
     "ExpectedLog",
     "Image",
     "Meanwhile",
+    "Script",
+    "ScriptedError",
     "Security",
     "read_cases",
 ]
@@ -45,6 +48,34 @@ class Meanwhile(_Entry):
     do: Literal["cancel", "cut", "cut_and_forget"]
     """cancel: end the generation by CancelGeneration. cut: break the connection, through a proxy.
     cut_and_forget: likewise, and lead the client to another server."""
+
+
+class ScriptedError(_Entry):
+    """A status with its details, as a server sends it."""
+
+    code: str
+    """The gRPC code."""
+    reason: str = ""
+    """ErrorInfo's reason; empty: there are no details, as where a connection breaks."""
+    message: str = "it failed"
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+    """ErrorInfo's."""
+    retry_after_s: float | None = None
+    """RetryInfo's delay; None: there is no RetryInfo."""
+
+
+class Script(_Entry):
+    """What the scripted server answers: what a whole server cannot be brought to do on demand."""
+
+    events: int = 6
+    """So many of a whole generation's events, which are 6, the summary last."""
+    data_bytes: int = 100
+    """Of the image, which comes in one message."""
+    fails: ScriptedError | None = None
+    """How the call ends, of GenerateImage and of LoadModel; None: with OK. WatchGeneration gives
+    the event after those, and holds back the rest."""
+    state: Mapping[str, Any] = Field(default_factory=dict)
+    """The fields of GetServerStateResponse."""
 
 
 class Image(_Entry):
@@ -84,9 +115,11 @@ class ExpectedError(_Entry):
     kind: str
     """Which of behaviour.md's kinds; "misuse": the client's own, before anything is sent."""
     code: str = ""
-    """The gRPC code."""
+    """The gRPC code; "any": one, which the library below the client chooses."""
     reason: str = ""
     """ErrorInfo's reason; empty: there is none."""
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+    """ErrorInfo's metadata, maybe among more."""
     violations: tuple[str, ...] = ()
     """The fields that are named."""
     retry_after: bool = False
@@ -121,6 +154,13 @@ class Expectation(_Entry):
     """The summary's warnings."""
     models: tuple[str, ...] = ()
     """Models that are to be named, in this order, maybe among others."""
+    model_states: Mapping[str, str] = Field(default_factory=dict)
+    """Of models of the open server, as it says afterwards: "READY" and so on."""
+    server_state: bool = False
+    """Whether the client is to tell the server's state, as the server gives it by plain stubs."""
+    traced: tuple[str, ...] = ()
+    """The methods of the calls that come with the trace and the span that were asked for: as the
+    scripted server hears them, or a real one's own spans show."""
     error: ExpectedError | None = None
     """None: there is to be none."""
     left: Literal["break", "cancel"] | None = None
@@ -129,6 +169,8 @@ class Expectation(_Entry):
     """None: the log is not looked at."""
     sends_nothing: bool = False
     """Whether the server is to hear of no request of that name."""
+    cancels: bool = False
+    """Whether the scripted server is to hear a CancelGeneration."""
     least_connections: int = 0
     """Connections through the proxy."""
 
@@ -139,8 +181,10 @@ class Case(_Entry):
     name: str
     about: str
     """What it shows, in a few words."""
-    server: Literal["open", "tls", "mutual", "draining", "nobody"] = "open"
-    """Which server is asked."""
+    server: Literal["open", "tls", "mutual", "draining", "scripted", "nobody"] = "open"
+    """Which server is asked. All but "scripted" and "nobody" are real ones."""
+    script: Script | None = None
+    """What the scripted server answers."""
     proxied: bool = False
     """Whether there is a proxy between, which the harness can break."""
     security: Security = Security()
@@ -152,6 +196,12 @@ class Case(_Entry):
     """What the runner is asked, but for what the harness adds: target, tls and key."""
     expect: Expectation
     """What is to be seen."""
+
+    @property
+    def servers(self) -> set[str]:
+        """Names of the servers that it needs: the open one gives the files to compare with."""
+        led_away = self.meanwhile is not None and self.meanwhile.do == "cut_and_forget"
+        return {"open", self.server} | ({"draining"} if led_away else set())
 
 
 class _Table(_Entry):

@@ -1,5 +1,6 @@
 """Asks the runners the cases, and writes down what became of each."""
 
+import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,15 +12,19 @@ import grpc
 from clients.asking import Runner, RunnerError
 from clients.building import say
 from clients.cases import Case
-from clients.comparing import log_differences, seen_differences
+from clients.comparing import log_differences, seen_differences, state_differences
 from clients.languages.language import Language
 from clients.scenes import House, spend
+from clients.scripting import ScriptedHouse
 from clients.servers import Certificates, Server
 from clients.table import Outcome, Results, explained
 from support.breaking_proxy import TcpProxy
+from support.trace_collector import TraceCollector
 
 __all__ = ["Proof"]
 
+SPAN_ID = "00f067aa0ba902b7"
+"""The caller's span, which the server's are to be below."""
 NOBODY = "127.0.0.1:1"
 """Where nobody listens: a port that is nobody's to give out."""
 
@@ -30,6 +35,8 @@ class Proof:
     def __init__(
         self,
         servers: Mapping[str, Server],
+        scripted: ScriptedHouse,
+        traces: TraceCollector,
         certificates: Certificates,
         languages: Sequence[Language],
         results: Results,
@@ -37,10 +44,14 @@ class Proof:
     ) -> None:
         """Take servers that run, languages that are built, and what to write into."""
         self._servers = servers
+        self._scripted = scripted
+        self._traces = traces
         self._certificates = certificates
         self._languages = languages
         self._results = results
-        self._houses = {name: House(servers[name]) for name in ("open", "draining")}
+        self._houses = {
+            name: House(servers[name]) for name in ("open", "draining") if name in servers
+        }
         self._runners = {
             language.name: Runner(language.runner, folder / f"{language.name}.log")
             for language in languages
@@ -62,7 +73,8 @@ class Proof:
 
     def run(self, cases: Sequence[Case]) -> None:
         """Ask every language every case; those of a server that drains come last."""
-        spend(self._servers["tls"], self._certificates)
+        if "tls" in self._servers:
+            spend(self._servers["tls"], self._certificates)
         drained = [case for case in cases if case.server == "draining"]
         for language in self._languages:
             self._ask_all(language, [case for case in cases if case not in drained])
@@ -89,21 +101,27 @@ class Proof:
         house = self._houses["open"]
         with ExitStack() as stack:
             proxy = None
-            target = NOBODY if case.server == "nobody" else self._servers[case.server].address
+            target = self._target(case)
             if case.proxied:
                 proxy = stack.enter_context(TcpProxy(target))
                 target = proxy.target
-            ask = _named({"name": case.name, "target": target, **case.ask}, request_id)
+            trace_id = secrets.token_hex(16)
+            ask = {"name": case.name, "target": target, **case.ask}
+            ask = _named(ask, {"$ID": request_id, "$TRACE": trace_id, "$SPAN": SPAN_ID})
             ask |= self._certificates.asked(case.security)
             answer: dict[str, Any] = {}
             try:
-                before = [_named(request, request_id) for request in case.before]
+                before = [_named(request, {"$ID": request_id}) for request in case.before]
+                if case.script is not None:
+                    self._scripted.begin(case.script)
                 stack.enter_context(house.before(before))
-                other = self._servers["draining"].address
+                other = self._servers.get("draining", self._servers["open"]).address
                 with house.meanwhile(case.meanwhile, request_id, proxy, other):
                     answer = self._runners[language.name].ask(ask)
                 found = seen_differences(case.expect, answer, self._files(case, answer))
                 found += self._told(case, answer, request_id)
+                found += self._known(case, answer)
+                found += self._traced(case, trace_id)
             except (RunnerError, TimeoutError) as error:
                 found = [str(error)]
             except grpc.RpcError as error:
@@ -126,6 +144,10 @@ class Proof:
         """Say where the server's log is not as expected."""
         if case.server == "nobody":
             return []
+        if case.server == "scripted":
+            heard = bool(self._scripted.cancels)
+            wrong = f"CancelGeneration was {'' if heard else 'not '}called"
+            return [wrong] if heard != case.expect.cancels else []
         server = self._servers[case.server]
         name = request_id if "$ID" in str(case.ask) else str(answer.get("request_id") or "")
         if case.expect.sends_nothing:
@@ -137,6 +159,50 @@ class Proof:
             return ["the client did not tell the request_id"]
         return log_differences(case.expect.log, server.ended(name))
 
+    def _known(self, case: Case, answer: Mapping[str, Any]) -> list[str]:
+        """Say where the models, or the server's state, are not as expected."""
+        found = []
+        house = self._houses["open"]
+        if case.expect.model_states:
+            states = house.model_states()
+            found += [
+                f"the model {name} is {states.get(name)}, not {due}"
+                for name, due in case.expect.model_states.items()
+                if states.get(name) != due
+            ]
+        if case.expect.server_state:
+            scripted = case.server == "scripted"
+            due = self._scripted.state if scripted else house.state()
+            found += state_differences(due, answer.get("state"), whole=scripted)
+        return found
+
+    def _traced(self, case: Case, trace_id: str) -> list[str]:
+        """Say which calls did not come with the trace and the span that were asked for."""
+        if not case.expect.traced:
+            return []
+        if case.server == "scripted":
+            due = f"00-{trace_id}-{SPAN_ID}-01"
+            calls = self._scripted.calls
+            methods = {method for method, _ in calls}
+            others = [f"{method} {said!r}" for method, said in calls if said != due]
+        else:
+            span = self._traces.request(trace_id)
+            methods = {span.name.split("/")[-1]}
+            others = [span.parent_span_id.hex()] if span.parent_span_id.hex() != SPAN_ID else []
+        found = [f"without the caller's span: {others}"] if others else []
+        if methods != set(case.expect.traced):
+            found.append(f"the calls were {sorted(methods)}, not {sorted(case.expect.traced)}")
+        return found
+
+    def _target(self, case: Case) -> str:
+        match case.server:
+            case "nobody":
+                return NOBODY
+            case "scripted":
+                return self._scripted.address
+            case name:
+                return self._servers[name].address
+
 
 def _fields(case: Case) -> Mapping[str, Any]:
     """Return the request that the images of a case come from."""
@@ -147,12 +213,14 @@ def _fields(case: Case) -> Mapping[str, Any]:
     return fields
 
 
-def _named(entry: Any, request_id: str) -> Any:
-    """Put the name of this generation where the table says `$ID`."""
+def _named(entry: Any, names: Mapping[str, str]) -> Any:
+    """Put what was drawn for this case where the table says `$ID` and so on."""
     match entry:
         case dict():
-            return {name: _named(value, request_id) for name, value in entry.items()}
+            return {name: _named(value, names) for name, value in entry.items()}
         case str():
-            return entry.replace("$ID", request_id)
+            for name, drawn in names.items():
+                entry = entry.replace(name, drawn)
+            return entry
         case _:
             return entry

@@ -5,9 +5,13 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import asdict
 from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from leyden_client import (
     AsyncClient,
@@ -17,6 +21,7 @@ from leyden_client import (
     PreviewOptions,
     Queued,
     RpcError,
+    ServerState,
     Summary,
     TextEncoded,
     TlsConfig,
@@ -51,12 +56,14 @@ async def answered(ask: Json) -> Json:
         "images": [],
         "summary": None,
         "models": [],
+        "state": None,
         "left": None,
         "error": None,
     }
     try:
-        async with connected(ask) as client:
-            await called(client, ask, answer)
+        with traced(ask):
+            async with connected(ask) as client:
+                await called(client, ask, answer)
     except asyncio.CancelledError:
         answer["left"] = "cancel"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
@@ -97,6 +104,22 @@ async def called(client: AsyncClient, ask: Json, answer: Json) -> None:
         case "get_model":
             model = await client.get_model(request.get("model", ""), timeout_s=timeout_s)
             answer["models"] = [model.name]
+            return
+        case "load_model":
+            model = await client.load_model(request["model"], timeout_s=timeout_s)
+            answer["models"] = [model.name]
+            return
+        case "unload_model":
+            await client.unload_model(request["model"], timeout_s=timeout_s)
+            return
+        case "get_server_state":
+            answer["state"] = of_state(await client.get_server_state(timeout_s=timeout_s))
+            return
+        case "wait_until_ready":
+            await client.wait_until_ready(timeout_s)
+            return
+        case "start":
+            answer["request_id"] = await client.start_image(**fields(ask))
             return
         case unknown:
             raise ValueError(f"no such call: {unknown}")
@@ -164,12 +187,34 @@ def record(event: Event, answer: Json) -> None:
             pass
 
 
+def of_state(state: ServerState) -> Json:
+    """Write down a server's state."""
+    return {
+        "stages": [{**asdict(stage), "kind": stage.kind.value.upper()} for stage in state.stages],
+        "gateways": [asdict(gateway) for gateway in state.gateways],
+        "bottleneck": state.bottleneck,
+        "bottleneck_reason": state.bottleneck_reason,
+    }
+
+
+@contextmanager
+def traced(ask: Json) -> Iterator[None]:
+    """Make a span of the caller's the current one, as a program that is traced has it."""
+    with ExitStack() as stack:
+        if "traceparent" in ask:
+            context = TraceContextTextMapPropagator().extract({"traceparent": ask["traceparent"]})
+            span = trace.get_current_span(context)
+            stack.enter_context(trace.use_span(span))
+        yield
+
+
 def told(error: Exception) -> Json:
     """Describe an error."""
     said: Json = {
         "type": type(error).__name__,
         "code": None,
         "reason": "",
+        "metadata": {},
         "message": str(error),
         "violations": [],
         "retry_after_s": None,
@@ -178,6 +223,7 @@ def told(error: Exception) -> Json:
         said |= {
             "code": error.code.name,
             "reason": error.reason,
+            "metadata": dict(error.metadata),
             "message": error.message,
             "violations": [
                 {"field": violation.field, "description": violation.description}

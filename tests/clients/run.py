@@ -78,8 +78,10 @@ def test(chosen: Sequence[Language], part: str) -> int:
     # Not imported by `make lint`: gRPC and the server's packages take a second.
     from clients.cases import read_cases
     from clients.proving import Proof
+    from clients.scripting import scripted_house
     from clients.servers import Certificates, ServerError, servers
     from clients.table import Results
+    from support.trace_collector import collecting
 
     cases = [case for case in read_cases() if part in case.name]
     if not cases:
@@ -90,13 +92,18 @@ def test(chosen: Sequence[Language], part: str) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leyden-clients-")))
         building.say("starting the servers")
         certificates = Certificates(folder)
-        started = stack.enter_context(servers(folder, certificates))
+        traces = stack.enter_context(collecting())
+        needed = {name for case in cases for name in case.servers}
+        started = stack.enter_context(servers(folder, certificates, traces.endpoint, needed))
         ready = [language for language in chosen if _is_built(language, results)]
         if not ready:
             print(results.table())
             return 1
         try:
-            proof = stack.enter_context(Proof(started(), certificates, ready, results, folder))
+            scripted = stack.enter_context(scripted_house())
+            proof = stack.enter_context(
+                Proof(started(), scripted, traces, certificates, ready, results, folder)
+            )
         except ServerError as error:
             print(error, file=sys.stderr)
             return 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from clients.cases import Meanwhile
+from clients.scripting import told_state
 from clients.servers import NOISE, Certificates, Server
 from google.protobuf import duration_pb2, json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,6 +18,8 @@ from support.breaking_proxy import TcpProxy
 
 from leyden.v1 import image_generation_service_pb2 as pb
 from leyden.v1 import image_generation_service_pb2_grpc as pb_grpc
+from leyden.v1 import model_service_pb2 as model_pb
+from leyden.v1 import model_service_pb2_grpc as model_pb_grpc
 
 __all__ = ["House", "as_request", "spend"]
 
@@ -58,6 +61,7 @@ class House:
         self._channel = grpc.insecure_channel(server.address)
         # Any: grpc-stubs do not know that a call is an iterator and can be cancelled.
         self._images: Any = pb_grpc.ImageGenerationServiceStub(self._channel)
+        self._models = model_pb_grpc.ModelServiceStub(self._channel)
         self._files: dict[str, list[str]] = {}
 
     def close(self) -> None:
@@ -139,6 +143,20 @@ class House:
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
+
+    def model_states(self) -> dict[str, str]:
+        """Return the state of each model, by its name."""
+        models = self._models.ListModels(model_pb.ListModelsRequest(), timeout=TIMEOUT_S).models
+        prefix = "MODEL_STATE_"
+        return {
+            model.name: model_pb.ModelState.Name(model.state).removeprefix(prefix)
+            for model in models
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return the server's state, as a runner tells it."""
+        request = model_pb.GetServerStateRequest()
+        return told_state(self._models.GetServerState(request, timeout=TIMEOUT_S))
 
     def is_known(self, request_id: str) -> bool:
         """Tell whether the server has a generation of that name."""

@@ -3,12 +3,13 @@
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from leyden_server.api_keys.key_file import KeyEntry, KeyFile
 __all__ = ["MODELS", "NOISE", "Certificates", "Server", "ServerError", "servers"]
 
 LIGHTNING, BASE, NOISE = "leyden-tiny-lightning-4step", "leyden-tiny-base", "noise"
+SPARE, BROKEN = "spare", "broken"
+"""Models of the repository that no server loads by itself; the second one cannot be loaded."""
 MODELS = (LIGHTNING, BASE, NOISE)
 """The models of the open server. The last one has random weights, so that its images are noise,
 which no PNG compresses: 1216 x 1216 pixels are over 3 MiB."""
@@ -115,7 +118,9 @@ class Server:
         raise TimeoutError(f"{request_id} did not end within {LOG_TIMEOUT_S:g} s")
 
 
-def _configs(certificates: Certificates, models: Path) -> dict[str, dict[str, Any]]:
+def _configs(
+    certificates: Certificates, models: Path, trace_endpoint: str
+) -> dict[str, dict[str, Any]]:
     files = certificates.folder
     tls = {
         "tls_certificate": str(files / "server.pem"),
@@ -125,8 +130,10 @@ def _configs(certificates: Certificates, models: Path) -> dict[str, dict[str, An
     # A line that is soon full; and one large image is more than is kept.
     short = {"max_waiting_images": 8, "max_kept_bytes": 2 * 2**20, "write_timeout_s": 3600}
     own = {"model_repository": [str(models)], "models": list(MODELS)}
+    # Only what comes with a trace of its own is recorded.
+    traced = {"trace_endpoint": trace_endpoint, "trace_sample_ratio": 0}
     return {
-        "open": {**own, "gateway": short},
+        "open": {**own, "gateway": {**short, **traced}},
         "draining": {**own, "gateway": {**short, "drain_timeout_s": 3600}},
         "tls": {"models": [LIGHTNING], "gateway": tls},
         "mutual": {
@@ -137,8 +144,10 @@ def _configs(certificates: Certificates, models: Path) -> dict[str, dict[str, An
 
 
 @contextmanager
-def servers(folder: Path, certificates: Certificates) -> Iterator[Callable[[], dict[str, Server]]]:
-    """Begin to run the servers. Their files go to `folder`.
+def servers(
+    folder: Path, certificates: Certificates, trace_endpoint: str, names: Collection[str]
+) -> Iterator[Callable[[], dict[str, Server]]]:
+    """Begin to run the servers of these names; files go to `folder`, traces to `trace_endpoint`.
 
     What it gives waits for them, and returns them by their names in the cases. It raises
     `ServerError`.
@@ -146,10 +155,14 @@ def servers(folder: Path, certificates: Certificates) -> Iterator[Callable[[], d
     certificates.write()
     models = folder / "models"
     _write_noise(models / NOISE)
+    for name in (SPARE, BROKEN):
+        shutil.copytree(models / NOISE, models / name)
+    (models / BROKEN / "unet" / "config.json").write_text("{}", "utf-8")
     with ExitStack() as stack:
         starting = {
             name: stack.enter_context(_starting(name, config, folder))
-            for name, config in _configs(certificates, models).items()
+            for name, config in _configs(certificates, models, trace_endpoint).items()
+            if name in names
         }
         yield lambda: {name: _started(name, *what) for name, what in starting.items()}
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -206,8 +207,12 @@ def _named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImage
     return named
 
 
-def serve(scripted: ScriptedServer, workers: int = 8) -> grpc.Server:
-    server = grpc.server(futures.ThreadPoolExecutor(workers))
+def serve(
+    scripted: ScriptedServer,
+    workers: int = 8,
+    interceptors: "list[grpc.ServerInterceptor[Any, Any]] | None" = None,
+) -> grpc.Server:
+    server = grpc.server(futures.ThreadPoolExecutor(workers), interceptors=interceptors)
     pb_grpc.add_ImageGenerationServiceServicer_to_server(scripted, server)
     model_pb_grpc.add_ModelServiceServicer_to_server(scripted, server)
     health_pb2_grpc.add_HealthServicer_to_server(scripted.health, server)

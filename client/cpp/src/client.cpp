@@ -55,7 +55,7 @@ Response call(Connection& connection, Stub& stub,
   connection.check_open();
   const Stopping stopping(connection, options.stop);
   grpc::ClientContext context;
-  connection.prepare(context, detail::Deadline::after(options.timeout));
+  connection.prepare(context, detail::Deadline::after(options.timeout), options.metadata);
   const std::stop_callback on_stop(stopping.token(), [&context] { context.TryCancel(); });
   Response response;
   const grpc::Status status = (stub.*method)(&context, request, &response);
@@ -84,6 +84,7 @@ std::unique_ptr<Stream> started(const std::shared_ptr<Connection>& connection,
                                       .reattach = options.linger.value_or(detail::default_linger),
                                       .timeout = options.timeout,
                                       .stop = options.stop,
+                                      .metadata = options.metadata,
                                   });
 }
 
@@ -180,6 +181,7 @@ EventStream Client::watch(std::string request_id, std::optional<std::int64_t> af
                                                  .reattach = detail::default_linger,
                                                  .timeout = options.timeout,
                                                  .stop = options.stop,
+                                                 .metadata = options.metadata,
                                              }));
 }
 
@@ -221,6 +223,12 @@ void Client::unload_model(const std::string& name, const CallOptions& options) {
   request.set_model(name);
   call(*connection(), connection()->models(), &v1::ModelService::Stub::UnloadModel, request,
        options);
+}
+
+ServerState Client::get_server_state(const CallOptions& options) {
+  return detail::server_state(call(*connection(), connection()->models(),
+                                   &v1::ModelService::Stub::GetServerState,
+                                   v1::GetServerStateRequest(), options));
 }
 
 void Client::wait_until_ready(const CallOptions& options) {

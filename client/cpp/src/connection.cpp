@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <deque>
 #include <stdexcept>
+#include <utility>
 
 #include "credentials.hpp"
 
@@ -46,9 +47,12 @@ Connection::Connection(const std::string& target, const ClientOptions& options)
       images_(v1::ImageGenerationService::NewStub(channel_)),
       models_(v1::ModelService::NewStub(channel_)) {}
 
-void Connection::prepare(grpc::ClientContext& context, const Deadline& deadline) const {
-  for (const auto& [name, value] : metadata_) {
-    context.AddMetadata(name, value);
+void Connection::prepare(grpc::ClientContext& context, const Deadline& deadline,
+                         const Metadata& metadata) const {
+  for (const Metadata* all : {&metadata_, &metadata}) {
+    for (const auto& [name, value] : *all) {
+      context.AddMetadata(name, value);
+    }
   }
   context.set_deadline(deadline.to_grpc());
 }
@@ -65,29 +69,31 @@ bool Connection::is_closed() const {
 }
 
 void Connection::close() noexcept {
-  std::vector<std::string> request_ids;
+  std::vector<Lingering> generations;
   {
     const std::lock_guard lock(mutex_);
     if (closed_) {
       return;
     }
     closed_ = true;
-    for (const auto& [reader, request_id] : lingering_) {
-      request_ids.push_back(request_id);
+    for (const auto& [reader, generation] : lingering_) {
+      generations.push_back(generation);
     }
   }
-  cancel_all(request_ids);
+  cancel_all(generations);
   closing_.request_stop();
 }
 
-void Connection::cancel_left(const std::string& request_id) noexcept { cancel_all({request_id}); }
+void Connection::cancel_left(const std::string& request_id, const Metadata& metadata) noexcept {
+  cancel_all({{request_id, metadata}});
+}
 
-void Connection::note_lingering(const void* reader, const std::string& request_id) {
+void Connection::note_lingering(const void* reader, Lingering generation) {
   const std::lock_guard lock(mutex_);
   if (closed_) {
     throw std::logic_error("the client is closed");
   }
-  lingering_.insert_or_assign(reader, request_id);
+  lingering_.insert_or_assign(reader, std::move(generation));
 }
 
 void Connection::forget_lingering(const void* reader) noexcept {
@@ -95,15 +101,15 @@ void Connection::forget_lingering(const void* reader) noexcept {
   lingering_.erase(reader);
 }
 
-void Connection::cancel_all(const std::vector<std::string>& request_ids) const {
+void Connection::cancel_all(const std::vector<Lingering>& generations) const {
   // All at once, so that many take no longer than one.
   const Deadline deadline = Deadline::after(longest_cancel);
   grpc::CompletionQueue queue;
-  std::deque<Cancel> cancels(request_ids.size());
+  std::deque<Cancel> cancels(generations.size());
   for (std::size_t index = 0; index < cancels.size(); ++index) {
     Cancel& cancel = cancels[index];
-    prepare(cancel.context, deadline);
-    cancel.request.set_request_id(request_ids[index]);
+    prepare(cancel.context, deadline, generations[index].metadata);
+    cancel.request.set_request_id(generations[index].request_id);
     cancel.call = images_->AsyncCancelGeneration(&cancel.context, cancel.request, &queue);
     cancel.call->Finish(&cancel.response, &cancel.status, &cancel);
   }

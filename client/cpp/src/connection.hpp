@@ -9,7 +9,6 @@
 #include <stop_token>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "deadline.hpp"
@@ -22,6 +21,13 @@ namespace leyden::detail {
 /// For how long whoever leaves a generation waits for the server to hear of it.
 inline constexpr Seconds longest_cancel{2};
 
+/// A generation that goes on without its reader.
+struct Lingering {
+  std::string request_id;
+  /// Goes with every call that is made for it.
+  Metadata metadata;
+};
+
 /// What all calls of a client share: its channel, what goes with every call, and its end.
 class Connection {
  public:
@@ -32,8 +38,9 @@ class Connection {
   [[nodiscard]] v1::ModelService::Stub& models() const { return *models_; }
   [[nodiscard]] const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
-  /// Gives a call what goes with every call, and its deadline.
-  void prepare(grpc::ClientContext& context, const Deadline& deadline) const;
+  /// Gives a call what goes with every call, what goes with this one, and its deadline.
+  void prepare(grpc::ClientContext& context, const Deadline& deadline,
+               const Metadata& metadata = {}) const;
 
   /// Throws `std::logic_error` once the connection is closed.
   void check_open() const;
@@ -45,23 +52,23 @@ class Connection {
   void close() noexcept;
 
   /// Cancels a generation that its reader leaves; what goes wrong changes nothing more.
-  void cancel_left(const std::string& request_id) noexcept;
+  void cancel_left(const std::string& request_id, const Metadata& metadata) noexcept;
 
   /// Notes that `reader` follows a generation that lingers, for `close` to cancel it.
-  void note_lingering(const void* reader, const std::string& request_id);
+  void note_lingering(const void* reader, Lingering generation);
   void forget_lingering(const void* reader) noexcept;
 
  private:
-  void cancel_all(const std::vector<std::string>& request_ids) const;
+  void cancel_all(const std::vector<Lingering>& generations) const;
 
-  std::vector<std::pair<std::string, std::string>> metadata_;
+  Metadata metadata_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::ImageGenerationService::Stub> images_;
   std::unique_ptr<v1::ModelService::Stub> models_;
 
   mutable std::mutex mutex_;
   bool closed_ = false;
-  std::unordered_map<const void*, std::string> lingering_;
+  std::unordered_map<const void*, Lingering> lingering_;
   std::stop_source closing_;
 };
 

@@ -32,7 +32,7 @@ std::shared_ptr<grpc::ChannelCredentials> channel_credentials(
                                .pem_cert_chain = text_of(tls->certificate_chain)});
 }
 
-std::vector<std::pair<std::string, std::string>> call_metadata(const ClientOptions& options) {
+Metadata call_metadata(const ClientOptions& options) {
   auto metadata = options.metadata;
   if (options.api_key) {
     if (!is_key(*options.api_key)) {

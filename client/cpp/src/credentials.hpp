@@ -4,9 +4,6 @@
 
 #include <memory>
 #include <optional>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "leyden/client.hpp"
 
@@ -18,6 +15,6 @@ std::shared_ptr<grpc::ChannelCredentials> channel_credentials(const std::optiona
 
 /// Returns what goes with every call, an API key's header among it. Throws
 /// `std::invalid_argument` where no key can look like this; the text does not show it.
-std::vector<std::pair<std::string, std::string>> call_metadata(const ClientOptions& options);
+Metadata call_metadata(const ClientOptions& options);
 
 }  // namespace leyden::detail

@@ -68,7 +68,7 @@ void Stream::start() {
   }
   deadline_ = Deadline::after(plan_.timeout);
   if (lingers() && plan_.id_is_ours) {
-    connection_->note_lingering(this, request_id());
+    connection_->note_lingering(this, {request_id(), plan_.metadata});
   }
   state_ = State::running;
   advance();
@@ -198,7 +198,7 @@ void Stream::open(
     const std::function<std::unique_ptr<StreamingCall::Reader>(grpc::ClientContext&)>& by) {
   call_.reset();
   call_ = std::make_unique<StreamingCall>(ending_.get_token(), [&](grpc::ClientContext& context) {
-    connection_->prepare(context, deadline_);
+    connection_->prepare(context, deadline_, plan_.metadata);
     return by(context);
   });
 }
@@ -206,7 +206,7 @@ void Stream::open(
 void Stream::connected() {
   if (!has_begun_ && lingers() && !plan_.id_is_ours) {
     // An id that the caller chose may belong to another generation, until an event came.
-    connection_->note_lingering(this, request_id());
+    connection_->note_lingering(this, {request_id(), plan_.metadata});
   }
   has_begun_ = true;
   broken_since_.reset();
@@ -221,7 +221,7 @@ void Stream::leave(bool may_go_on) noexcept {
   // begun under the same id is not ours to end.
   const bool is_known_to_be_ours = plan_.id_is_ours || has_begun_;
   if (may_go_on && lingers() && is_known_to_be_ours && !connection_->is_closed()) {
-    connection_->cancel_left(request_id());
+    connection_->cancel_left(request_id(), plan_.metadata);
   }
   connection_->forget_lingering(this);
 }

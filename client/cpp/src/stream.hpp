@@ -29,6 +29,8 @@ struct StreamPlan {
   Seconds reattach{};
   std::optional<Seconds> timeout = {};
   std::stop_token stop = {};
+  /// Goes with every call.
+  Metadata metadata = {};
 };
 
 /// Follows one generation to its end, over as many calls as broken connections make of it.

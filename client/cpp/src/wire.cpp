@@ -69,6 +69,37 @@ ModelState from_wire(v1::ModelState state) {
   }
 }
 
+StageKind from_wire(v1::StageKind kind) {
+  switch (kind) {
+    case v1::STAGE_KIND_TEXT_ENCODER:
+      return StageKind::text_encoder;
+    case v1::STAGE_KIND_DENOISER:
+      return StageKind::denoiser;
+    case v1::STAGE_KIND_VAE:
+      return StageKind::vae;
+    default:
+      return StageKind::unspecified;
+  }
+}
+
+StageState stage_state(const v1::StageState& message) {
+  StageState stage{
+      .name = message.name(),
+      .kind = from_wire(message.kind()),
+      .models = {message.models().begin(), message.models().end()},
+      .running_replicas = message.running_replicas(),
+      .wanted_replicas = message.wanted_replicas(),
+      .running_count = message.running_count(),
+      .waiting_count = message.waiting_count(),
+      .busy_share = {},
+      .problem = message.problem(),
+  };
+  if (message.has_busy_share()) {
+    stage.busy_share = message.busy_share();
+  }
+  return stage;
+}
+
 }  // namespace
 
 Seconds seconds(const google::protobuf::Duration& duration) {
@@ -272,6 +303,28 @@ Model model(const v1::Model& message) {
     model.output_formats.push_back(from_wire(static_cast<v1::OutputFormat>(format)));
   }
   return model;
+}
+
+ServerState server_state(const v1::GetServerStateResponse& message) {
+  ServerState state{
+      .stages = {},
+      .gateways = {},
+      .bottleneck = message.bottleneck(),
+      .bottleneck_reason = message.bottleneck_reason(),
+  };
+  for (const auto& stage : message.stages()) {
+    state.stages.push_back(stage_state(stage));
+  }
+  for (const auto& gateway : message.gateways()) {
+    state.gateways.push_back({
+        .replica = gateway.replica(),
+        .uptime = seconds(gateway.uptime_duration()),
+        .draining = gateway.draining(),
+        .open_stream_count = gateway.open_stream_count(),
+        .waiting_image_count = gateway.waiting_image_count(),
+    });
+  }
+  return state;
 }
 
 Bytes bytes(std::string_view data) {

@@ -7,6 +7,7 @@
 #include "leyden/events.hpp"
 #include "leyden/models.hpp"
 #include "leyden/request.hpp"
+#include "leyden/server_state.hpp"
 #include "leyden/v1/image_generation_service.pb.h"
 #include "leyden/v1/model_service.pb.h"
 
@@ -31,6 +32,7 @@ DenoiseProgress denoise_progress(const v1::GenerateImageResponse& response);
 Image image(const v1::GenerateImageResponse& response, const v1::Image& header, Bytes data);
 Summary summary(const v1::GenerateImageResponse& response);
 Model model(const v1::Model& message);
+ServerState server_state(const v1::GetServerStateResponse& message);
 
 /// Returns the bytes of a `bytes` field.
 Bytes bytes(std::string_view data);

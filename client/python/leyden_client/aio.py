@@ -25,6 +25,7 @@ from leyden_client._follow import Following
 from leyden_client._health import Health
 from leyden_client._request import repeatable_request
 from leyden_client._status import closed_while_running, error_of_call
+from leyden_client._trace_context import with_trace_context
 from leyden_client._version import __version__
 from leyden_client.errors import GenerationCancelledError
 from leyden_client.events import Event, Generation
@@ -266,7 +267,9 @@ class AsyncClient:
         """
         with self._typed_errors():
             response = await self._models.ListModels(
-                model_service_pb2.ListModelsRequest(), timeout=timeout_s, metadata=self._metadata
+                model_service_pb2.ListModelsRequest(),
+                timeout=timeout_s,
+                metadata=with_trace_context(self._metadata),
             )
         return tuple(_wire.model(model) for model in response.models)
 
@@ -280,7 +283,7 @@ class AsyncClient:
             response = await self._models.GetModel(
                 model_service_pb2.GetModelRequest(model=name),
                 timeout=timeout_s,
-                metadata=self._metadata,
+                metadata=with_trace_context(self._metadata),
             )
         return _wire.model(response.model)
 
@@ -297,7 +300,7 @@ class AsyncClient:
             response = await self._models.LoadModel(
                 model_service_pb2.LoadModelRequest(model=name),
                 timeout=timeout_s,
-                metadata=self._metadata,
+                metadata=with_trace_context(self._metadata),
             )
         return _wire.model(response.model)
 
@@ -313,7 +316,7 @@ class AsyncClient:
             await self._models.UnloadModel(
                 model_service_pb2.UnloadModelRequest(model=name),
                 timeout=timeout_s,
-                metadata=self._metadata,
+                metadata=with_trace_context(self._metadata),
             )
 
     async def get_server_state(self, *, timeout_s: float | None = None) -> ServerState:
@@ -326,7 +329,7 @@ class AsyncClient:
             response = await self._models.GetServerState(
                 model_service_pb2.GetServerStateRequest(),
                 timeout=timeout_s,
-                metadata=self._metadata,
+                metadata=with_trace_context(self._metadata),
             )
         return _wire.server_state(response)
 
@@ -363,7 +366,7 @@ class AsyncClient:
         await self._images.CancelGeneration(
             image_generation_service_pb2.CancelGenerationRequest(request_id=request_id),
             timeout=timeout_s,
-            metadata=self._metadata,
+            metadata=with_trace_context(self._metadata),
         )
 
     @contextmanager

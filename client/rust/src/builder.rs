@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::Endpoint;
 
-use crate::auth::Metadata;
+use crate::auth::{Metadata, append};
 use crate::client::Client;
 use crate::error::Error;
 use crate::tls::Tls;
@@ -108,9 +108,7 @@ impl ClientBuilder {
     fn metadata_of_calls(&self) -> Result<MetadataMap, Error> {
         let mut all = MetadataMap::new();
         for (key, value) in &self.metadata {
-            let wrong = || Error::InvalidInput(format!("metadata {key} cannot be sent"));
-            let name: AsciiMetadataKey = key.parse().map_err(|_| wrong())?;
-            all.append(name, value.parse().map_err(|_| wrong())?);
+            append(&mut all, key, value)?;
         }
         if let Some(api_key) = &self.api_key {
             all.insert("authorization", api_key.header()?);

@@ -14,6 +14,7 @@ use crate::generation::Generation;
 use crate::leaving::Leaving;
 use crate::models::Model;
 use crate::request::{GenerateRequest, WatchRequest};
+use crate::server_state::ServerState;
 use crate::status::error_of;
 use crate::watch::Watch;
 use crate::{health, pb, wire};
@@ -32,6 +33,8 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Inner {
+    channel: Channel,
+    metadata: Metadata,
     images: Images,
     models: Models,
     health: HealthClient<Transport>,
@@ -55,14 +58,20 @@ impl Client {
     }
 
     pub(crate) fn over(channel: Channel, metadata: Metadata, runtime: Handle) -> Self {
-        let transport = Transport::new(channel, metadata);
+        Self::of(channel, metadata, |images| Leaving::new(images, runtime))
+    }
+
+    fn of(channel: Channel, metadata: Metadata, leaving: impl FnOnce(Images) -> Leaving) -> Self {
+        let transport = Transport::new(channel.clone(), metadata.clone());
         let images = Images::new(transport.clone());
         Self {
             inner: Arc::new(Inner {
                 models: Models::new(transport.clone()),
                 health: HealthClient::new(transport),
-                leaving: Leaving::new(images.clone(), runtime),
+                leaving: leaving(images.clone()),
                 images,
+                channel,
+                metadata,
             }),
         }
     }
@@ -139,6 +148,70 @@ impl Client {
         let answer = models.get_model(request).await;
         let response = answer.map_err(|status| error_of(&status))?.into_inner();
         Ok(wire::model(response.model.unwrap_or_default()))
+    }
+
+    /// Loads a model, and returns it once it is ready; for operators. One that is ready is loaded
+    /// anew where its files have changed, and left alone where not. Dropping the future does not
+    /// stop the load.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::ModelLoad`], [`Error::NoResources`], [`Error::ModelsManaged`],
+    /// and the other kinds of [`Error`].
+    pub async fn load_model(&self, name: &str) -> Result<Model, Error> {
+        let mut models = self.inner.models.clone();
+        let request = pb::LoadModelRequest { model: name.into() };
+        let answer = models.load_model(request).await;
+        let response = answer.map_err(|status| error_of(&status))?.into_inner();
+        Ok(wire::model(response.model.unwrap_or_default()))
+    }
+
+    /// Unloads a model, and returns once its stages are gone; for operators. New requests are
+    /// refused from the call on, and what was accepted finishes for as long as the server's drain
+    /// lasts. Dropping the future does not stop it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::ModelsManaged`], and the other kinds of [`Error`].
+    pub async fn unload_model(&self, name: &str) -> Result<(), Error> {
+        let mut models = self.inner.models.clone();
+        let request = pb::UnloadModelRequest { model: name.into() };
+        let answer = models.unload_model(request).await;
+        answer.map(drop).map_err(|status| error_of(&status))
+    }
+
+    /// Returns what the server does now; for operators.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`], and the other kinds of [`Error`].
+    pub async fn get_server_state(&self) -> Result<ServerState, Error> {
+        let mut models = self.inner.models.clone();
+        let answer = models.get_server_state(pb::GetServerStateRequest {}).await;
+        let response = answer.map_err(|status| error_of(&status))?.into_inner();
+        Ok(wire::server_state(response))
+    }
+
+    /// Returns a client over the same connection whose calls have this metadata too, such as
+    /// `traceparent`: those that take up a broken connection, and that end a generation, as well.
+    ///
+    /// With OpenTelemetry a propagator injects the current span's into a map, each of whose
+    /// entries goes here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] where key or value cannot be sent.
+    pub fn with_metadata(&self, key: &str, value: &str) -> Result<Self, Error> {
+        let Inner {
+            channel,
+            metadata,
+            leaving,
+            ..
+        } = &*self.inner;
+        let metadata = metadata.with(key, value)?;
+        Ok(Self::of(channel.clone(), metadata, |images| {
+            leaving.by(images)
+        }))
     }
 
     /// Waits until the server says that it serves: one that is not there yet, loads or drains is

@@ -33,6 +33,14 @@ impl Leaving {
         }
     }
 
+    /// Returns the same for other stubs; both are waited for together.
+    pub(crate) fn by(&self, images: Images) -> Self {
+        Self {
+            images,
+            ..self.clone()
+        }
+    }
+
     /// Ends a generation and waits for the server's answer.
     pub(crate) async fn cancel(&self, request_id: &str) -> Result<(), Error> {
         let request = pb::CancelGenerationRequest {

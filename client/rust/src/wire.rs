@@ -11,6 +11,7 @@ use crate::events::{
 use crate::models::{Model, ModelState};
 use crate::options::{OutputFormat, Solver};
 use crate::pb;
+use crate::server_state::{GatewayState, ServerState, StageKind, StageState};
 
 // A server newer than this client may send enum values that it does not know; a reply is not
 // refused for them: prost's accessors give the unspecified one.
@@ -127,6 +128,44 @@ fn step_bill(message: pb::StepBill) -> StepBill {
     StepBill {
         duration: duration(message.duration),
         batch_rows: message.batch_rows,
+    }
+}
+
+pub(crate) fn server_state(message: pb::GetServerStateResponse) -> ServerState {
+    ServerState {
+        stages: message.stages.into_iter().map(stage_state).collect(),
+        gateways: message.gateways.into_iter().map(gateway_state).collect(),
+        bottleneck: message.bottleneck,
+        bottleneck_reason: message.bottleneck_reason,
+    }
+}
+
+fn stage_state(message: pb::StageState) -> StageState {
+    StageState {
+        kind: match message.kind() {
+            pb::StageKind::Unspecified => StageKind::Unspecified,
+            pb::StageKind::TextEncoder => StageKind::TextEncoder,
+            pb::StageKind::Denoiser => StageKind::Denoiser,
+            pb::StageKind::Vae => StageKind::Vae,
+        },
+        name: message.name,
+        models: message.models,
+        running_replicas: message.running_replicas,
+        wanted_replicas: message.wanted_replicas,
+        running_count: message.running_count,
+        waiting_count: message.waiting_count,
+        busy_share: message.busy_share,
+        problem: message.problem,
+    }
+}
+
+fn gateway_state(message: pb::GatewayState) -> GatewayState {
+    GatewayState {
+        uptime: duration(message.uptime_duration),
+        replica: message.replica,
+        draining: message.draining,
+        open_stream_count: message.open_stream_count,
+        waiting_image_count: message.waiting_image_count,
     }
 }
 

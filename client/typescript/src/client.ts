@@ -21,6 +21,7 @@ import {
   DEFAULT_TARGET,
   DETACHED_LINGER_S,
   type GenerateOptions,
+  type Headers,
   LINGER_S,
   type WatchOptions,
 } from "./options.js";
@@ -32,6 +33,7 @@ import {
   repeatableRequest,
   WATCH_OPTIONS,
 } from "./request.js";
+import type { ServerState } from "./server_state.js";
 import { closedWhileRunning, errorOfCall } from "./status.js";
 import { GenerationStream } from "./stream.js";
 
@@ -166,9 +168,9 @@ export class Client {
     const request = repeatableRequest(prompt, { ...options, lingerS });
     const { requestId } = request;
     const plan = { requestId, request, idIsOurs: !options.requestId, reattachS: lingerS };
+    const { headers } = this.#connection;
     await this.#within(options.signal, async (signal) => {
       const { timeoutS } = options;
-      const { headers } = this.#connection;
       const following = new Following(this.#images, headers, { ...plan, timeoutS }, signal);
       const events = following.events();
       try {
@@ -236,6 +238,41 @@ export class Client {
   }
 
   /**
+   * Load a model, and return it once it is ready; for operators. One that is ready is loaded anew
+   * where its files have changed. Leaving the call does not stop the load.
+   *
+   * Rejects with `NotFoundError`, `ModelLoadError`, `NoResourcesError`, `ModelsManagedError` and the
+   * other kinds of `RpcError`.
+   */
+  async loadModel(name: string, options: CallOptions = {}): Promise<Model> {
+    const request = { model: name };
+    const { model } = await this.#call(options, (rpc) => this.#models.loadModel(request, rpc));
+    if (model === undefined) {
+      throw new ProtocolError("the answer has no model");
+    }
+    return reading.model(model);
+  }
+
+  /**
+   * Unload a model; for operators. Resolves once its stages are gone: new requests are refused
+   * from the call on, and what was accepted finishes for as long as the server's drain lasts.
+   * Rejects with `NotFoundError`, `ModelsManagedError` and the other kinds of `RpcError`.
+   */
+  async unloadModel(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#call(options, (rpc) => this.#models.unloadModel({ model: name }, rpc));
+  }
+
+  /**
+   * Return what the server does now; for operators. Rejects with `PermissionDeniedError` and the
+   * other kinds of `RpcError`.
+   */
+  async getServerState(options: CallOptions = {}): Promise<ServerState> {
+    return reading.serverState(
+      await this.#call(options, (rpc) => this.#models.getServerState({}, rpc)),
+    );
+  }
+
+  /**
    * Wait until the server says that it serves. One that is not there yet, loads or drains is waited
    * for. Rejects with `DeadlineExceededError` after `timeoutS` seconds.
    */
@@ -276,7 +313,9 @@ export class Client {
   #stream(plan: Plan, signal: AbortSignal | undefined): GenerationStream {
     this.#checkOpen();
     const call = new Call();
-    return new GenerationStream(plan.requestId, this.#events(plan, call, signal), () => {
+    const { headers } = this.#connection;
+    const events = this.#events(plan, call, signal, headers);
+    return new GenerationStream(plan.requestId, events, () => {
       call.end(LEFT);
     });
   }
@@ -285,9 +324,10 @@ export class Client {
     plan: Plan,
     call: Call,
     signal: AbortSignal | undefined,
+    headers: Headers,
   ): AsyncGenerator<LeydenEvent, void, undefined> {
     this.#checkOpen();
-    const following = new Following(this.#images, this.#connection.headers, plan, call.signal);
+    const following = new Following(this.#images, headers, plan, call.signal);
     this.#calls.add(call);
     if (following.lingers) {
       // Where it does not linger, the end of its call is its end.
@@ -317,8 +357,8 @@ export class Client {
   /** Cancel a generation that its reader leaves; what goes wrong changes nothing more. */
   async #cancelLeft(following: Following): Promise<void> {
     if (following.isKnownToBeOurs) {
-      const { requestId } = following;
-      const rpc = { headers: this.#connection.headers, timeoutMs: LONGEST_CANCEL_MS };
+      const { requestId, headers } = following;
+      const rpc = { headers, timeoutMs: LONGEST_CANCEL_MS };
       await this.#images.cancelGeneration({ requestId }, rpc).catch(() => undefined);
     }
   }

@@ -9,7 +9,7 @@ import {
   Http2SessionManager,
 } from "@connectrpc/connect-node";
 
-import type { ClientOptions, Pem, TlsOptions } from "./options.js";
+import type { ClientOptions, Headers, Pem, TlsOptions } from "./options.js";
 import { VERSION } from "./version.js";
 
 type SessionManager = NonNullable<GrpcTransportOptions["sessionManager"]>;
@@ -32,8 +32,7 @@ const TLS_OPTIONS = ["rootCertificates", "privateKey", "certificateChain"];
 export class Connection {
   /** What calls are made by. */
   readonly transport: Transport;
-  /** What goes with every call. */
-  readonly headers: Readonly<Record<string, string>>;
+  readonly #headersOfCalls: () => Headers;
   readonly #sessions: Http2SessionManager;
 
   /**
@@ -46,11 +45,11 @@ export class Connection {
     refuseUnknown(options, CLIENT_OPTIONS);
     const tls = options.tls ?? false;
     const baseUrl = urlOf(target, tls !== false);
-    this.headers = {
-      "user-agent": `leyden-typescript/${VERSION}`,
-      ...options.headers,
-      ...authorization(options.apiKey),
-    };
+    const { headers } = options;
+    const further = typeof headers === "function" ? headers : () => headers;
+    const own = authorization(options.apiKey);
+    const userAgent = `leyden-typescript/${VERSION}`;
+    this.#headersOfCalls = () => ({ "user-agent": userAgent, ...further(), ...own });
     this.#sessions = new Http2SessionManager(
       baseUrl,
       // Not `pingIdleConnection`: of connect-node 2.1 it pings a session that has broken, which ends
@@ -66,6 +65,11 @@ export class Connection {
       sessionManager: withWindows(this.#sessions),
       readMaxBytes: MOST_MESSAGE_BYTES,
     });
+  }
+
+  /** What goes with the calls that are made for whoever calls now. */
+  get headers(): Headers {
+    return this.#headersOfCalls();
   }
 
   /** Break the connection; calls that run fail. */

@@ -13,6 +13,7 @@ import {
 } from "./errors.js";
 import type { LeydenEvent } from "./events.js";
 import type * as pb from "./gen/leyden/v1/image_generation_service_pb.js";
+import type { Headers } from "./options.js";
 import { errorOfCall, timedOut } from "./status.js";
 
 type Images = RpcClient<typeof pb.ImageGenerationService>;
@@ -50,8 +51,9 @@ export interface Plan {
  * says is never tried again.
  */
 export class Following {
+  /** What goes with every call that is made for it. */
+  readonly headers: Headers;
   readonly #images: Images;
-  readonly #headers: Readonly<Record<string, string>>;
   readonly #plan: Plan;
   readonly #signal: AbortSignal;
   readonly #assembler: EventAssembler;
@@ -63,14 +65,9 @@ export class Following {
   #pauseMs = FIRST_PAUSE_MS;
 
   /** Prepare; `events` starts. Where `signal` is aborted, the call that runs fails. */
-  constructor(
-    images: Images,
-    headers: Readonly<Record<string, string>>,
-    plan: Plan,
-    signal: AbortSignal,
-  ) {
+  constructor(images: Images, headers: Headers, plan: Plan, signal: AbortSignal) {
     this.#images = images;
-    this.#headers = headers;
+    this.headers = headers;
     this.#plan = plan;
     this.#signal = signal;
     this.#afterEventIndex = plan.afterEventIndex;
@@ -214,12 +211,12 @@ export class Following {
   #callOptions(signal: AbortSignal): CallOptions {
     const remainingMs = this.#remainingMs();
     if (remainingMs === undefined) {
-      return { signal, headers: this.#headers };
+      return { signal, headers: this.headers };
     }
     if (remainingMs <= 0) {
       throw timedOut(this.#plan.timeoutS ?? 0); // Connect takes 0 for no deadline
     }
-    return { signal, headers: this.#headers, timeoutMs: Math.ceil(remainingMs) };
+    return { signal, headers: this.headers, timeoutMs: Math.ceil(remainingMs) };
   }
 
   #remainingMs(): number | undefined {

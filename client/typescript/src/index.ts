@@ -8,6 +8,7 @@ export { Client } from "./client.js";
 export * from "./errors.js";
 export type * from "./events.js";
 export type * from "./models.js";
+export type * from "./server_state.js";
 export {
   type CallOptions,
   type ClientOptions,

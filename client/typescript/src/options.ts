@@ -28,9 +28,25 @@ export interface ClientOptions {
   readonly tls?: boolean | TlsOptions | undefined;
   /** API key, which goes with every call: over a network rather with TLS. */
   readonly apiKey?: string | undefined;
-  /** Further metadata of every call. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Further metadata of every call. A function is asked once for each call or generation, where
+   * the caller makes it: so a trace goes along with all that is done for it.
+   *
+   * ```ts
+   * import { context, propagation } from "@opentelemetry/api";
+   *
+   * const headers = () => {
+   *   const carrier = {};
+   *   propagation.inject(context.active(), carrier);
+   *   return carrier;
+   * };
+   * ```
+   */
+  readonly headers?: Headers | (() => Headers) | undefined;
 }
+
+/** Metadata by their names, in lower case. */
+export type Headers = Readonly<Record<string, string>>;
 
 /** Rule of one denoise step. "unspecified" in a request is the model's default. */
 export type Solver =

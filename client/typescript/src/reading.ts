@@ -7,6 +7,7 @@ import * as pb from "./gen/leyden/v1/image_generation_service_pb.js";
 import * as modelPb from "./gen/leyden/v1/model_service_pb.js";
 import type { Model, ModelState } from "./models.js";
 import type { OutputFormat, Solver } from "./options.js";
+import type { ServerState, StageKind, StageState } from "./server_state.js";
 
 // A server newer than this client may send enum values that it does not know: a reply is not
 // refused for them.
@@ -31,6 +32,12 @@ const STATES: Readonly<Record<modelPb.ModelState, ModelState>> = {
   [modelPb.ModelState.LOADING]: "loading",
   [modelPb.ModelState.UNAVAILABLE]: "unavailable",
   [modelPb.ModelState.UNLOADING]: "unloading",
+};
+const KINDS: Readonly<Record<modelPb.StageKind, StageKind>> = {
+  [modelPb.StageKind.UNSPECIFIED]: "unspecified",
+  [modelPb.StageKind.TEXT_ENCODER]: "text_encoder",
+  [modelPb.StageKind.DENOISER]: "denoiser",
+  [modelPb.StageKind.VAE]: "vae",
 };
 
 /** The solvers by their names here. */
@@ -161,6 +168,37 @@ function imageBill(bill: pb.ImageBill): events.ImageBill {
     imageEncodeS: seconds(bill.imageEncodeDuration),
     denoiserReplica: bill.denoiserReplica,
     imageDecoderReplica: bill.imageDecoderReplica,
+  };
+}
+
+/** Read a server's state. */
+export function serverState(message: modelPb.GetServerStateResponse): ServerState {
+  const { bottleneck, bottleneckReason } = message;
+  return {
+    stages: message.stages.map(stageState),
+    gateways: message.gateways.map((gateway) => ({
+      replica: gateway.replica,
+      uptimeS: seconds(gateway.uptimeDuration),
+      draining: gateway.draining,
+      openStreamCount: gateway.openStreamCount,
+      waitingImageCount: gateway.waitingImageCount,
+    })),
+    bottleneck,
+    bottleneckReason,
+  };
+}
+
+function stageState(stage: modelPb.StageState): StageState {
+  return {
+    name: stage.name,
+    kind: named(KINDS, stage.kind),
+    models: [...stage.models],
+    runningReplicas: stage.runningReplicas,
+    wantedReplicas: stage.wantedReplicas,
+    runningCount: stage.runningCount,
+    waitingCount: stage.waitingCount,
+    busyShare: stage.busyShare,
+    problem: stage.problem,
   };
 }
 

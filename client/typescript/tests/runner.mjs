@@ -33,7 +33,9 @@ function connected(ask) {
     privateKey: files.private_key,
     certificateChain: files.certificate,
   };
-  return new Client(ask.target, { tls, apiKey: ask.api_key });
+  // A function, as a program that is traced gives one.
+  const headers = ask.traceparent && (() => ({ traceparent: ask.traceparent }));
+  return new Client(ask.target, { tls, apiKey: ask.api_key, headers });
 }
 
 /**
@@ -144,9 +146,50 @@ async function call(client, ask, answer, control) {
     case "get_model":
       answer.models = [(await client.getModel(ask.request?.model, { timeoutS })).name];
       break;
+    case "load_model":
+      answer.models = [(await client.loadModel(ask.request.model, { timeoutS })).name];
+      break;
+    case "unload_model":
+      await client.unloadModel(ask.request.model, { timeoutS });
+      break;
+    case "get_server_state":
+      answer.state = ofState(await client.getServerState({ timeoutS }));
+      break;
+    case "wait_until_ready":
+      await client.waitUntilReady({ timeoutS });
+      break;
+    case "start":
+      answer.request_id = await client.startImage(prompt, options);
+      break;
     default:
       throw new Error(`no such call: ${ask.call}`);
   }
+}
+
+/** @param {import("leyden-client").ServerState} state */
+function ofState(state) {
+  return {
+    stages: state.stages.map((stage) => ({
+      name: stage.name,
+      kind: stage.kind.toUpperCase(),
+      models: stage.models,
+      running_replicas: stage.runningReplicas,
+      wanted_replicas: stage.wantedReplicas,
+      running_count: stage.runningCount,
+      waiting_count: stage.waitingCount,
+      busy_share: stage.busyShare ?? null,
+      problem: stage.problem,
+    })),
+    gateways: state.gateways.map((gateway) => ({
+      replica: gateway.replica,
+      uptime_s: gateway.uptimeS,
+      draining: gateway.draining,
+      open_stream_count: gateway.openStreamCount,
+      waiting_image_count: gateway.waitingImageCount,
+    })),
+    bottleneck: state.bottleneck,
+    bottleneck_reason: state.bottleneckReason,
+  };
 }
 
 /**
@@ -161,8 +204,8 @@ function told(error) {
   if (!(error instanceof RpcError)) {
     return said;
   }
-  const { code, reason, violations, retryAfterS } = error;
-  return { ...said, code, reason, violations, retry_after_s: retryAfterS ?? null };
+  const { code, reason, metadata, violations, retryAfterS } = error;
+  return { ...said, code, reason, metadata, violations, retry_after_s: retryAfterS ?? null };
 }
 
 /** @param {Json} ask */
@@ -175,6 +218,7 @@ async function answered(ask) {
     images: [],
     summary: null,
     models: [],
+    state: null,
     left: null,
     error: null,
   };

@@ -31,6 +31,7 @@
 #include "leyden/models.hpp"
 #include "leyden/request.hpp"
 #include "leyden/security.hpp"
+#include "leyden/server_state.hpp"
 #include "leyden/version.hpp"
 
 /// Client of Leyden, a gRPC model server for SDXL-Lightning.
@@ -50,8 +51,8 @@ struct ClientOptions {
   /// Goes with every call as `authorization: Bearer …`: over a network rather with TLS, or
   /// everybody on the way reads it. Absent: none.
   std::optional<std::string> api_key = {};
-  /// Goes with every call: names in lower case, and values.
-  std::vector<std::pair<std::string, std::string>> metadata = {};
+  /// Goes with every call.
+  Metadata metadata = {};
 };
 
 /// Client of one Leyden server; connects at its first call, and again where a connection broke.
@@ -170,6 +171,12 @@ class Client {
   /// @throws NotFoundError There is no such model.
   /// @throws RpcError Its subclasses say what else happened.
   void unload_model(const std::string& name, const CallOptions& options = {});
+
+  /// Returns what the server does now; for operators.
+  ///
+  /// @throws PermissionDeniedError The caller is no operator.
+  /// @throws RpcError Its subclasses say what else happened.
+  [[nodiscard]] ServerState get_server_state(const CallOptions& options = {});
 
   /// Waits until the server says that it serves.
   ///

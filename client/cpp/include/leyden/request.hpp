@@ -6,6 +6,8 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "leyden/time.hpp"
 
@@ -87,6 +89,9 @@ struct GenerateRequest {
   std::optional<std::int32_t> priority = {};
 };
 
+/// Metadata of calls: names in lower case, and values.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
 /// How to follow a generation.
 struct GenerateOptions {
   /// Deadline of the whole. Absent: none.
@@ -102,6 +107,8 @@ struct GenerateOptions {
   std::optional<Seconds> linger = {};
   /// Whoever asks its source to stop cancels the generation, on the server too.
   std::stop_token stop = {};
+  /// Goes with every call that is made for this generation, such as `traceparent`.
+  Metadata metadata = {};
 };
 
 /// How to follow a generation that runs already, and how to make the other calls.
@@ -110,6 +117,8 @@ struct CallOptions {
   std::optional<Seconds> timeout = {};
   /// Whoever asks its source to stop leaves the call.
   std::stop_token stop = {};
+  /// Goes with the call, such as `traceparent`; in a watch, with every call that is made for it.
+  Metadata metadata = {};
 };
 
 }  // namespace leyden

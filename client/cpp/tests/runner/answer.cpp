@@ -36,6 +36,20 @@ std::string_view name_of(leyden::OutputFormat format) {
   return "UNSPECIFIED";
 }
 
+std::string_view name_of(leyden::StageKind kind) {
+  switch (kind) {
+    case leyden::StageKind::text_encoder:
+      return "TEXT_ENCODER";
+    case leyden::StageKind::denoiser:
+      return "DENOISER";
+    case leyden::StageKind::vae:
+      return "VAE";
+    case leyden::StageKind::unspecified:
+      break;
+  }
+  return "UNSPECIFIED";
+}
+
 /// Returns the name of an exception's class, without its namespace.
 std::string class_of(const std::exception& error) {
   int status = 0;
@@ -57,6 +71,7 @@ Answer::Answer(const std::string& name) {
   json_["images"] = Json::array();
   json_["summary"] = nullptr;
   json_["models"] = Json::array();
+  json_["state"] = nullptr;
   json_["left"] = nullptr;
   json_["error"] = nullptr;
 }
@@ -84,16 +99,42 @@ void Answer::record(const leyden::Event& event) {
   json_["events"].push_back(entry);
 }
 
+void Answer::set_state(const leyden::ServerState& state) {
+  Json stages = Json::array();
+  for (const auto& stage : state.stages) {
+    stages.push_back({{"name", stage.name},
+                      {"kind", name_of(stage.kind)},
+                      {"models", stage.models},
+                      {"running_replicas", stage.running_replicas},
+                      {"wanted_replicas", stage.wanted_replicas},
+                      {"running_count", stage.running_count},
+                      {"waiting_count", stage.waiting_count},
+                      {"busy_share", stage.busy_share ? Json(*stage.busy_share) : Json()},
+                      {"problem", stage.problem}});
+  }
+  Json gateways = Json::array();
+  for (const auto& gateway : state.gateways) {
+    gateways.push_back({{"replica", gateway.replica},
+                        {"uptime_s", gateway.uptime.count()},
+                        {"draining", gateway.draining},
+                        {"open_stream_count", gateway.open_stream_count},
+                        {"waiting_image_count", gateway.waiting_image_count}});
+  }
+  json_["state"] = {{"stages", stages},
+                    {"gateways", gateways},
+                    {"bottleneck", state.bottleneck},
+                    {"bottleneck_reason", state.bottleneck_reason}};
+}
+
 void Answer::set_error(const std::exception& error) {
-  Json said = {{"type", class_of(error)},
-               {"code", nullptr},
-               {"reason", ""},
-               {"message", error.what()},
-               {"violations", Json::array()},
-               {"retry_after_s", nullptr}};
+  Json said = {
+      {"type", class_of(error)},    {"code", nullptr},         {"reason", ""},
+      {"metadata", Json::object()}, {"message", error.what()}, {"violations", Json::array()},
+      {"retry_after_s", nullptr}};
   if (const auto* rpc = dynamic_cast<const leyden::RpcError*>(&error)) {
     said["code"] = leyden::to_string(rpc->code());
     said["reason"] = rpc->reason();
+    said["metadata"] = rpc->metadata();
     said["message"] = rpc->message();
     for (const auto& violation : rpc->violations()) {
       said["violations"].push_back(

@@ -19,6 +19,7 @@ class Answer {
   void set_request_id(const std::string& request_id) { json_["request_id"] = request_id; }
   void set_left(const std::string& by) { json_["left"] = by; }
   void add_model(const leyden::Model& model) { json_["models"].push_back(model.name); }
+  void set_state(const leyden::ServerState& state);
   /// Writes down the exception that ended the call.
   void set_error(const std::exception& error);
 

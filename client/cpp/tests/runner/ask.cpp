@@ -114,6 +114,9 @@ Ask read_ask(const Json& json) {
   if (json.contains("pause_ms")) {
     ask.pause = std::chrono::milliseconds(json.at("pause_ms").get<int>());
   }
+  if (json.contains("traceparent")) {
+    ask.metadata.emplace_back("traceparent", json.at("traceparent").get<std::string>());
+  }
   ask.misspelt = json.contains("misspelt");
   ask.streams = json.value("streams", 0);
   ask.requests = json.value("requests", 0);

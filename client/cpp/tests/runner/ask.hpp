@@ -31,6 +31,7 @@ struct Ask {
   std::optional<std::int64_t> after_event_index;
   std::optional<Leave> leave;
   std::optional<std::chrono::milliseconds> pause;
+  leyden::Metadata metadata;
   bool misspelt = false;
   int streams = 0;
   int requests = 0;

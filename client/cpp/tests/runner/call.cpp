@@ -14,10 +14,11 @@ namespace {
 leyden::EventStream stream_of(leyden::Client& client, const Ask& ask, const std::stop_token& stop) {
   if (ask.call == "watch") {
     return client.watch(ask.request.request_id, ask.after_event_index,
-                        {.timeout = ask.timeout, .stop = stop});
+                        {.timeout = ask.timeout, .stop = stop, .metadata = ask.metadata});
   }
-  return client.stream_image(ask.request,
-                             {.timeout = ask.timeout, .linger = ask.linger, .stop = stop});
+  return client.stream_image(
+      ask.request,
+      {.timeout = ask.timeout, .linger = ask.linger, .stop = stop, .metadata = ask.metadata});
 }
 
 void read(leyden::Client& client, const Ask& ask, Answer& answer) {
@@ -48,7 +49,7 @@ void read(leyden::Client& client, const Ask& ask, Answer& answer) {
 }
 
 void make_call(leyden::Client& client, const Ask& ask, Answer& answer) {
-  const leyden::CallOptions options{.timeout = ask.timeout};
+  const leyden::CallOptions options{.timeout = ask.timeout, .metadata = ask.metadata};
   if (ask.call == "generate" || ask.call == "watch") {
     read(client, ask, answer);
   } else if (ask.call == "cancel") {
@@ -59,6 +60,17 @@ void make_call(leyden::Client& client, const Ask& ask, Answer& answer) {
     }
   } else if (ask.call == "get_model") {
     answer.add_model(client.get_model(ask.request.model, options));
+  } else if (ask.call == "load_model") {
+    answer.add_model(client.load_model(ask.request.model, options));
+  } else if (ask.call == "unload_model") {
+    client.unload_model(ask.request.model, options);
+  } else if (ask.call == "get_server_state") {
+    answer.set_state(client.get_server_state(options));
+  } else if (ask.call == "wait_until_ready") {
+    client.wait_until_ready(options);
+  } else if (ask.call == "start") {
+    answer.set_request_id(
+        client.start_image(ask.request, {.timeout = ask.timeout, .linger = ask.linger}));
   } else {
     throw std::invalid_argument("no call " + ask.call);
   }

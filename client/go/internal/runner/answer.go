@@ -22,6 +22,7 @@ type answer struct {
 	Images    []image    `json:"images"`
 	Summary   *summary   `json:"summary"`
 	Models    []string   `json:"models"`
+	State     *state     `json:"state"`
 	Left      *string    `json:"left"`
 	Error     *callError `json:"error"`
 }
@@ -48,13 +49,41 @@ type summary struct {
 	Warnings []string `json:"warnings"`
 }
 
+type state struct {
+	Stages           []stage   `json:"stages"`
+	Gateways         []gateway `json:"gateways"`
+	Bottleneck       string    `json:"bottleneck"`
+	BottleneckReason string    `json:"bottleneck_reason"`
+}
+
+type stage struct {
+	Name            string   `json:"name"`
+	Kind            string   `json:"kind"`
+	Models          []string `json:"models"`
+	RunningReplicas int32    `json:"running_replicas"`
+	WantedReplicas  int32    `json:"wanted_replicas"`
+	RunningCount    int32    `json:"running_count"`
+	WaitingCount    int32    `json:"waiting_count"`
+	BusyShare       *float64 `json:"busy_share"`
+	Problem         string   `json:"problem"`
+}
+
+type gateway struct {
+	Replica           string  `json:"replica"`
+	UptimeS           float64 `json:"uptime_s"`
+	Draining          bool    `json:"draining"`
+	OpenStreamCount   int32   `json:"open_stream_count"`
+	WaitingImageCount int32   `json:"waiting_image_count"`
+}
+
 type callError struct {
-	Type        string      `json:"type"`
-	Code        *string     `json:"code"`
-	Reason      string      `json:"reason"`
-	Message     string      `json:"message"`
-	Violations  []violation `json:"violations"`
-	RetryAfterS *float64    `json:"retry_after_s"`
+	Type        string            `json:"type"`
+	Code        *string           `json:"code"`
+	Reason      string            `json:"reason"`
+	Metadata    map[string]string `json:"metadata"`
+	Message     string            `json:"message"`
+	Violations  []violation       `json:"violations"`
+	RetryAfterS *float64          `json:"retry_after_s"`
 }
 
 type violation struct {
@@ -108,6 +137,38 @@ func imageOf(seen *leyden.Image) image {
 	}
 }
 
+func stateOf(seen *leyden.ServerState) *state {
+	said := &state{
+		Stages:           []stage{},
+		Gateways:         []gateway{},
+		Bottleneck:       seen.Bottleneck,
+		BottleneckReason: seen.BottleneckReason,
+	}
+	for _, s := range seen.Stages {
+		said.Stages = append(said.Stages, stage{
+			Name:            s.Name,
+			Kind:            strings.ToUpper(s.Kind.String()),
+			Models:          append([]string{}, s.Models...),
+			RunningReplicas: s.RunningReplicas,
+			WantedReplicas:  s.WantedReplicas,
+			RunningCount:    s.RunningCount,
+			WaitingCount:    s.WaitingCount,
+			BusyShare:       s.BusyShare,
+			Problem:         s.Problem,
+		})
+	}
+	for _, g := range seen.Gateways {
+		said.Gateways = append(said.Gateways, gateway{
+			Replica:           g.Replica,
+			UptimeS:           g.Uptime.Seconds(),
+			Draining:          g.Draining,
+			OpenStreamCount:   g.OpenStreamCount,
+			WaitingImageCount: g.WaitingImageCount,
+		})
+	}
+	return said
+}
+
 // fail writes down an error.
 func (a *answer) fail(err error) {
 	a.Error = &callError{
@@ -122,6 +183,7 @@ func (a *answer) fail(err error) {
 	a.Error.Type = fmt.Sprintf("Err%s", string(failure.Kind))
 	a.Error.Code = leyden.Ptr(rpccode.Code(failure.Code).String())
 	a.Error.Reason = failure.Reason
+	a.Error.Metadata = failure.Metadata
 	a.Error.Message = failure.Message
 	for _, wrong := range failure.Violations {
 		a.Error.Violations = append(a.Error.Violations, violation(wrong))

@@ -17,9 +17,10 @@ type ask struct {
 		Certificate string `json:"certificate"`
 		PrivateKey  string `json:"private_key"`
 	} `json:"tls"`
-	APIKey  *string `json:"api_key"`
-	Call    string  `json:"call"`
-	Request struct {
+	APIKey      *string `json:"api_key"`
+	Traceparent string  `json:"traceparent"`
+	Call        string  `json:"call"`
+	Request     struct {
 		Prompt            string   `json:"prompt"`
 		Model             string   `json:"model"`
 		NegativePrompt    string   `json:"negative_prompt"`

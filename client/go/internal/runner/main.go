@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 
+	"google.golang.org/grpc/metadata"
+
 	"leyden.ai/leyden-go"
 )
 
@@ -69,6 +71,10 @@ func called(ctx context.Context, client *leyden.Client, ask *ask, answer *answer
 		defer cancel()
 		ctx = limited
 	}
+	if ask.Traceparent != "" {
+		// As OpenTelemetry's propagator does, whose span would be in ctx.
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", ask.Traceparent)
+	}
 	switch ask.Call {
 	case "generate":
 		request, err := ask.request()
@@ -99,6 +105,30 @@ func called(ctx context.Context, client *leyden.Client, ask *ask, answer *answer
 		if err == nil {
 			answer.Models = append(answer.Models, model.Name)
 		}
+		return err
+	case "load_model":
+		model, err := client.LoadModel(ctx, ask.Request.Model)
+		if err == nil {
+			answer.Models = append(answer.Models, model.Name)
+		}
+		return err
+	case "unload_model":
+		return client.UnloadModel(ctx, ask.Request.Model)
+	case "get_server_state":
+		state, err := client.GetServerState(ctx)
+		if err == nil {
+			answer.State = stateOf(state)
+		}
+		return err
+	case "wait_until_ready":
+		return client.WaitUntilReady(ctx)
+	case "start":
+		request, err := ask.request()
+		if err != nil {
+			return err
+		}
+		requestID, err := client.StartImage(ctx, request)
+		answer.RequestID = &requestID
 		return err
 	default:
 		return errors.New("no such call: " + ask.Call)

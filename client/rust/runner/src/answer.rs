@@ -1,6 +1,10 @@
 //! What was seen.
 
-use leyden_client::{Code, Error, Event, Image, OutputFormat};
+use std::collections::HashMap;
+
+use leyden_client::{
+    Code, Error, Event, GatewayState, Image, OutputFormat, ServerState, StageKind, StageState,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -12,6 +16,7 @@ pub(crate) struct Answer {
     images: Vec<SeenImage>,
     summary: Option<SeenSummary>,
     pub(crate) models: Vec<String>,
+    pub(crate) state: Option<SeenState>,
     pub(crate) left: Option<String>,
     pub(crate) error: Option<SeenError>,
 }
@@ -47,10 +52,41 @@ struct SeenSummary {
 }
 
 #[derive(Serialize)]
+pub(crate) struct SeenState {
+    stages: Vec<SeenStage>,
+    gateways: Vec<SeenGateway>,
+    bottleneck: String,
+    bottleneck_reason: String,
+}
+
+#[derive(Serialize)]
+struct SeenStage {
+    name: String,
+    kind: &'static str,
+    models: Vec<String>,
+    running_replicas: i32,
+    wanted_replicas: i32,
+    running_count: i32,
+    waiting_count: i32,
+    busy_share: Option<f64>,
+    problem: String,
+}
+
+#[derive(Serialize)]
+struct SeenGateway {
+    replica: String,
+    uptime_s: f64,
+    draining: bool,
+    open_stream_count: i32,
+    waiting_image_count: i32,
+}
+
+#[derive(Serialize)]
 pub(crate) struct SeenError {
     r#type: String,
     code: Option<String>,
     reason: String,
+    metadata: HashMap<String, String>,
     message: String,
     violations: Vec<SeenViolation>,
     retry_after_s: Option<f64>,
@@ -128,15 +164,66 @@ impl SeenImage {
     }
 }
 
+impl SeenState {
+    pub(crate) fn of(state: &ServerState) -> Self {
+        Self {
+            stages: state.stages.iter().map(SeenStage::of).collect(),
+            gateways: state.gateways.iter().map(SeenGateway::of).collect(),
+            bottleneck: state.bottleneck.clone(),
+            bottleneck_reason: state.bottleneck_reason.clone(),
+        }
+    }
+}
+
+impl SeenStage {
+    fn of(stage: &StageState) -> Self {
+        Self {
+            name: stage.name.clone(),
+            kind: match stage.kind {
+                StageKind::TextEncoder => "TEXT_ENCODER",
+                StageKind::Denoiser => "DENOISER",
+                StageKind::Vae => "VAE",
+                _ => "UNSPECIFIED",
+            },
+            models: stage.models.clone(),
+            running_replicas: stage.running_replicas,
+            wanted_replicas: stage.wanted_replicas,
+            running_count: stage.running_count,
+            waiting_count: stage.waiting_count,
+            busy_share: stage.busy_share,
+            problem: stage.problem.clone(),
+        }
+    }
+}
+
+impl SeenGateway {
+    fn of(gateway: &GatewayState) -> Self {
+        Self {
+            replica: gateway.replica.clone(),
+            uptime_s: gateway.uptime.as_secs_f64(),
+            draining: gateway.draining,
+            open_stream_count: gateway.open_stream_count,
+            waiting_image_count: gateway.waiting_image_count,
+        }
+    }
+}
+
 impl SeenError {
     /// Describes an error of the client, or of what it was to be made of.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let ours = error.downcast_ref::<Error>();
         let failure = ours.and_then(Error::failure);
         Self {
-            r#type: ours.map_or_else(|| "other".into(), variant_of),
+            r#type: match ours {
+                Some(ours) => variant_of(ours),
+                None if error.is::<tokio::time::error::Elapsed>() => "Elapsed".into(),
+                None => "other".into(),
+            },
             code: failure.map(|failure| name_of(failure.code)),
             reason: ours.map_or("", Error::reason).into(),
+            metadata: failure
+                .map(|failure| failure.metadata.clone())
+                .unwrap_or_default(),
             message: failure.map_or_else(|| error.to_string(), |failure| failure.message.clone()),
             violations: ours
                 .map_or(&[][..], Error::violations)

@@ -16,6 +16,7 @@ pub(crate) struct Ask {
     target: String,
     tls: Option<TlsFiles>,
     api_key: Option<String>,
+    traceparent: Option<String>,
     pub(crate) call: String,
     #[serde(default)]
     pub(crate) request: Asked,
@@ -88,7 +89,11 @@ impl Ask {
         if let Some(api_key) = &self.api_key {
             builder = builder.api_key(api_key);
         }
-        Ok(builder.build()?)
+        let client = builder.build()?;
+        match &self.traceparent {
+            Some(traceparent) => Ok(client.with_metadata("traceparent", traceparent)?),
+            None => Ok(client),
+        }
     }
 
     /// Writes the request as the client takes it.
@@ -160,7 +165,8 @@ impl Ask {
         (self.pause_ms > 0).then(|| Duration::from_millis(self.pause_ms))
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// How long the call may take.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         self.options.timeout_s.map(Duration::from_secs_f64)
     }
 }

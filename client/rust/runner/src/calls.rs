@@ -2,7 +2,7 @@
 
 use leyden_client::{Client, Error, Event, Generation, Watch};
 
-use crate::answer::{Answer, SeenError};
+use crate::answer::{Answer, SeenError, SeenState};
 use crate::ask::{AnyError, Ask};
 
 /// Does what is asked by a client of its own, and says what was seen.
@@ -45,7 +45,33 @@ async fn call(client: &Client, ask: &Ask, answer: &mut Answer) -> Result<(), Any
             answer.models = vec![client.get_model(name).await?.name];
             Ok(())
         }
+        "load_model" => {
+            let name = ask.request.model.as_deref().unwrap_or_default();
+            answer.models = vec![client.load_model(name).await?.name];
+            Ok(())
+        }
+        "unload_model" => {
+            let name = ask.request.model.as_deref().unwrap_or_default();
+            Ok(client.unload_model(name).await?)
+        }
+        "get_server_state" => {
+            answer.state = Some(SeenState::of(&client.get_server_state().await?));
+            Ok(())
+        }
+        "wait_until_ready" => Ok(within(ask, client.wait_until_ready()).await?),
+        "start" => {
+            answer.request_id = Some(client.start(ask.generate_request()?).await?);
+            Ok(())
+        }
         other => Err(format!("no such call: {other}").into()),
+    }
+}
+
+/// Waits for a call that has no deadline of its own, as tokio has it. The error is the client's.
+async fn within<T>(ask: &Ask, call: impl Future<Output = Result<T, Error>>) -> Result<T, AnyError> {
+    match ask.timeout() {
+        Some(timeout) => Ok(tokio::time::timeout(timeout, call).await??),
+        None => Ok(call.await?),
     }
 }
 

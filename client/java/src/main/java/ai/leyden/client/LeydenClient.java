@@ -4,6 +4,7 @@ import static java.util.concurrent.TimeUnit.NANOSECONDS;
 
 import ai.leyden.v1.CancelGenerationRequest;
 import ai.leyden.v1.GetModelRequest;
+import ai.leyden.v1.GetServerStateRequest;
 import ai.leyden.v1.ImageGenerationServiceGrpc;
 import ai.leyden.v1.ListModelsRequest;
 import ai.leyden.v1.LoadModelRequest;
@@ -49,6 +50,9 @@ import java.util.function.Consumer;
  * {@link LeydenException} where the server refuses or fails, and {@link IllegalStateException} once
  * the client is closed. Interrupting a thread that waits ends its call, and its generation on the
  * server; it sees {@link GenerationCancelledException}, and its interrupt stays set.
+ *
+ * <p>Where the program has OpenTelemetry, the span that is current in the thread that calls goes
+ * along with the call, and with those that take up a broken connection.
  */
 public final class LeydenClient implements AutoCloseable {
   /** Where a server is that was not told otherwise. */
@@ -61,8 +65,8 @@ public final class LeydenClient implements AutoCloseable {
   private static final Duration KEEPALIVE = Duration.ofSeconds(15);
 
   private final ManagedChannel connection;
+  private final List<ClientInterceptor> interceptors;
   private final Channel channel;
-  private final ImageCalls images;
   private final Health health;
   private final Optional<Duration> callTimeout;
   private final Set<Following> running = ConcurrentHashMap.newKeySet();
@@ -74,8 +78,8 @@ public final class LeydenClient implements AutoCloseable {
       Optional<Duration> callTimeout) {
     this.connection = connection;
     this.callTimeout = callTimeout;
+    this.interceptors = List.copyOf(interceptors);
     this.channel = ClientInterceptors.intercept(connection, interceptors);
-    this.images = new ImageCalls(channel);
     this.health = new Health(channel);
     new Reconnection(connection).begin();
   }
@@ -289,6 +293,16 @@ public final class LeydenClient implements AutoCloseable {
     call(ModelServiceGrpc.getUnloadModelMethod(), request);
   }
 
+  /**
+   * Returns what the server does now; for operators.
+   *
+   * @return the server's state
+   */
+  public ServerState getServerState() {
+    GetServerStateRequest request = GetServerStateRequest.getDefaultInstance();
+    return Wire.serverState(call(ModelServiceGrpc.getGetServerStateMethod(), request));
+  }
+
   /** Waits for as long as it takes until the server says that it serves. */
   public void waitUntilReady() {
     checkOpen();
@@ -323,7 +337,7 @@ public final class LeydenClient implements AutoCloseable {
 
   private Following follow(FollowPlan plan, Flow.Subscriber<? super Event> subscriber) {
     checkOpen();
-    Following following = new Following(plan, images, subscriber);
+    Following following = new Following(plan, new ImageCalls(channelOfCaller()), subscriber);
     running.add(following);
     following.settled().thenRun(() -> running.remove(following));
     following.begin();
@@ -340,10 +354,19 @@ public final class LeydenClient implements AutoCloseable {
             .map(limit -> CallOptions.DEFAULT.withDeadlineAfter(limit.toNanos(), NANOSECONDS))
             .orElse(CallOptions.DEFAULT);
     try {
-      return ClientCalls.blockingUnaryCall(channel, method, options, request);
+      return ClientCalls.blockingUnaryCall(channelOfCaller(), method, options, request);
     } catch (StatusRuntimeException thrown) {
       throw closed ? Failures.closedWhileRunning() : Failures.of(thrown);
     }
+  }
+
+  /** The channel for calls of this thread's trace. */
+  private Channel channelOfCaller() {
+    // Below the caller's own interceptors, which may have set the trace already.
+    return TraceContext.ofCaller()
+        .map(trace -> ClientInterceptors.intercept(connection, trace))
+        .map(traced -> ClientInterceptors.intercept(traced, interceptors))
+        .orElse(channel);
   }
 
   private void checkOpen() {

@@ -1,8 +1,11 @@
 package ai.leyden.client;
 
 import ai.leyden.v1.GenerateImageResponse;
+import ai.leyden.v1.GetServerStateResponse;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /** From the messages of the wire to the types of this package. */
 final class Wire {
@@ -190,6 +193,45 @@ final class Wire {
         message.getPreviews(),
         message.getFilesPresent(),
         message.getKnownWordsList());
+  }
+
+  static ServerState serverState(GetServerStateResponse message) {
+    return new ServerState(
+        message.getStagesList().stream().map(Wire::stageState).toList(),
+        message.getGatewaysList().stream().map(Wire::gatewayState).toList(),
+        message.getBottleneck(),
+        message.getBottleneckReason());
+  }
+
+  private static StageState stageState(ai.leyden.v1.StageState message) {
+    return new StageState(
+        message.getName(),
+        stageKind(message.getKind()),
+        List.copyOf(message.getModelsList()),
+        message.getRunningReplicas(),
+        message.getWantedReplicas(),
+        message.getRunningCount(),
+        message.getWaitingCount(),
+        message.hasBusyShare() ? OptionalDouble.of(message.getBusyShare()) : OptionalDouble.empty(),
+        message.getProblem());
+  }
+
+  private static StageKind stageKind(ai.leyden.v1.StageKind kind) {
+    return switch (kind) {
+      case STAGE_KIND_TEXT_ENCODER -> StageKind.TEXT_ENCODER;
+      case STAGE_KIND_DENOISER -> StageKind.DENOISER;
+      case STAGE_KIND_VAE -> StageKind.VAE;
+      case STAGE_KIND_UNSPECIFIED, UNRECOGNIZED -> StageKind.UNSPECIFIED;
+    };
+  }
+
+  private static GatewayState gatewayState(ai.leyden.v1.GatewayState message) {
+    return new GatewayState(
+        message.getReplica(),
+        duration(message.getUptimeDuration()),
+        message.getDraining(),
+        message.getOpenStreamCount(),
+        message.getWaitingImageCount());
   }
 
   private static ModelState modelState(ai.leyden.v1.ModelState state) {

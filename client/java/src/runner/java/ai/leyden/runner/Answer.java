@@ -1,9 +1,12 @@
 package ai.leyden.runner;
 
 import ai.leyden.client.Event;
+import ai.leyden.client.GatewayState;
 import ai.leyden.client.Model;
 import ai.leyden.client.RequestWarning;
 import ai.leyden.client.RpcException;
+import ai.leyden.client.ServerState;
+import ai.leyden.client.StageState;
 import com.google.gson.Gson;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -34,6 +37,7 @@ final class Answer {
     seen.put("images", images.values());
     seen.put("summary", null);
     seen.put("models", List.of());
+    seen.put("state", null);
     seen.put("left", null);
     seen.put("error", null);
   }
@@ -53,6 +57,42 @@ final class Answer {
 
   void models(List<Model> models) {
     seen.put("models", models.stream().map(Model::name).toList());
+  }
+
+  void requestId(String requestId) {
+    seen.put("request_id", requestId);
+  }
+
+  void state(ServerState state) {
+    Map<String, Object> said = new LinkedHashMap<>();
+    said.put("stages", state.stages().stream().map(Answer::stage).toList());
+    said.put("gateways", state.gateways().stream().map(Answer::gateway).toList());
+    said.put("bottleneck", state.bottleneck());
+    said.put("bottleneck_reason", state.bottleneckReason());
+    seen.put("state", said);
+  }
+
+  private static Map<String, Object> stage(StageState stage) {
+    Map<String, Object> said = new LinkedHashMap<>();
+    said.put("name", stage.name());
+    said.put("kind", stage.kind().name());
+    said.put("models", stage.models());
+    said.put("running_replicas", stage.runningReplicas());
+    said.put("wanted_replicas", stage.wantedReplicas());
+    said.put("running_count", stage.runningCount());
+    said.put("waiting_count", stage.waitingCount());
+    stage.busyShare().ifPresent(share -> said.put("busy_share", share));
+    said.put("problem", stage.problem());
+    return said;
+  }
+
+  private static Map<String, Object> gateway(GatewayState gateway) {
+    return Map.of(
+        "replica", gateway.replica(),
+        "uptime_s", gateway.uptime().toNanos() / 1e9,
+        "draining", gateway.draining(),
+        "open_stream_count", gateway.openStreamCount(),
+        "waiting_image_count", gateway.waitingImageCount());
   }
 
   void saw(Event event) {
@@ -90,6 +130,7 @@ final class Answer {
     if (error instanceof RpcException failure) {
       said.put("code", failure.code().name());
       said.put("reason", failure.reason());
+      said.put("metadata", failure.metadata());
       said.put("violations", failure.violations());
       said.put(
           "retry_after_s", failure.retryAfter().map(wait -> wait.toNanos() / 1e9).orElse(null));

@@ -6,6 +6,11 @@ import ai.leyden.client.PreviewOptions;
 import ai.leyden.client.WatchRequest;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import io.opentelemetry.api.trace.Span;
+import io.opentelemetry.api.trace.SpanContext;
+import io.opentelemetry.api.trace.TraceFlags;
+import io.opentelemetry.api.trace.TraceState;
+import io.opentelemetry.context.Context;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -42,6 +47,18 @@ final class Ask {
 
   Optional<Duration> timeout() {
     return find(options, "timeout_s").map(Ask::seconds);
+  }
+
+  /** The caller's span, as its program would have it. */
+  Context trace() {
+    return find(ask, "traceparent")
+        .map(given -> given.getAsString().split("-"))
+        .map(
+            parts ->
+                SpanContext.create(
+                    parts[1], parts[2], TraceFlags.fromHex(parts[3], 0), TraceState.getDefault()))
+        .map(span -> Context.root().with(Span.wrap(span)))
+        .orElse(Context.root());
   }
 
   boolean leavesBy(String how) {

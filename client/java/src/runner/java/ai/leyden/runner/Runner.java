@@ -7,6 +7,7 @@ import ai.leyden.client.TlsConfig;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import io.opentelemetry.context.Scope;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -51,11 +52,14 @@ public final class Runner {
       return Load.measure(ask, connect(ask));
     }
     Answer answer = new Answer(ask.get("name"));
+    Scope traced = new Ask(ask).trace().makeCurrent();
     try (LeydenClient client = connect(ask)) {
       call(client, new Ask(ask), answer);
     } catch (Exception error) {
       // Whatever it is, it is the answer.
       answer.failed(error);
+    } finally {
+      traced.close();
     }
     return answer.json();
   }
@@ -92,6 +96,12 @@ public final class Runner {
       case "cancel" -> client.cancel(ask.requestId());
       case "list_models" -> answer.models(client.listModels());
       case "get_model" -> answer.models(List.of(client.getModel(ask.model())));
+      case "load_model" -> answer.models(List.of(client.loadModel(ask.model())));
+      case "unload_model" -> client.unloadModel(ask.model());
+      case "get_server_state" -> answer.state(client.getServerState());
+      case "wait_until_ready" ->
+          ask.timeout().ifPresentOrElse(client::waitUntilReady, client::waitUntilReady);
+      case "start" -> answer.requestId(client.startImage(ask.generateRequest()));
       default -> throw new IllegalArgumentException("no such call: " + ask.call());
     }
   }
