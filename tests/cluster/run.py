@@ -9,7 +9,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -63,7 +62,7 @@ def main(arguments: list[str]) -> int:
             if chosen.part in {None, name}:
                 options = parser.parse_args([name]) if chosen.part is None else chosen
                 with report.of(name):
-                    _run(part, options, report, asked_for=chosen.part == name)
+                    part.run_reported(options, report, asked_for=chosen.part == name)
     except KeyboardInterrupt:
         print("\nInterrupted; what was started has been ended.", file=sys.stderr)
         return INTERRUPTED
@@ -72,22 +71,6 @@ def main(arguments: list[str]) -> int:
     if report.failed:
         print("\nFAILED", file=sys.stderr)
     return int(report.failed)
-
-
-def _run(part: Part, options: argparse.Namespace, report: Report, *, asked_for: bool) -> None:
-    if why := part.missing():
-        note = report.fails if asked_for else report.skips
-        note("all of it", why)
-        return
-    before = len(report.rows)
-    try:
-        part.run(options, report)
-    except Exception as error:  # noqa: BLE001 - the other parts still run, and all is reported
-        traceback.print_exc()
-        report.fails("it runs to its end", f"{type(error).__name__}: {error}")
-    else:
-        if len(report.rows) == before:
-            report.fails("it checks something", "the part ended without a single check")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -69,23 +69,27 @@ def in_one_process(prometheus: Prometheus, folder: Path, report: Report) -> None
 
 
 def over_ray(prometheus: Prometheus, folder: Path, report: Report) -> None:
-    """A server with Ray: well, then its denoiser dies."""
-    config = {"models": [MODEL], "gateway": {"port": 0}}
-    report.say("starting leyden serve, with Ray")
-    with serving(config, folder, "over-ray") as server:
-        prometheus.scrape(server.page)
-        prometheus.settle()
-        load.bench(server, clients=4, requests=BENCHED)
-        check_rules_evaluate(prometheus, report, "over Ray")
-        check_quiet(prometheus, report, "over Ray under load")
-        with Client(server.address) as client:
+    """A server with Ray and traces: well, then its denoiser dies."""
+    with collecting() as collector:
+        gateway = {"port": 0, "trace_endpoint": collector.endpoint}
+        report.say("starting leyden serve, with Ray")
+        with (
+            serving({"models": [MODEL], "gateway": gateway}, folder, "over-ray") as server,
+            Client(server.address) as client,
+        ):
+            prometheus.scrape(server.page)
+            prometheus.settle()
+            load.bench(server, clients=4, requests=BENCHED)
+            check_rules_evaluate(prometheus, report, "over Ray")
+            check_quiet(prometheus, report, "over Ray under load")
             load.clients_mistakes(client)
-        check_quiet(prometheus, report, "over Ray after clients' mistakes")
-        check_panels(prometheus, report, NO_GPU | NO_TLS)
-        replica_of(server.program, "denoiser").kill()
-        check_alert(prometheus, report, "LeydenStageGone", "the denoiser's replica is killed")
-        wait_for("the alert's end", lambda: "LeydenStageGone" not in prometheus.firing())
-        report.holds("LeydenStageGone ends when Serve has started another")
+            check_one_request(client, server, collector, prometheus, report)
+            check_quiet(prometheus, report, "over Ray after clients' mistakes")
+            check_panels(prometheus, report, NO_GPU | NO_TLS)
+            replica_of(server.program, "denoiser").kill()
+            check_alert(prometheus, report, "LeydenStageGone", "the denoiser's replica is killed")
+            wait_for("the alert's end", lambda: "LeydenStageGone" not in prometheus.firing())
+            report.holds("LeydenStageGone ends when Serve has started another")
 
 
 def _well(prometheus: Prometheus, server: Server, report: Report, *, ca: str) -> None:
