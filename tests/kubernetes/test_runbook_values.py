@@ -19,7 +19,7 @@ def rendered(call: list[str], values: Path) -> str:
     except NoHelmError as error:
         pytest.skip(str(error))
     words = [str(values) if word == "values.yaml" else word for word in call]
-    only_upgrades = {"--dry-run=server", "--hide-notes"}
+    only_upgrades = {"--dry-run=server", "--force-conflicts", "--hide-notes"}
     words = [word for word in words[1:] if word not in only_upgrades]
     result = subprocess.run(
         [helm, "template", *words], cwd=ROOT, capture_output=True, text=True, check=False

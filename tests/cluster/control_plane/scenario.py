@@ -15,6 +15,7 @@ from cluster.control_plane.drains import check_drain
 from cluster.control_plane.installs import check_install, check_refusals, check_uninstall
 from cluster.control_plane.kubelet import Kubelet
 from cluster.control_plane.plane import Plane
+from cluster.control_plane.runbook import check_runbook
 from cluster.control_plane.upgrades import check_upgrade
 from cluster.control_plane.world import Release, World
 from cluster.report import Report
@@ -34,6 +35,9 @@ def run(options: argparse.Namespace, report: Report, *, why_no_ray: str) -> None
         report.holds("a cluster stands on loopback", _inventory(world))
         for values in options.values:
             _check(world, Release(world, values), why_no_ray)
+        if "production" in options.values:
+            with set_aside(world.client, kwok=False):
+                check_runbook(world)
 
 
 def _check(world: World, release: Release, why_no_ray: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cluster.image.tools import Tools, limits
 from support.patience import PATIENCE_S
@@ -85,11 +86,16 @@ class Container:
 
 @contextmanager
 def container(
-    tools: Tools, image: str, *command: str, name: str, options: Sequence[str | Path] = ()
+    tools: Tools,
+    image: str,
+    *command: str,
+    name: str,
+    network: Literal["host", "none"] = "host",
+    options: Sequence[str | Path] = (),
 ) -> Iterator[Container]:
-    """Run a container until the end of the block."""
+    """Run a container until the end of the block. Without a network it has its own loopback."""
     arguments = [
-        *("run", "--rm", "--name", name, "--network", "host", "--pull", "never"),
+        *("run", "--rm", "--name", name, "--network", network, "--pull", "never"),
         *limits(),
         *RESTRICTED,
         *options,

@@ -39,9 +39,12 @@ EXTENSION = "#include <Python.h>\nint leyden(void) { return Py_IsInitialized(); 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add --folder."""
+    """Add --folder and --as-built."""
     parser.add_argument(
         "--folder", type=Path, default=CACHE, help="where images are kept (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--as-built", action="store_true", help="build nothing: take the images of the run before"
     )
 
 
@@ -49,7 +52,10 @@ def run(options: argparse.Namespace, report: Report) -> None:
     """Build it, look at it, and serve from it."""
     options.folder.mkdir(parents=True, exist_ok=True)
     tools = Tools(options.folder)
-    _build(tools, report)
+    if options.as_built:
+        report.skips("the steps of the Dockerfile", "--as-built: the images of the run before")
+    else:
+        _build(tools, report)
     _look_at_settings(tools, report)
     _find_no_installer(tools, report)
     _compile_an_extension(tools, report)
@@ -171,9 +177,7 @@ def _drain(running: Container, address: str, report: Report) -> None:
 
 def _serve_over_ray(tools: Tools, report: Report) -> None:
     report.say("the server with Ray in it, in a network of its own")
-    with container(
-        tools, IMAGE, "serve", name="leyden-test-ray", options=["--network", "none"]
-    ) as running:
+    with container(tools, IMAGE, "serve", name="leyden-test-ray", network="none") as running:
         running.address()
         said = running.execute("leyden", "generate", PROMPT, "-o", "/tmp/a.png")
         size = running.execute("stat", "--format", "%s", "/tmp/a.png").strip()
@@ -184,9 +188,11 @@ def _serve_over_ray(tools: Tools, report: Report) -> None:
 
 def _start_as_kuberay_does(tools: Tools, report: Report) -> None:
     report.say("a Ray head by KubeRay's command, asked by its probe")
-    options = ["--network", "none", "--entrypoint", "/bin/bash"]
+    shell = ["--entrypoint", "/bin/bash"]
     command = ("-c", "--", f"ulimit -n 1024; {RAY_HEAD}")
-    with container(tools, IMAGE, *command, name="leyden-test-head", options=options) as running:
+    with container(
+        tools, IMAGE, *command, name="leyden-test-head", network="none", options=shell
+    ) as running:
         running.wait_for(STARTED)
         seen = running.execute("bash", "-c", f"until {PROBE}; do sleep 1; done")
     _judge(report, "KubeRay's command and probe", seen.count("success") >= 2, seen)

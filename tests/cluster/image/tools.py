@@ -14,6 +14,10 @@ PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "podman": "podma
 """Each program, and Debian's package of it."""
 
 
+MOST = 16384
+"""Open files, and processes of the user: many times what a server needs."""
+
+
 class CommandError(Exception):
     """A program failed; the message has the end of what it said."""
 
@@ -84,12 +88,12 @@ class Tools:
 
 
 def limits() -> list[str]:
-    """Return podman's options for the limits of this process.
+    """Return podman's options for limits that this machine lets a container have.
 
-    Its own are higher, and a sandbox does not let it raise them.
+    Podman's own are higher than a sandbox allows; and it lowers that of processes for itself.
     """
     options = []
     for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        hard = resource.getrlimit(number)[1]
-        options += ["--ulimit", f"{name}={hard}:{hard}"]
+        limit = min(resource.getrlimit(number)[1], MOST)
+        options += ["--ulimit", f"{name}={limit}:{limit}"]
     return options
