@@ -1,5 +1,6 @@
 """The shipped manifests are what the chart makes, and would be taken by a cluster and served."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,27 @@ def test_with_tls_and_the_page(preset: str) -> None:
     )
     assert faults(release, "1.6") == []
     assert "tls_client_ca" in release.gateway_config["gateway"]
+
+
+def test_with_the_dashboard() -> None:
+    dashboard = presets.CHART / "files" / "dashboard.json"
+    release = rendered("production", "monitoring.dashboard.enabled=true")
+    assert faults(release, "1.6") == []
+    (config,) = release.of_kind("ConfigMap")
+    assert json.loads(config["data"]["leyden.json"]) == json.loads(dashboard.read_text("utf-8"))
+
+
+def test_alerts_lead_to_the_page_that_is_named() -> None:
+    release = rendered("production", 'monitoring.docsUrl="https://example.com/docs/"')
+    (rules,) = release.of_kind("PrometheusRule")
+    links = [
+        rule["annotations"]["runbook_url"]
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert links
+    assert all(link.startswith("https://example.com/docs/runbook.md#") for link in links)
 
 
 def test_with_a_redis_that_is_there() -> None:

@@ -30,6 +30,8 @@ capabilities: {drop: [ALL]}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 # Ray runs its workers at a niceness of 15 otherwise, behind every other busy process.
 - {name: RAY_worker_niceness, value: "0"}
+# Ray 2.60 waits for half a minute after the signal; the hook before it has waited already.
+- {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: "0"}
 {{- if not .Values.ray.tokenAuth }}
 - {name: RAY_AUTH_MODE, value: disabled}
 {{- end }}
