@@ -102,10 +102,16 @@ def _start_kwok(plane: Plane, client: Client, daemons: Daemons, folder: Path) ->
     source = PROGRAMS["kwok"].source() / "kustomize/stage"
     for stage in _STAGES:
         for file in sorted((source / stage).glob("*.yaml")):
-            parts += yaml.safe_load_all(file.read_text(encoding="utf-8"))
+            read = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+            parts += [part for part in read if part["kind"] in {"Stage", "StorageClass"}]
     client.create(*(part for part in parts if part["kind"] == "StorageClass"))
+    for part in parts:
+        if part["metadata"]["name"] == "pod-delete":
+            part["spec"].pop("delay")  # its pods hold nothing, so they need not have their grace
     stages = folder / "stages.yaml"
-    stages.write_text(yaml.safe_dump_all(part for part in parts if part["kind"] == "Stage"))
+    stages.write_text(
+        yaml.safe_dump_all(part for part in parts if part["kind"] == "Stage"), encoding="utf-8"
+    )
     daemons.start(
         "kwok",
         PROGRAMS["kwok"].file,

@@ -7,7 +7,7 @@ from cluster.control_plane.world import Release, World, condition
 __all__ = ["check_drain"]
 
 _GATEWAYS = "leyden-gateway=true"
-_TRIES_S = 10
+_TRIES_S = 30
 """kubectl asks again every 5 s."""
 
 

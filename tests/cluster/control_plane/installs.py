@@ -185,7 +185,8 @@ def _pods_of(cluster: Object) -> int:
 
 def _why(release: Release) -> str:
     """Return the last warning: a wait for pods that nobody can make ends with it."""
-    return next((w for w in reversed(release.warnings()) if "FailedToCreate" in w), "")
+    said = [w for w in release.warnings() if w.startswith("FailedToCreate") and "Pod" in w]
+    return said[-1] if said else ""
 
 
 def _requests(pod: Object) -> dict[str, Decimal]:

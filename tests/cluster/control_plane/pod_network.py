@@ -7,6 +7,7 @@ import ipaddress
 import itertools
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +33,9 @@ class PodPlace:
         _ip("-n", self._name, "link", "set", "lo", "up")
         # Ray finds its own address by asking which one would be used to reach the outside.
         _ip("-n", self._name, "route", "add", "default", "dev", "eth0")
-        self._etc.mkdir(parents=True)
+        self._etc.mkdir(parents=True, exist_ok=True)
+        self._removed = False
+        self._changing = threading.Lock()
         self.resolve({})
         (self._etc / "resolv.conf").write_text("", encoding="utf-8")
 
@@ -45,10 +48,16 @@ class PodPlace:
         """Let programs here find addresses by these names, and no others."""
         lines = ["127.0.0.1 localhost", *(f"{to} {name}" for name, to in sorted(names.items()))]
         # Written in place: what runs here has this very file mounted as /etc/hosts.
-        (self._etc / "hosts").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with self._changing:
+            if not self._removed:
+                (self._etc / "hosts").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def remove(self) -> None:
-        """Take it away; what runs there has ended."""
+        """Take it away, once; what runs there has ended."""
+        with self._changing:
+            if self._removed:
+                return
+            self._removed = True
         subprocess.run(("ip", "netns", "del", self._name), check=False)
         subprocess.run(("ip", "link", "del", self._outer), check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(self._etc, ignore_errors=True)
