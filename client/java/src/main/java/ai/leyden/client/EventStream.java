@@ -132,7 +132,7 @@ public final class EventStream implements Iterator<Event>, Iterable<Event>, Auto
    * Keeps what has come until it is read. It asks for some events ahead of its reader, or each
    * would take the way between the threads of reader and connection on its own.
    */
-  private static final class Inbox implements Flow.Subscriber<Event> {
+  private static final class Inbox implements Following.Handover {
     private static final int MOST_AHEAD = 8;
 
     private final BlockingQueue<Signal> signals = new LinkedBlockingQueue<>();

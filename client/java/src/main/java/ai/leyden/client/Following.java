@@ -4,6 +4,7 @@ import ai.leyden.v1.GenerateImageRequest;
 import ai.leyden.v1.GenerateImageResponse;
 import ai.leyden.v1.ImageGenerationServiceGrpc;
 import ai.leyden.v1.WatchGenerationRequest;
+import io.grpc.CallOptions;
 import io.grpc.Context;
 import io.grpc.Deadline;
 import io.grpc.MethodDescriptor;
@@ -44,8 +45,12 @@ final class Following implements Flow.Subscription {
           Status.Code.INTERNAL,
           Status.Code.CANCELLED);
 
+  /** Who wants all that comes need not ask anew at every response. */
+  private static final int ENOUGH_DUE = 1 << 16;
+
   private final FollowPlan plan;
   private final ImageCalls calls;
+  private final CallOptions options;
   private final Flow.Subscriber<? super Event> subscriber;
 
   /** The caller's: a server that calls Leyden cancels with its own call. */
@@ -67,6 +72,9 @@ final class Following implements Flow.Subscription {
   private boolean watches;
   private long demand;
 
+  /** A subscriber that only keeps what comes for another thread, and does so at once. */
+  interface Handover extends Flow.Subscriber<Event> {}
+
   /** Prepares; {@link #begin} starts. The deadline counts from here. */
   Following(FollowPlan plan, ImageCalls calls, Flow.Subscriber<? super Event> subscriber) {
     this.plan = plan;
@@ -74,6 +82,9 @@ final class Following implements Flow.Subscription {
     this.subscriber = subscriber;
     this.deadline =
         plan.timeout().map(limit -> Deadline.after(limit.toNanos(), TimeUnit.NANOSECONDS));
+    CallOptions timed = CallOptions.DEFAULT.withDeadline(deadline.orElse(null));
+    // One of this package hands over what it is given. The connection's own thread may do that.
+    this.options = subscriber instanceof Handover ? timed.withExecutor(Runnable::run) : timed;
     this.afterEventIndex = plan.afterEventIndex();
     this.assembler = new EventAssembler(plan.requestId(), plan.imageCount(), afterEventIndex);
     this.reattachment = new Reattachment(plan.reattachFor());
@@ -162,7 +173,7 @@ final class Following implements Flow.Subscription {
     }
     Attempt<T> next = new Attempt<>();
     attempt = next;
-    context.run(() -> calls.stream(method, request, deadline, next));
+    context.run(() -> calls.stream(method, request, options, next));
     if (over.get()) {
       // Somebody left meanwhile, maybe before there was a call to hang up.
       hangUp();
@@ -179,7 +190,7 @@ final class Following implements Flow.Subscription {
     }
     // A response may bring no event, such as a chunk that is not the last: then another is due.
     int more = (int) Math.min(demand - current.due, Integer.MAX_VALUE - current.due);
-    if (more > 0) {
+    if (more > 0 && current.due < ENOUGH_DUE) {
       current.due += more;
       current.call.request(more);
     }

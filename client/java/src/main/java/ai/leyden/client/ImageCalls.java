@@ -7,13 +7,11 @@ import ai.leyden.v1.ImageGenerationServiceGrpc;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.Context;
-import io.grpc.Deadline;
 import io.grpc.MethodDescriptor;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.ClientResponseObserver;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
@@ -32,12 +30,9 @@ final class ImageCalls {
   <T> void stream(
       MethodDescriptor<T, GenerateImageResponse> method,
       T request,
-      Optional<Deadline> deadline,
+      CallOptions options,
       ClientResponseObserver<T, GenerateImageResponse> observer) {
-    ClientCalls.asyncServerStreamingCall(
-        channel.newCall(method, CallOptions.DEFAULT.withDeadline(deadline.orElse(null))),
-        request,
-        observer);
+    ClientCalls.asyncServerStreamingCall(channel.newCall(method, options), request, observer);
   }
 
   /** Ends a generation; completes once the server has heard, or does not answer in time. */

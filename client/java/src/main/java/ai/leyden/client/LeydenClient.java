@@ -12,27 +12,18 @@ import ai.leyden.v1.ModelServiceGrpc;
 import ai.leyden.v1.UnloadModelRequest;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
-import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptor;
 import io.grpc.ClientInterceptors;
-import io.grpc.Grpc;
-import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCalls;
-import io.grpc.stub.MetadataUtils;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.Set;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Flow;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
 /**
@@ -61,18 +52,14 @@ public final class LeydenClient implements AutoCloseable {
   /** For how long a generation goes on that was started to be left alone. */
   public static final Duration DETACHED_LINGER = Duration.ofMinutes(10);
 
-  /** A server that vanished is noticed within two of these, however long a stream is silent. */
-  private static final Duration KEEPALIVE = Duration.ofSeconds(15);
-
   private final ManagedChannel connection;
   private final List<ClientInterceptor> interceptors;
   private final Channel channel;
+  private final Followings followings;
   private final Health health;
   private final Optional<Duration> callTimeout;
-  private final Set<Following> running = ConcurrentHashMap.newKeySet();
-  private volatile boolean closed;
 
-  private LeydenClient(
+  LeydenClient(
       ManagedChannel connection,
       List<ClientInterceptor> interceptors,
       Optional<Duration> callTimeout) {
@@ -80,6 +67,7 @@ public final class LeydenClient implements AutoCloseable {
     this.callTimeout = callTimeout;
     this.interceptors = List.copyOf(interceptors);
     this.channel = ClientInterceptors.intercept(connection, interceptors);
+    this.followings = new Followings(() -> new ImageCalls(channelOfCaller()));
     this.health = new Health(channel);
     new Reconnection(connection).begin();
   }
@@ -100,8 +88,8 @@ public final class LeydenClient implements AutoCloseable {
    * @param target host:port, or any name that gRPC resolves
    * @return a builder
    */
-  public static Builder builder(String target) {
-    return new Builder(target);
+  public static LeydenClientBuilder builder(String target) {
+    return new LeydenClientBuilder(target);
   }
 
   /**
@@ -118,7 +106,7 @@ public final class LeydenClient implements AutoCloseable {
    * @return the events, to be closed
    */
   public EventStream streamImage(GenerateRequest request) {
-    return EventStream.of(this::follow, FollowPlan.of(request));
+    return EventStream.of(followings::follow, FollowPlan.of(request));
   }
 
   /**
@@ -128,7 +116,8 @@ public final class LeydenClient implements AutoCloseable {
    * @return the finished generation
    */
   public Generation generateImage(GenerateRequest request) {
-    return generateImage(request, event -> {});
+    FinishedGeneration finished = new FinishedGeneration();
+    return finished.await(followings.follow(FollowPlan.of(request), finished));
   }
 
   /**
@@ -140,21 +129,19 @@ public final class LeydenClient implements AutoCloseable {
    * @return the finished generation
    */
   public Generation generateImage(GenerateRequest request, Consumer<? super Event> listener) {
-    List<Event.Image> finished = new ArrayList<>();
+    List<Event.Image> images = new ArrayList<>();
     Event.Summary summary = null;
     try (EventStream events = streamImage(request)) {
       for (Event event : events) {
         listener.accept(event);
         if (event instanceof Event.Image image) {
-          finished.add(image);
+          images.add(image);
         } else if (event instanceof Event.Summary last) {
           summary = last;
         }
       }
     }
-    finished.sort(Comparator.comparingInt(Event.Image::imageIndex));
-    // A stream that ends without an error has had its summary.
-    return new Generation(List.copyOf(finished), Objects.requireNonNull(summary));
+    return FinishedGeneration.of(images, summary);
   }
 
   /**
@@ -171,7 +158,7 @@ public final class LeydenClient implements AutoCloseable {
   public Flow.Publisher<Event> publishImage(GenerateRequest request) {
     Objects.requireNonNull(request, "request");
     return subscriber ->
-        follow(FollowPlan.of(request), Objects.requireNonNull(subscriber, "subscriber"));
+        followings.follow(FollowPlan.of(request), Objects.requireNonNull(subscriber, "subscriber"));
   }
 
   /**
@@ -218,7 +205,7 @@ public final class LeydenClient implements AutoCloseable {
    * @return the events, to be closed
    */
   public EventStream watch(WatchRequest request) {
-    return EventStream.of(this::follow, FollowPlan.of(request));
+    return EventStream.of(followings::follow, FollowPlan.of(request));
   }
 
   /**
@@ -231,7 +218,7 @@ public final class LeydenClient implements AutoCloseable {
   public Flow.Publisher<Event> publishWatch(WatchRequest request) {
     Objects.requireNonNull(request, "request");
     return subscriber ->
-        follow(FollowPlan.of(request), Objects.requireNonNull(subscriber, "subscriber"));
+        followings.follow(FollowPlan.of(request), Objects.requireNonNull(subscriber, "subscriber"));
   }
 
   /**
@@ -305,7 +292,7 @@ public final class LeydenClient implements AutoCloseable {
 
   /** Waits for as long as it takes until the server says that it serves. */
   public void waitUntilReady() {
-    checkOpen();
+    followings.checkOpen();
     health.awaitServing(Optional.empty());
   }
 
@@ -317,7 +304,7 @@ public final class LeydenClient implements AutoCloseable {
    * @throws DeadlineExceededException if it does not serve by then
    */
   public void waitUntilReady(Duration timeout) {
-    checkOpen();
+    followings.checkOpen();
     health.awaitServing(Optional.of(timeout));
   }
 
@@ -328,27 +315,12 @@ public final class LeydenClient implements AutoCloseable {
    */
   @Override
   public void close() {
-    closed = true;
-    CompletableFuture.allOf(
-            running.stream().map(Following::leaveWithClient).toArray(CompletableFuture[]::new))
-        .join();
+    followings.close();
     connection.shutdownNow();
   }
 
-  private Following follow(FollowPlan plan, Flow.Subscriber<? super Event> subscriber) {
-    checkOpen();
-    Following following = new Following(plan, new ImageCalls(channelOfCaller()), subscriber);
-    running.add(following);
-    following.settled().thenRun(() -> running.remove(following));
-    following.begin();
-    if (closed) {
-      following.leaveWithClient();
-    }
-    return following;
-  }
-
   private <Q, A> A call(MethodDescriptor<Q, A> method, Q request) {
-    checkOpen();
+    followings.checkOpen();
     CallOptions options =
         callTimeout
             .map(limit -> CallOptions.DEFAULT.withDeadlineAfter(limit.toNanos(), NANOSECONDS))
@@ -356,7 +328,7 @@ public final class LeydenClient implements AutoCloseable {
     try {
       return ClientCalls.blockingUnaryCall(channelOfCaller(), method, options, request);
     } catch (StatusRuntimeException thrown) {
-      throw closed ? Failures.closedWhileRunning() : Failures.of(thrown);
+      throw followings.isClosed() ? Failures.closedWhileRunning() : Failures.of(thrown);
     }
   }
 
@@ -367,95 +339,5 @@ public final class LeydenClient implements AutoCloseable {
         .map(trace -> ClientInterceptors.intercept(connection, trace))
         .map(traced -> ClientInterceptors.intercept(traced, interceptors))
         .orElse(channel);
-  }
-
-  private void checkOpen() {
-    if (closed) {
-      throw new IllegalStateException("the client is closed");
-    }
-  }
-
-  /** Builds a {@link LeydenClient}. */
-  public static final class Builder {
-    private final String target;
-    private final List<ClientInterceptor> interceptors = new ArrayList<>();
-    private ChannelCredentials credentials = InsecureChannelCredentials.create();
-    private Optional<Duration> callTimeout = Optional.empty();
-
-    private Builder(String target) {
-      this.target = Objects.requireNonNull(target, "target");
-    }
-
-    /**
-     * Turns on TLS, and believes the certificate authorities that Java believes.
-     *
-     * @return this
-     */
-    public Builder tls() {
-      return tls(new TlsConfig());
-    }
-
-    /**
-     * Turns on TLS.
-     *
-     * @param config whom to believe, and who this client is
-     * @return this
-     */
-    public Builder tls(TlsConfig config) {
-      credentials = config.credentials();
-      return this;
-    }
-
-    /**
-     * Sends an API key with every call: over a network rather with TLS, or everybody on the way
-     * reads it.
-     *
-     * @param key the key
-     * @return this
-     * @throws IllegalArgumentException if no key can look like this
-     */
-    public Builder apiKey(String key) {
-      return intercept(MetadataUtils.newAttachHeadersInterceptor(Headers.authorization(key)));
-    }
-
-    /**
-     * Sets the deadline of every call that follows no generation, such as {@link
-     * LeydenClient#listModels}. Not set: none.
-     *
-     * @param limit how long a call may take
-     * @return this
-     */
-    public Builder callTimeout(Duration limit) {
-      callTimeout = Optional.of(limit);
-      return this;
-    }
-
-    /**
-     * Lets an interceptor of gRPC see every call: for traces, metrics or metadata.
-     *
-     * @param interceptor the interceptor
-     * @return this
-     */
-    public Builder intercept(ClientInterceptor interceptor) {
-      interceptors.add(interceptor);
-      return this;
-    }
-
-    /**
-     * Makes the client; it connects with its first call.
-     *
-     * @return the client, to be closed
-     * @throws IllegalArgumentException if gRPC cannot read the target
-     */
-    public LeydenClient build() {
-      ManagedChannel connection =
-          Grpc.newChannelBuilder(target, credentials)
-              .userAgent(Headers.userAgent())
-              .keepAliveTime(KEEPALIVE.toSeconds(), TimeUnit.SECONDS)
-              .keepAliveTimeout(KEEPALIVE.toSeconds(), TimeUnit.SECONDS)
-              .keepAliveWithoutCalls(true)
-              .build();
-      return new LeydenClient(connection, interceptors, callTimeout);
-    }
   }
 }

@@ -3,6 +3,7 @@ package ai.leyden.runner;
 import ai.leyden.client.Event;
 import ai.leyden.client.EventStream;
 import ai.leyden.client.LeydenClient;
+import ai.leyden.client.LeydenClientBuilder;
 import ai.leyden.client.TlsConfig;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
@@ -65,7 +66,7 @@ public final class Runner {
   }
 
   private static LeydenClient connect(JsonObject ask) throws IOException {
-    LeydenClient.Builder client = LeydenClient.builder(ask.get("target").getAsString());
+    LeydenClientBuilder client = LeydenClient.builder(ask.get("target").getAsString());
     JsonObject files = ask.getAsJsonObject("tls");
     if (files != null) {
       TlsConfig tls = TlsConfig.trusting(Path.of(files.get("ca").getAsString()));
