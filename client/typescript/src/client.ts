@@ -1,10 +1,11 @@
 /** The client: connects, generates, watches, cancels, and lists models. */
 
-import {
-  type CallOptions as RpcOptions,
-  type Client as RpcClient,
-  createClient,
-} from "@connectrpc/connect";
+import type {
+  DescMessage,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
 
 import { Call } from "./call.js";
 import { Connection } from "./connection.js";
@@ -33,6 +34,7 @@ import {
   repeatableRequest,
   WATCH_OPTIONS,
 } from "./request.js";
+import type { Rpc } from "./rpc.js";
 import type { ServerState } from "./server_state.js";
 import { closedWhileRunning, errorOfCall } from "./status.js";
 import { GenerationStream } from "./stream.js";
@@ -58,8 +60,7 @@ const LEFT = Symbol("left");
  */
 export class Client {
   readonly #connection: Connection;
-  readonly #images: RpcClient<typeof ImageGenerationService>;
-  readonly #models: RpcClient<typeof ModelService>;
+  readonly #rpc: Rpc;
   readonly #running = new Set<Following>();
   readonly #calls = new Set<Call>();
   #closed = false;
@@ -72,8 +73,7 @@ export class Client {
    */
   constructor(target: string = DEFAULT_TARGET, options: ClientOptions = {}) {
     this.#connection = new Connection(target, options);
-    this.#images = createClient(ImageGenerationService, this.#connection.transport);
-    this.#models = createClient(ModelService, this.#connection.transport);
+    this.#rpc = this.#connection.rpc;
   }
 
   /**
@@ -171,7 +171,7 @@ export class Client {
     const { headers } = this.#connection;
     await this.#within(options.signal, async (signal) => {
       const { timeoutS } = options;
-      const following = new Following(this.#images, headers, { ...plan, timeoutS }, signal);
+      const following = new Following(this.#rpc, headers, { ...plan, timeoutS }, signal);
       const events = following.events();
       try {
         await events.next();
@@ -215,12 +215,12 @@ export class Client {
    * is kept stays as it is. Rejects with `GenerationNotFoundError` and other kinds of `RpcError`.
    */
   async cancel(requestId: string, options: CallOptions = {}): Promise<void> {
-    await this.#call(options, (rpc) => this.#images.cancelGeneration({ requestId }, rpc));
+    await this.#call(ImageGenerationService.method.cancelGeneration, { requestId }, options);
   }
 
   /** Return the server's models, by name, the loaded and the others. Rejects with `RpcError`. */
   async listModels(options: CallOptions = {}): Promise<readonly Model[]> {
-    const { models } = await this.#call(options, (rpc) => this.#models.listModels({}, rpc));
+    const { models } = await this.#call(ModelService.method.listModels, {}, options);
     return models.map((model) => reading.model(model));
   }
 
@@ -229,8 +229,7 @@ export class Client {
    * and the other kinds of `RpcError`.
    */
   async getModel(name = "", options: CallOptions = {}): Promise<Model> {
-    const request = { model: name };
-    const { model } = await this.#call(options, (rpc) => this.#models.getModel(request, rpc));
+    const { model } = await this.#call(ModelService.method.getModel, { model: name }, options);
     if (model === undefined) {
       throw new ProtocolError("the answer has no model");
     }
@@ -245,8 +244,7 @@ export class Client {
    * other kinds of `RpcError`.
    */
   async loadModel(name: string, options: CallOptions = {}): Promise<Model> {
-    const request = { model: name };
-    const { model } = await this.#call(options, (rpc) => this.#models.loadModel(request, rpc));
+    const { model } = await this.#call(ModelService.method.loadModel, { model: name }, options);
     if (model === undefined) {
       throw new ProtocolError("the answer has no model");
     }
@@ -259,7 +257,7 @@ export class Client {
    * Rejects with `NotFoundError`, `ModelsManagedError` and the other kinds of `RpcError`.
    */
   async unloadModel(name: string, options: CallOptions = {}): Promise<void> {
-    await this.#call(options, (rpc) => this.#models.unloadModel({ model: name }, rpc));
+    await this.#call(ModelService.method.unloadModel, { model: name }, options);
   }
 
   /**
@@ -267,9 +265,7 @@ export class Client {
    * other kinds of `RpcError`.
    */
   async getServerState(options: CallOptions = {}): Promise<ServerState> {
-    return reading.serverState(
-      await this.#call(options, (rpc) => this.#models.getServerState({}, rpc)),
-    );
+    return reading.serverState(await this.#call(ModelService.method.getServerState, {}, options));
   }
 
   /**
@@ -278,8 +274,9 @@ export class Client {
    */
   async waitUntilReady(options: CallOptions = {}): Promise<void> {
     checkOptions(options, CALL_OPTIONS);
+    const { headers } = this.#connection;
     await this.#within(options.signal, (signal) =>
-      waitUntilServing(this.#connection, options.timeoutS, signal),
+      waitUntilServing(this.#rpc, headers, options.timeoutS, signal),
     );
   }
 
@@ -327,7 +324,7 @@ export class Client {
     headers: Headers,
   ): AsyncGenerator<LeydenEvent, void, undefined> {
     this.#checkOpen();
-    const following = new Following(this.#images, headers, plan, call.signal);
+    const following = new Following(this.#rpc, headers, plan, call.signal);
     this.#calls.add(call);
     if (following.lingers) {
       // Where it does not linger, the end of its call is its end.
@@ -358,18 +355,23 @@ export class Client {
   async #cancelLeft(following: Following): Promise<void> {
     if (following.isKnownToBeOurs) {
       const { requestId, headers } = following;
-      const rpc = { headers, timeoutMs: LONGEST_CANCEL_MS };
-      await this.#images.cancelGeneration({ requestId }, rpc).catch(() => undefined);
+      const { cancelGeneration } = ImageGenerationService.method;
+      const options = { headers, timeoutMs: LONGEST_CANCEL_MS };
+      await this.#rpc.unary(cancelGeneration, { requestId }, options).catch(() => undefined);
     }
   }
 
-  async #call<T>(options: CallOptions, call: (rpc: RpcOptions) => Promise<T>): Promise<T> {
+  async #call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions,
+  ): Promise<MessageShape<O>> {
     checkOptions(options, CALL_OPTIONS);
     const { headers } = this.#connection;
     const { timeoutS } = options;
-    const timeoutMs = timeoutS === undefined ? undefined : Math.max(1, Math.ceil(timeoutS * 1e3));
+    const timeoutMs = timeoutS === undefined ? undefined : Math.max(1, timeoutS * 1e3);
     return this.#within(options.signal, (signal) =>
-      call({ headers, signal, ...(timeoutMs !== undefined && { timeoutMs }) }),
+      this.#rpc.unary(method, request, { headers, signal, timeoutMs }),
     );
   }
 }

@@ -2,28 +2,23 @@
 
 import { readFileSync } from "node:fs";
 
-import type { Transport } from "@connectrpc/connect";
-import {
-  createGrpcTransport,
-  type GrpcTransportOptions,
-  Http2SessionManager,
-} from "@connectrpc/connect-node";
+import { Http2SessionManager } from "@connectrpc/connect-node";
 
 import type { ClientOptions, Headers, Pem, TlsOptions } from "./options.js";
+import { Rpc, type Sessions } from "./rpc.js";
 import { VERSION } from "./version.js";
-
-type SessionManager = NonNullable<GrpcTransportOptions["sessionManager"]>;
 
 // A server that vanished is noticed within 30 s, however long a stream is silent. Leyden's Gateway
 // allows a ping every 5 s; a gRPC server that is not told so refuses under 5 minutes.
 const PING_MS = 15_000;
-// gRPC's default. Larger images come in chunks.
-const MOST_MESSAGE_BYTES = 4 * 2 ** 20;
 
 const TARGET = /^(\[[\da-f:.]+\]|[^\s:/?#@[\]]+):\d{1,5}$/i;
 
 // How much a stream, and the connection, may be ahead of their reader. Node's 64 KiB hold up each image.
 const WINDOW_BYTES = 4 * 2 ** 20;
+
+// HTTP/2's default of 16 KiB cuts a small image into five pieces, which cost both ends more than its bytes.
+const FRAME_BYTES = 256 * 2 ** 10;
 
 const CLIENT_OPTIONS = ["tls", "apiKey", "headers"];
 const TLS_OPTIONS = ["rootCertificates", "privateKey", "certificateChain"];
@@ -31,7 +26,7 @@ const TLS_OPTIONS = ["rootCertificates", "privateKey", "certificateChain"];
 /** One HTTP/2 connection, made when it is first needed and again after it broke. */
 export class Connection {
   /** What calls are made by. */
-  readonly transport: Transport;
+  readonly rpc: Rpc;
   readonly #headersOfCalls: () => Headers;
   readonly #sessions: Http2SessionManager;
 
@@ -57,14 +52,10 @@ export class Connection {
       { pingIntervalMs: PING_MS, pingTimeoutMs: PING_MS },
       {
         ...(typeof tls === "object" && secureOptions(tls)),
-        settings: { initialWindowSize: WINDOW_BYTES },
+        settings: { initialWindowSize: WINDOW_BYTES, maxFrameSize: FRAME_BYTES },
       },
     );
-    this.transport = createGrpcTransport({
-      baseUrl,
-      sessionManager: withWindows(this.#sessions),
-      readMaxBytes: MOST_MESSAGE_BYTES,
-    });
+    this.rpc = new Rpc(withWindows(this.#sessions));
   }
 
   /** What goes with the calls that are made for whoever calls now. */
@@ -79,10 +70,9 @@ export class Connection {
 }
 
 /** Return `sessions` with the connection's own window, which is no setting of HTTP/2. */
-function withWindows(sessions: Http2SessionManager): SessionManager {
+function withWindows(sessions: Http2SessionManager): Sessions {
   const seen = new WeakSet();
   return {
-    authority: sessions.authority,
     notifyResponseByteRead: (stream) => {
       sessions.notifyResponseByteRead(stream);
     },

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type CallOptions, type Client as RpcClient, ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 
 import { EventAssembler, HeaderMissingError } from "./assemble.js";
 import {
@@ -12,13 +12,14 @@ import {
   RpcError,
 } from "./errors.js";
 import type { LeydenEvent } from "./events.js";
-import type * as pb from "./gen/leyden/v1/image_generation_service_pb.js";
+import * as pb from "./gen/leyden/v1/image_generation_service_pb.js";
 import type { Headers } from "./options.js";
+import type { Responses } from "./responses.js";
+import type { Rpc, RpcOptions } from "./rpc.js";
 import { errorOfCall, timedOut } from "./status.js";
 
-type Images = RpcClient<typeof pb.ImageGenerationService>;
-type Call = AsyncIterable<pb.GenerateImageResponse>;
-type Begin = (this: Following, signal: AbortSignal) => Call;
+type Call = Responses<typeof pb.GenerateImageResponseSchema>;
+type Begin = (this: Following) => Call;
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
@@ -53,7 +54,7 @@ export interface Plan {
 export class Following {
   /** What goes with every call that is made for it. */
   readonly headers: Headers;
-  readonly #images: Images;
+  readonly #rpc: Rpc;
   readonly #plan: Plan;
   readonly #signal: AbortSignal;
   readonly #assembler: EventAssembler;
@@ -65,8 +66,8 @@ export class Following {
   #pauseMs = FIRST_PAUSE_MS;
 
   /** Prepare; `events` starts. Where `signal` is aborted, the call that runs fails. */
-  constructor(images: Images, headers: Headers, plan: Plan, signal: AbortSignal) {
-    this.#images = images;
+  constructor(rpc: Rpc, headers: Headers, plan: Plan, signal: AbortSignal) {
+    this.#rpc = rpc;
     this.headers = headers;
     this.#plan = plan;
     this.#signal = signal;
@@ -108,32 +109,23 @@ export class Following {
   async *events(): AsyncGenerator<LeydenEvent, void, undefined> {
     let begin: Begin | undefined = this.#plan.request === undefined ? this.#watch : this.#generate;
     while (begin !== undefined) {
-      const call = new AbortController();
-      const abort = () => {
-        call.abort(this.#signal.reason);
-      };
-      this.#signal.addEventListener("abort", abort, { once: true });
-      let isOver = false;
+      const call: Call = begin.call(this);
       let failure: unknown;
       try {
-        for await (const response of begin.call(this, call.signal)) {
+        let response: pb.GenerateImageResponse | undefined;
+        while ((response = await call.next()) !== undefined) {
           this.#connected();
           const event = this.#assembler.add(response);
           if (event !== undefined) {
             yield event;
           }
         }
-        isOver = true;
         this.#assembler.finish();
         return;
       } catch (error) {
         failure = error;
       } finally {
-        this.#signal.removeEventListener("abort", abort);
-        if (!isOver) {
-          // Leaving the loop over a call does not cancel it in Connect.
-          call.abort();
-        }
+        call.cancel();
       }
       begin = await this.#after(failure);
     }
@@ -187,36 +179,33 @@ export class Following {
     return this.#watch;
   }
 
-  #generate(signal: AbortSignal): Call {
+  #generate(): Call {
     const { request } = this.#plan;
     if (request === undefined) {
       throw new TypeError("there is nothing to generate");
     }
     this.#watches = false;
-    return this.#images.generateImage(request, this.#callOptions(signal));
+    const { generateImage } = pb.ImageGenerationService.method;
+    return this.#rpc.stream(generateImage, request, this.#callOptions());
   }
 
-  #watch(signal: AbortSignal): Call {
+  #watch(): Call {
     this.#watches = true;
     const afterEventIndex = this.#assembler.lastIndex ?? this.#afterEventIndex;
-    return this.#images.watchGeneration(
-      {
-        requestId: this.#plan.requestId,
-        ...(afterEventIndex !== undefined && { afterEventIndex }),
-      },
-      this.#callOptions(signal),
-    );
+    const { watchGeneration } = pb.ImageGenerationService.method;
+    const request = {
+      requestId: this.#plan.requestId,
+      ...(afterEventIndex !== undefined && { afterEventIndex }),
+    };
+    return this.#rpc.stream(watchGeneration, request, this.#callOptions());
   }
 
-  #callOptions(signal: AbortSignal): CallOptions {
-    const remainingMs = this.#remainingMs();
-    if (remainingMs === undefined) {
-      return { signal, headers: this.headers };
+  #callOptions(): RpcOptions {
+    const timeoutMs = this.#remainingMs();
+    if (timeoutMs !== undefined && timeoutMs <= 0) {
+      throw timedOut(this.#plan.timeoutS ?? 0);
     }
-    if (remainingMs <= 0) {
-      throw timedOut(this.#plan.timeoutS ?? 0); // Connect takes 0 for no deadline
-    }
-    return { signal, headers: this.headers, timeoutMs: Math.ceil(remainingMs) };
+    return { signal: this.#signal, headers: this.headers, timeoutMs };
   }
 
   #remainingMs(): number | undefined {

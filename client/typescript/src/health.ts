@@ -10,7 +10,8 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import type { Connection } from "./connection.js";
+import type { Headers } from "./options.js";
+import type { Rpc } from "./rpc.js";
 import { timedOut } from "./status.js";
 
 const SERVING = 1;
@@ -25,7 +26,8 @@ const WATCH = watchMethod();
  * seconds, `ConnectError` for what the server says, and the reason of `signal` once it is aborted.
  */
 export async function waitUntilServing(
-  connection: Connection,
+  rpc: Rpc,
+  headers: Headers,
   timeoutS: number | undefined,
   signal: AbortSignal,
 ): Promise<void> {
@@ -37,7 +39,7 @@ export async function waitUntilServing(
       throw timedOut(timeoutS);
     }
     try {
-      if (await serves(connection, remainingMs, signal)) {
+      if (await serves(rpc, headers, remainingMs, signal)) {
         return;
       }
     } catch (error) {
@@ -59,33 +61,29 @@ export async function waitUntilServing(
 
 /** Watch the health until it is SERVING (true), or the server ends the watch (false). */
 async function serves(
-  connection: Connection,
+  rpc: Rpc,
+  headers: Headers,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const ended = new AbortController();
+  const watch = rpc.stream(
+    WATCH,
+    {},
+    { headers, signal, timeoutMs: Number.isFinite(timeoutMs) ? timeoutMs : undefined },
+  );
   try {
-    const response = await connection.transport.stream(
-      WATCH,
-      AbortSignal.any([signal, ended.signal]),
-      Number.isFinite(timeoutMs) ? Math.ceil(timeoutMs) : undefined,
-      connection.headers,
-      once(create(WATCH.input)),
-    );
-    for await (const message of response.message) {
-      if ((message as unknown as { status: number }).status === SERVING) {
+    for (;;) {
+      const response = await watch.next();
+      if (response === undefined) {
+        return false;
+      }
+      if ((response as unknown as { status: number }).status === SERVING) {
         return true;
       }
     }
-    return false;
   } finally {
-    ended.abort();
+    watch.cancel();
   }
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- a stream of one message
-async function* once<T>(message: T): AsyncGenerator<T, void, undefined> {
-  yield message;
 }
 
 function watchMethod(): DescMethodServerStreaming {

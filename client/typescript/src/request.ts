@@ -1,5 +1,7 @@
 /** From options to the message of a request, with every option looked at. */
 
+import { randomInt } from "node:crypto";
+
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
 import * as pb from "./gen/leyden/v1/image_generation_service_pb.js";
@@ -126,8 +128,7 @@ export function repeatableRequest(
 }
 
 function drawnSeed(): bigint {
-  const [seed = 0] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(seed % DRAWN_SEEDS);
+  return BigInt(randomInt(DRAWN_SEEDS));
 }
 
 function format(name: string | undefined): pb.OutputFormat {

@@ -104,8 +104,7 @@ function isOfTheConnection(error: ConnectError): boolean {
       return true;
     }
   }
-  // A session that is gone closes its streams by these, and no server of gRPC sent a status.
-  return error.rawMessage.startsWith("http/2 ");
+  return false;
 }
 
 function classOf(code: errors.StatusCode, reason: string, message: string): ErrorClass {
