@@ -1,7 +1,9 @@
 """A container under what Kubernetes calls "restricted", with a read-only root."""
 
+import os
 import re
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +19,10 @@ __all__ = ["Container", "container"]
 RESTRICTED = (
     *("--read-only", "--read-only-tmpfs=false"),
     *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
-    *("--tmpfs", "/tmp:mode=1777", "--tmpfs", "/home/leyden:mode=1777"),
-    *("--shm-size", "1g"),
+    *("--tmpfs", "/tmp:mode=1777", "--shm-size", "1g"),
 )
-"""What the pods of the chart have: three folders that may be written to, all in memory."""
+"""What the pods of the chart have; their third folder that may be written to is the home."""
+USER = 10001
 
 READY = re.compile(r"ready: grpcs? (\S+)")
 
@@ -94,6 +96,23 @@ def container(
     options: Sequence[str | Path] = (),
 ) -> Iterator[Container]:
     """Run a container until the end of the block. Without a network it has its own loopback."""
+    with tempfile.TemporaryDirectory(prefix="leyden-home-") as home:
+        os.chown(home, USER, USER)
+        volume = ("--volume", f"{home}:/home/leyden")
+        every = [*volume, *options]
+        with _run(tools, image, *command, name=name, network=network, options=every) as running:
+            yield running
+
+
+@contextmanager
+def _run(
+    tools: Tools,
+    image: str,
+    *command: str,
+    name: str,
+    network: str,
+    options: Sequence[str | Path],
+) -> Iterator[Container]:
     arguments = [
         *("run", "--rm", "--name", name, "--network", network, "--pull", "never"),
         *limits(),
