@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import statistics
 import time
 import uuid
@@ -14,7 +15,7 @@ from support.patience import PATIENCE_S
 from support.running_server import eventually
 
 from leyden_server.config import ServerConfig
-from leyden_server.controller import directory
+from leyden_server.controller import directory, json_lines
 from leyden_server.controller.directory import NAMESPACE, RayDirectory
 from leyden_server.controller.launcher import LeydenServer
 from leyden_server.controller.owners import GONE_AFTER_S, HOLD_S
@@ -89,9 +90,11 @@ async def test_a_killed_directory_is_told_all_names_before_it_gives_any(for_good
     async with joined(name, A, ["x"]) as first, joined(name, B, []) as second:
         assert await first.claim("x") is None
         actor = ray.get_actor(name, namespace=NAMESPACE)
+        host, port, _ = await actor.listen.remote()
         killed_s = time.monotonic()
         ray.kill(actor, no_restart=for_good)
         await _until_it_fails(actor)
+        eventually(lambda: _is_closed(host, port))  # its process answers for a moment yet
         assert await second.claim("x") == A
         assert time.monotonic() - killed_s >= HOLD_S
         assert await second.claim("y") is None
@@ -124,6 +127,28 @@ async def test_a_directory_that_does_not_answer_is_unavailable(
         assert caught.value.reason == "DIRECTORY_UNAVAILABLE"
 
 
+async def test_a_connection_that_says_nothing_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where the actor's node was cut off, and it runs elsewhere by now."""
+    heard = []
+
+    def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(writer)
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent, joined("cut off", A, []) as one:
+        monkeypatch.setattr(directory, "ANSWER_TIMEOUT_S", 1.0)
+        host, port = silent.sockets[0].getsockname()
+        assert one._caller is not None
+        one._caller.close()
+        one._caller = await json_lines.Caller.connect(host, port, "secret")
+        claims = [one.claim(f"name-{number}") for number in range(3)]
+        assert await asyncio.gather(*claims) == [None] * 3
+        for writer in heard:
+            writer.close()
+
+
 async def _seconds(call: Awaitable[object]) -> float:
     started_s = time.perf_counter()
     await call
@@ -141,6 +166,12 @@ async def _until_it_fails(actor: "ray.actor.ActorHandle") -> None:
     with contextlib.suppress(ray.exceptions.RayActorError):
         while True:
             await actor.owner.remote("x")
+
+
+def _is_closed(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port)):
+        return False
+    return True
 
 
 def test_a_server_is_not_started_in_a_process_that_has_a_ray() -> None:

@@ -1,9 +1,10 @@
 """Which of several Gateways has a generation: one Ray actor that they all ask.
 
 A Gateway's names live as long as it beats: it says every second that it is there, and one that
-has been silent for 4 s is gone, with all of its names. The actor writes nothing down. Where it
-was restarted it knows no Gateway any more, says so to each that beats, and is told all of its
-names; until every Gateway had time for that, nobody is given a name or an answer.
+has been silent for 4 s is gone, with all of its names. The actor writes nothing down. Where it has
+died, whoever misses it first has another one, which knows no Gateway, says so to each that beats,
+and is told all of its names; until every Gateway had time for that, nobody is given a name or an
+answer.
 
 A name that a Gateway draws itself ends in its tag, so it is known for that Gateway's without a
 call. A name that is given back travels with the next call, or the next beat.
@@ -19,6 +20,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from leyden_server.controller import json_lines
 from leyden_server.controller.owners import BEAT_PERIOD_S, HOLD_S, TAG_CHARS, Owners
@@ -29,27 +31,33 @@ __all__ = ["NAMESPACE", "RayDirectory"]
 NAMESPACE = "leyden"
 
 SHORTEST_WAIT_S = 0.01
-"""For a registration to arrive, which goes another way than the claim that needs it."""
+"""Before a connection that has broken is made anew."""
 
-PATIENCE_S = 10.0
-"""How long a request waits for the actor, which takes some 2 s to be restarted."""
+PATIENCE_S = 60.0
+"""How long a request waits for the actor. Another one is there some 2 s after its process has died,
+and 20 or more after its node has, which Ray notices late."""
+
+ANSWER_TIMEOUT_S = 5.0
+"""After which a call is made anew, wherever the actor is by then: a connection to a node that was
+cut off says nothing for many minutes."""
 
 
 class _DirectoryActor(Owners):
-    """`Owners` as a Ray actor: it knows by itself whether it was restarted.
+    """`Owners` as a Ray actor.
 
-    What a request waits for is called by JSON lines, the rest by Ray; all of it runs in the
-    actor's event loop, which its one coroutine gives it.
+    It cannot know whether there was another one before it, so it always waits for Gateways first.
+    Ray says where it is; all else is called by JSON lines, which a request waits for a short time
+    and which go on where Ray's head is gone for a while. All of it runs in the actor's event loop,
+    which its one coroutine gives it.
     """
 
-    def __init__(self, replaces_another: bool) -> None:
-        restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        super().__init__(HOLD_S if restarted or replaces_another else 0.0)
+    def __init__(self) -> None:
+        super().__init__(HOLD_S)
         self._server: asyncio.Server | None = None
         self._secret = secrets.token_hex()
 
     async def listen(self) -> tuple[str, int, str]:
-        """Return where `claim` and `owner` are called by JSON lines, and the secret for it."""
+        """Return where it is called by JSON lines, and the secret for it."""
         if self._server is None:
             host = ray.util.get_node_ip_address()
             self._server = await json_lines.serve(host, self._secret, self._answer)
@@ -57,7 +65,13 @@ class _DirectoryActor(Owners):
         return host, port, self._secret
 
     def _answer(self, method: str, arguments: list[Any]) -> str | float | None:
-        return self.claim(*arguments) if method == "claim" else self.owner(*arguments)
+        methods: dict[str, Callable[..., str | float | None]] = {
+            "claim": self.claim,
+            "owner": self.owner,
+            "beat": self.beat,
+            "register": self.register,
+        }
+        return methods[method](*arguments)
 
     def leave(self, address: str) -> None:
         """Drop a Gateway and all of its names; with the last one the actor ends for good."""
@@ -69,8 +83,8 @@ class _DirectoryActor(Owners):
 class RayDirectory:
     """The directory as one Gateway sees it; a `Directory` of `generations`.
 
-    A claim is one call of the actor and nothing more: a JSON line each way. While the actor is
-    restarted claims and questions wait for it.
+    A claim is one call of the actor and nothing more: a JSON line each way. While there is no
+    actor, claims and questions wait for one.
     """
 
     def __init__(self, actor_name: str, address: str, names: Callable[[], Iterable[str]]) -> None:
@@ -86,18 +100,21 @@ class RayDirectory:
         self._caller: json_lines.Caller | None = None
         self._forgotten: list[str] = []
         """Names to give back with the next call."""
-        self._connect(replaces_another=False)
-        self._register(is_new=True)
+        self._is_new = True
+        """Whether no directory was told of this Gateway as yet."""
+        self._connect()
         self._beats = asyncio.create_task(self._beat())
 
     async def ready(self) -> None:
         """Return once the actor runs, which on a busy machine takes many seconds to start."""
         while True:
             try:
-                if not await self._actor.beat.remote(self._address, self._take_forgotten()):
-                    self._register()
+                if not await self._call("beat", self._address, self._take_forgotten()):
+                    await self._register()
             except RayActorError as error:
                 await self._replace(error)
+            except OSError:  # a TimeoutError too
+                await asyncio.sleep(SHORTEST_WAIT_S)
             else:
                 return
 
@@ -145,17 +162,15 @@ class RayDirectory:
                 while True:
                     try:
                         answer: str | float | None = await self._call(method, *arguments)
+                        if not isinstance(answer, float):
+                            return answer
+                        await self._register()
                     except RayActorError as error:
                         await self._replace(error)
-                        continue
-                    except OSError:
-                        self._caller = None  # where it has gone to, Ray knows
+                    except OSError:  # a TimeoutError too; where it has gone to, Ray knows
                         await asyncio.sleep(SHORTEST_WAIT_S)
-                        continue
-                    if not isinstance(answer, float):
-                        return answer
-                    self._register()
-                    await asyncio.sleep(max(answer, SHORTEST_WAIT_S))
+                    else:
+                        await asyncio.sleep(answer)
         except TimeoutError as error:
             raise UnavailableError(
                 "DIRECTORY_UNAVAILABLE",
@@ -164,38 +179,53 @@ class RayDirectory:
             ) from error
 
     async def _call(self, method: str, *arguments: object) -> Any:
-        if self._caller is None:
-            caller = await json_lines.Caller.connect(*await self._actor.listen.remote())
-            if self._caller is not None:  # another request was as quick
-                caller.close()
-            else:
-                self._caller = caller
-        return await self._caller.call(method, *arguments)
+        caller = self._caller
+        if caller is None:
+            caller = await asyncio.wait_for(self._reach(), ANSWER_TIMEOUT_S)
+        try:
+            return await asyncio.wait_for(caller.call(method, *arguments), ANSWER_TIMEOUT_S)
+        except OSError:
+            caller.close()
+            if self._caller is caller:
+                self._caller = None
+            raise
+
+    async def _reach(self) -> json_lines.Caller:
+        caller = await json_lines.Caller.connect(*await self._actor.listen.remote())
+        if self._caller is not None:  # another request was as quick
+            caller.close()
+            return self._caller
+        self._caller = caller
+        return caller
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_PERIOD_S)
             await self.ready()
 
-    def _register(self, *, is_new: bool = False) -> None:
-        # A new one owns nothing, and cannot be asked yet. A claim that is given while this is on
-        # its way is none of `names`, and stays.
+    async def _register(self) -> None:
+        # A new one owns nothing. A claim that is given while this is on its way is none of
+        # `names`, and stays.
+        is_new, self._is_new = self._is_new, False
         names = [] if is_new else list(self._names())
-        register = self._actor.register.options(num_returns=0)
-        register.remote(self._address, self._tag, names, is_new)
+        await self._call("register", self._address, self._tag, names, is_new)
 
     def _take_forgotten(self) -> list[str]:
         forgotten, self._forgotten = self._forgotten, []
         return forgotten
 
     async def _replace(self, error: RayActorError) -> None:
-        """Have another actor where ours has ended for good; else wait a moment for its restart."""
+        """Have another actor where ours has ended; else wait a moment for its node to be heard."""
         if isinstance(error, ActorDiedError):
-            self._connect(replaces_another=True)
-            self._register()
+            # It asks Ray's head, which may not answer for a while.
+            await asyncio.to_thread(self._connect)
         await asyncio.sleep(BEAT_PERIOD_S / 10)
 
-    def _connect(self, *, replaces_another: bool) -> None:
+    def _connect(self) -> None:
+        # Beside this Gateway: a Ray's head, or a stage's node, may be gone while Gateways serve,
+        # and they would all wait for the directory. So Ray does not restart it either, which would
+        # be anywhere: whoever misses it first has another one.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         # Detached: it must outlive the Gateway that happened to come first.
         self._actor: ActorHandle = (
             ray.remote(_DirectoryActor)
@@ -205,7 +235,8 @@ class RayDirectory:
                 get_if_exists=True,
                 lifetime="detached",
                 num_cpus=0,
-                max_restarts=-1,  # its calls are not retried by Ray, which would reorder them
+                scheduling_strategy=here,
+                max_restarts=0,
             )
-            .remote(replaces_another)
+            .remote()
         )

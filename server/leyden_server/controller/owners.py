@@ -14,7 +14,7 @@ GONE_AFTER_S = 4.0
 """One that has been silent for so long is gone, with its names."""
 
 HOLD_S = GONE_AFTER_S
-"""How long a restarted actor waits for the Gateways' names: whoever is not heard then is gone."""
+"""How long a new actor waits for the Gateways' names: whoever is not heard then is gone."""
 
 OF_ANY_KEY = f"{ANY_KEY}/"
 
