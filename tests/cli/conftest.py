@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -83,9 +84,17 @@ def leyden(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
-@pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
+@dataclass(frozen=True)
+class OtherRay:
     """A Ray of two CPUs that belongs to somebody else; whoever uses it leaves it as it was."""
+
+    address: str
+    dashboard: str
+    """Where `serve deploy` posts to."""
+
+
+@pytest.fixture(scope="session")
+def other_ray() -> Iterator[OtherRay]:
     import ray
     from ray.cluster_utils import Cluster
 
@@ -94,12 +103,18 @@ def ray_address() -> Iterator[str]:
         cluster = Cluster(
             initialize_head=True,
             connect=False,
-            head_node_args={"num_cpus": 2, "include_dashboard": False},
+            head_node_args={"num_cpus": 2, "dashboard_port": free_port()},
         )
-    yield cluster.address
+    yield OtherRay(cluster.address, f"http://{cluster.head_node.webui_url}")
     if ray.is_initialized() and ray.get_runtime_context().gcs_address == cluster.address:
         ray.shutdown()  # or the cluster would not let go of its head
     cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_address(other_ray: OtherRay) -> str:
+    """Where that Ray is joined."""
+    return other_ray.address
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 """A Serve config file gives the same server, without `leyden serve`."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import psutil
 import pytest
 import yaml
-from cli.conftest import free_port
+from cli.conftest import OtherRay, free_port, running
+from numpy.typing import NDArray
+from PIL import Image
 from support.patience import PATIENCE_S
 from support.running_server import eventually
 from support.scraping import Scrape, scrape
@@ -26,29 +30,6 @@ from leyden_server.errors import AddressInUseError, ConfigError, ModelRepository
 
 LIGHTNING = "leyden-tiny-lightning-4step"
 
-DEPLOY = """
-import json, sys, time, ray
-from ray import serve
-from ray.serve.context import _get_global_client
-from ray.serve.schema import ApplicationStatus, ServeDeploySchema
-
-ray.init(address=sys.argv[1], log_to_driver=False)
-serve.start(proxy_location="Disabled")
-client = _get_global_client()
-config = json.loads(sys.argv[2])
-client.deploy_apps(ServeDeploySchema.model_validate(config))
-names = [application["name"] for application in config["applications"]]
-while True:
-    found = serve.status().applications
-    states = {found[name].status for name in names if name in found}
-    if states == {ApplicationStatus.RUNNING} or ApplicationStatus.DEPLOY_FAILED in states:
-        break
-    time.sleep(0.2)
-for name in names:
-    for deployment in found[name].deployments.values():
-        print(name, deployment.status.value, dict(deployment.replica_states), deployment.message)
-"""
-
 DELETE = """
 import sys, ray
 from ray import serve
@@ -59,7 +40,7 @@ for name in sys.argv[2:]:
 """
 
 
-def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> None:
+def test_what_serve_deploy_makes_of_it_is_the_server(other_ray: OtherRay, tmp_path: Path) -> None:
     port, metrics_port, web_port = free_port(), free_port(), free_port()
     config = ServerConfig().replace(
         models=[LIGHTNING],
@@ -71,21 +52,17 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
         },
         denoiser={"measure_batch_rows": False},
     )
-    written = json.dumps(serve_config(config))
-    names = [application["name"] for application in serve_config(config)["applications"]]
-    done = subprocess.run(
-        [sys.executable, "-c", DEPLOY, ray_address, written],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    written = serve_config(config)
     try:
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count(" HEALTHY ") == 4, done.stdout
+        deploy(other_ray, written, tmp_path)
         address = f"127.0.0.1:{port}"
         with Client(address) as client:
-            assert client.generate_image("a lake", seed=1).images
+            client.wait_until_ready(PATIENCE_S)
+            got = pixels(client)
+            with running(["serve", "--in-process", "--port", "0"], tmp_path) as alone:
+                ready = alone.stdout_line()
+                with Client(ready.rpartition(" ")[2]) as reference:
+                    assert np.abs(got - pixels(reference)).max() <= 1
             # Whoever owns the config decides what runs.
             for change in (client.load_model, client.unload_model):
                 with pytest.raises(ModelsManagedError, match="serveConfigV2"):
@@ -105,8 +82,41 @@ def test_the_applications_of_a_serve_config_are_the_server(ray_address: str) -> 
             serves_web.wait(PATIENCE_S)
         eventually(lambda: _listed(web) == [LIGHTNING], PATIENCE_S)
     finally:
-        delete = [sys.executable, "-c", DELETE, ray_address, *names]
+        names = [application["name"] for application in written["applications"]]
+        delete = [sys.executable, "-c", DELETE, other_ray.address, *names]
         subprocess.run(delete, timeout=PATIENCE_S, check=True)
+
+
+def deploy(other_ray: OtherRay, config: dict[str, Any], folder: Path) -> None:
+    """Run Ray's own `serve deploy`; return once all of it runs."""
+    file = folder / "serve_config.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    ray_serve("deploy", "--address", other_ray.dashboard, str(file))
+    names = {application["name"] for application in config["applications"]}
+
+    def all_run() -> bool:
+        status = ray_serve("status", "--address", other_ray.dashboard)
+        found = yaml.safe_load(status)["applications"]
+        there = {name: found[name] for name in names & set(found)}
+        failed = {name: one["message"] for name, one in there.items() if "FAILED" in one["status"]}
+        assert failed == {}
+        return [one["status"] for one in there.values()] == ["RUNNING"] * len(names)
+
+    eventually(all_run, 2 * PATIENCE_S)
+
+
+def ray_serve(*arguments: str) -> str:
+    """Run Ray's own `serve` command; return what it prints."""
+    command = [sys.executable, "-m", "ray.serve.scripts", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def pixels(client: Client) -> NDArray[np.int16]:
+    """Return those of one seed's image."""
+    (image,) = client.generate_image("a lake", seed=1, model=LIGHTNING).images
+    return np.asarray(Image.open(io.BytesIO(image.data))).astype(np.int16)
 
 
 def _listed(web: str) -> list[str] | None:

@@ -11,6 +11,7 @@ they have what this application depends on and no more.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -37,6 +38,10 @@ from leyden_server.stages.ray_handle import SERVE_ENVIRONMENT
 from leyden_server.strict_model import StrictModel
 
 __all__ = ["GatewayArgs", "ModelStageNames", "StageArgs", "build_app", "refuse_free_ports"]
+
+
+ONE_TRY = "max_constructor_retry_count"
+"""The option by which `leyden serve` says at once what does not load."""
 
 
 class StageArgs(StrictModel):
@@ -97,7 +102,10 @@ def build_app(args: dict[str, Any]) -> Application:
         wished = _stage(StageArgs.from_mapping(args, "args", ConfigError))
     else:
         raise ConfigError(f"args: stage: one of {', '.join((*STAGES, 'gateway'))} (got {stage!r})")
-    return wished.build(SERVE_ENVIRONMENT)
+    # A node may go while a replica loads on it, and nobody watches who would deploy again: Serve
+    # is to try as often as it does by default.
+    options = {key: value for key, value in wished.options.items() if key != ONE_TRY}
+    return replace(wished, options=options).build(SERVE_ENVIRONMENT)
 
 
 def _stage(args: StageArgs) -> WishedApplication:
