@@ -20,7 +20,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 from cluster.part import Part  # noqa: E402 - found by the lines above
 from cluster.report import Report  # noqa: E402
 
-PARTS: tuple[str, ...] = ("image", "monitoring", "control-plane")
+PARTS: tuple[str, ...] = ("image", "monitoring", "nodes", "control-plane")
 """In the order in which they run, short ones first: each is the module `part` of the folder of that
 name, with `_` for `-`."""
 
