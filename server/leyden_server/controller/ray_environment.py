@@ -2,7 +2,7 @@
 
 import os
 
-__all__ = ["set_ray_environment"]
+__all__ = ["PATIENCE", "set_ray_environment"]
 
 PATIENCE = {
     "RAY_gcs_server_port_wait_time_s": "120",

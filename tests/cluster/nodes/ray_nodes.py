@@ -17,6 +17,8 @@ import psutil
 from cluster.nodes.network import Machine, Network
 from support.patience import PATIENCE_S
 
+from leyden_server.controller.ray_environment import PATIENCE
+
 __all__ = ["GCS_PORT", "Cluster", "Node"]
 
 GCS_PORT = 6379
@@ -154,6 +156,7 @@ class Cluster:
             "RAY_memory_monitor_refresh_ms": "0",  # others' memory is none of its business
             "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # as KubeRay sets it
             **HEALTH_CHECKS,
+            **PATIENCE,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         if self._redis:
