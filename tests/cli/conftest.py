@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.leash import leashed
 from support.patience import PATIENCE_S
 
 MARK = "LEYDEN_TEST_MARK"
@@ -23,7 +24,8 @@ class Command:
         self._mark = str(uuid.uuid4())
         self._stderr = (directory / f"stderr-{self._mark}").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "leyden_cli", *arguments],
+            # By SIGTERM: it has Ray to stop.
+            leashed([sys.executable, "-m", "leyden_cli", *arguments], signal.SIGTERM),
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from clients.languages.language import Command
+from support.leash import leashed
 
 __all__ = ["ANSWER_TIMEOUT_S", "Runner", "RunnerError"]
 
@@ -93,7 +94,7 @@ class Runner:
             with self._log.open("ab") as log:
                 # In a session of its own: Ctrl-C is the harness', which ends it in order.
                 self._process = subprocess.Popen(
-                    list(self._command.arguments),
+                    leashed(self._command.arguments),
                     cwd=self._command.folder,
                     env={**os.environ, **self._command.environment},
                     stdin=subprocess.PIPE,

@@ -3,13 +3,16 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from clients.languages.language import Command, Language, NotHereError, Stubs, Tool
+from support.leash import leashed
 
 __all__ = ["CommandError", "get", "lint", "run", "stale_stubs", "write_stubs"]
 
@@ -72,8 +75,8 @@ def run(commands: Iterable[Command]) -> None:
 
 def _run(command: Command) -> None:
     try:
-        done = subprocess.run(
-            list(command.arguments),
+        process = subprocess.Popen(
+            leashed(command.arguments),
             cwd=command.folder,
             env={**os.environ, **command.environment},
             stdin=subprocess.DEVNULL,
@@ -81,21 +84,28 @@ def _run(command: Command) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            check=False,
-            timeout=COMMAND_TIMEOUT_S,
+            start_new_session=True,
         )
     except OSError as error:
         raise CommandError(f"{command.title}: {error}") from error
+    try:
+        output, _ = process.communicate(timeout=COMMAND_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{command.title}: ended after {COMMAND_TIMEOUT_S:g} s") from error
-    said = [line for line in done.stdout.splitlines() if line.strip()]
+    finally:
+        # What it has started too: make, mvn and cargo are not alone.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    said = [line for line in output.splitlines() if line.strip()]
     if command.hides:
         said = [line for line in said if not re.search(command.hides, line)]
-    if done.returncode or (command.fails_by_output and said):
+    if process.returncode or (command.fails_by_output and said):
         arguments = " ".join(command.arguments)
         shown = _tail("\n".join(said), SHOWN_LINES)
         raise CommandError(
-            f"{command.title} (status {done.returncode}): {arguments}\nin {command.folder}\n{shown}"
+            f"{command.title} (status {process.returncode}): {arguments}\n"
+            f"in {command.folder}\n{shown}"
         )
 
 

@@ -19,6 +19,7 @@ import yaml
 from clients.cases import Security
 from clients.languages.language import ROOT
 from support.certificates import Authority
+from support.leash import leashed
 
 from leyden_server.api_keys.key import new_key
 from leyden_server.api_keys.key_file import KeyEntry, KeyFile
@@ -211,7 +212,7 @@ def _starting(
     path.write_text(yaml.safe_dump(whole), "utf-8")
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "leyden_cli", "serve", "--config", str(path)],
+            leashed([sys.executable, "-m", "leyden_cli", "serve", "--config", str(path)]),
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 from clients.languages.language import ROOT
 from clients.servers import Server
+from support.leash import leashed
 
 from leyden_client import Client
 from leyden_server.api_keys.key import new_key
@@ -24,6 +25,7 @@ __all__ = ["BASE", "LIGHTNING", "PageServer", "page_server"]
 
 BASE, LIGHTNING = "leyden-tiny-base", "leyden-tiny-lightning-4step"
 
+SERVE = (sys.executable, "-m", "leyden_cli", "serve")
 START_TIMEOUT_S = 300.0
 """It ends a hang."""
 
@@ -64,7 +66,7 @@ def page_server(folder: Path) -> Iterator[PageServer]:
     log = folder / "server.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "leyden_cli", "serve", "--config", str(folder / "server.yaml")],
+            leashed([*SERVE, "--config", str(folder / "server.yaml")]),
             stdout=subprocess.PIPE,
             stderr=stream,
             start_new_session=True,
