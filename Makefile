@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-triton test-clients test-web test-cluster check coverage lint format protos proto-baseline bench models clean
+.PHONY: help install demo serve test test-triton test-clients test-web test-cluster check checks coverage lint format protos proto-baseline bench models clean
 
 comma := ,
 
@@ -42,9 +42,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-
 # $(call beside_lint,command) runs the checks beside a command. They report once they are done, amid
 # the command's output; at the end it is said which of the two failed.
 beside_lint = @report=$$(mktemp); trap 'rm -f "$$report"' EXIT; \
-	{ $(MAKE) --no-print-directory lint >"$$report" 2>&1; code=$$?; cat "$$report"; exit $$code; } & lint=$$!; \
+	{ $(MAKE) --no-print-directory checks >"$$report" 2>&1; code=$$?; cat "$$report"; exit $$code; } & lint=$$!; \
 	$(1); tested=$$?; wait $$lint; checked=$$?; \
-	test $$checked -eq 0 || { cat "$$report"; printf '\nFAILED: checks (make lint)\n'; } >&2; \
+	test $$checked -eq 0 || { cat "$$report"; printf '\nFAILED: checks (make checks)\n'; } >&2; \
 	test $$tested -eq 0 || printf '\nFAILED: tests (pytest)\n' >&2; \
 	test $$checked -eq 0 && test $$tested -eq 0
 
@@ -73,7 +73,14 @@ coverage: ## which lines the last `make test` ran, by file, in build/coverage/in
 	@$(BIN)/coverage report --skip-covered
 	@$(BIN)/coverage html --quiet --directory build/coverage
 
-lint: install ## the checks alone: format, style, types, protos, stubs
+# Beside the tests: those of Python and the protos. The other languages' take as long again, on the
+# same cores, and need toolchains that the tests do without; `make test-clients` and `make test-web`
+# run them too, so that CI misses none.
+lint: checks ## the checks alone: format, style, types, protos, stubs, in every language
+	$(call step,the clients of other languages$(comma) where their tools are,$(BIN)/python tests/clients/run.py lint && $(BIN)/python tests/clients/run.py stubs check)
+	$(call step,the page,$(BIN)/python tests/clients/web/run.py lint)
+
+checks: install
 	$(call step,Python format (ruff format),$(BIN)/ruff format --check .)
 	$(call step,Python style (ruff check),$(BIN)/ruff check .)
 	$(call step,types (mypy),$(BIN)/mypy client/python/leyden_client client/python/leyden_cli server/leyden_server training/leyden_training tests)
@@ -81,7 +88,6 @@ lint: install ## the checks alone: format, style, types, protos, stubs
 	$(call step,proto format (buf format),cd protos && ../$(BIN)/buf format --diff --exit-code)
 	$(call step,proto compatibility (buf breaking),cd protos && ../$(BIN)/buf breaking --against baseline.binpb)
 	$(call step,generated stubs,$(BIN)/python tests/checks/stubs.py check)
-	$(call step,the clients of other languages$(comma) where their tools are,$(BIN)/python tests/clients/run.py lint && $(BIN)/python tests/clients/run.py stubs check)
 
 format: install ## format Python and protos, fix what ruff can fix
 	@$(BIN)/ruff check --fix --quiet --exit-zero .

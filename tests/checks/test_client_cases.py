@@ -1,12 +1,16 @@
 """The harness of the clients finds what is wrong, and its table of cases can be read."""
 
+import os
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
+from clients.building import get
 from clients.cases import Events, Expectation, ExpectedError, ExpectedLog, Image, read_cases
 from clients.comparing import kind_of, log_differences, seen_differences, state_differences
 from clients.languages.all import languages
+from clients.languages.language import NotHereError
 from clients.table import Outcome, Results
 
 FILE = "f" * 64
@@ -160,6 +164,16 @@ def test_work_that_went_on_is_found() -> None:
 )
 def test_a_kind_is_known_by_the_habits_of_every_language(name: str) -> None:
     assert kind_of(name) == "invalidargument"
+
+
+def test_a_toolchain_that_is_too_old_is_said_to_be(tmp_path: Path, monkeypatch: Any) -> None:
+    cargo = tmp_path / "cargo"
+    cargo.write_text("#!/bin/sh\necho cargo 1.63.0\n", "utf-8")
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (rust,) = languages(["rust"])
+    with pytest.raises(NotHereError, match=r"cargo is too old: it must be 1[.]88 or newer"):
+        get(rust.tools)
 
 
 def test_the_table_says_what_failed() -> None:

@@ -58,7 +58,8 @@ def get(tools: Iterable[Tool]) -> None:
     for tool in absent:
         if not tool.is_here():
             by = f" (Debian: {', '.join(tool.debian_packages)})" if tool.debian_packages else ""
-            raise NotHereError(f"{tool.program} is not here, or not as new as it must be{by}")
+            why = tool.reason or "not here, or not as new as it must be"
+            raise NotHereError(f"{tool.program} is {why}{by}")
 
 
 def run(commands: Iterable[Command]) -> None:
@@ -110,7 +111,10 @@ def _run(command: Command) -> None:
 
 
 def lint(language: Language) -> None:
-    """Run a language's formatter and linter, if what they need is here; say so if it is not.
+    """Run a language's formatter and linter; say so where there is no toolchain to run them.
+
+    Linters that the language's own registry has are brought into the checkout or its caches first:
+    no package of the machine is installed here, which `make test-clients` does.
 
     Raises:
         CommandError: one found something.
@@ -118,9 +122,10 @@ def lint(language: Language) -> None:
     """
     for tool in language.lint_tools:
         if not tool.is_here():
-            say(f"{language.title}: not linted, {tool.program} is not here (make test-clients)")
+            by = f" ({tool.reason})" if tool.reason else ""
+            say(f"{language.title}: not linted, {tool.program} is not here{by}; make test-clients")
             return
-    run(language.lint)
+    run([*language.prepare_lint, *language.lint])
 
 
 def write_stubs(stubs: Stubs) -> None:

@@ -43,7 +43,7 @@ def stubs(folder: Path) -> list[Command]:
     ]
 
 
-GO = Tool("go", ["golang-go"], new_enough)
+GO = Tool("go", ["golang-go"], new_enough, f"{OLDEST[0]}.{OLDEST[1]} or newer")
 
 LANGUAGE = Language(
     name="go",
@@ -66,7 +66,7 @@ LANGUAGE = Language(
         go("vet", "vet", "./..."),
         Command("Go style (staticcheck)", [str(BUILT / "staticcheck"), "./..."], FOLDER),
     ],
-    lint_tools=[GO, Tool("gofmt"), Tool(str(BUILT / "staticcheck"))],
+    lint_tools=[GO, Tool("gofmt")],
     tests=[go("tests (go test)", "test", "./...")],
     stubs=Stubs(FOLDER, stubs, "leydenv1/*.pb.go"),
     stub_tools=[GO],

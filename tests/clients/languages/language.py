@@ -50,6 +50,16 @@ class Tool:
     works: Callable[[], bool] | None = None
     """Whether what is there will do, as where a version matters. None: being there will."""
 
+    needs: str = ""
+    """What will do, in words, where a version matters: "1.88 or newer"."""
+
+    @property
+    def reason(self) -> str:
+        """Why one that is here will not do; empty: it is not here, or nobody knows."""
+        if not self.needs or shutil.which(self.program) is None:
+            return ""
+        return f"too old: it must be {self.needs}"
+
     def is_here(self) -> bool:
         """Tell whether it is there and will do."""
         found = shutil.which(self.program) is not None
@@ -88,7 +98,8 @@ class Language:
     lint: Sequence[Command] = ()
     """The formatter in its checking mode, and the linter; after `prepare_lint`."""
     lint_tools: Sequence[Tool] = ()
-    """What `lint` needs. Where one is not there, its commands are passed over, and said so."""
+    """The toolchain that `lint` needs. Where one is not there, its commands are passed over, and
+    said so."""
     prepare_lint: Sequence[Command] = ()
     """What brings the tools that `lint` runs, as `npm ci`; fast where it was done."""
     tests: Sequence[Command] = ()

@@ -36,7 +36,7 @@ def stubs(folder: Path) -> list[Command]:
     return [cargo("stubs", *made, PATH=path)]
 
 
-CARGO = Tool("cargo", works=new_enough)
+CARGO = Tool("cargo", works=new_enough, needs=f"{OLDEST[0]}.{OLDEST[1]} or newer, as rustup has it")
 
 LANGUAGE = Language(
     name="rust",

@@ -36,24 +36,29 @@ def _stubs(folder: Path) -> Sequence[Command]:
     ]
 
 
+NODE = Tool("node", ("nodejs",), _node_is_new, f"{OLDEST_NODE[0]}.{OLDEST_NODE[1]} or newer")
 NPM = Tool("npm", ("npm",))
 INSTALLED = [
     Command("TypeScript packages (npm ci)", ["node", "scripts/install.mjs"], FOLDER),
 ]
 
+BUILD = [
+    *INSTALLED,
+    Command("TypeScript build (tsc, ESM and CommonJS)", ["npm", "run", "-s", "build"], FOLDER),
+]
+"""Its tests are linted too, and have the types of what was built."""
+
 LANGUAGE = Language(
     name="typescript",
     title="TypeScript",
-    tools=[Tool("node", ("nodejs",), _node_is_new), NPM],
-    build=[
-        *INSTALLED,
-        Command("TypeScript build (tsc, ESM and CommonJS)", ["npm", "run", "-s", "build"], FOLDER),
-    ],
+    tools=[NODE, NPM],
+    build=BUILD,
     runner=Command("TypeScript runner", ["node", "tests/runner.mjs"], FOLDER),
     lint=[
         Command("TypeScript format, style, types", ["npm", "run", "-s", "lint"], FOLDER),
     ],
-    lint_tools=[Tool("node"), Tool(str(MODULES / ".bin" / "eslint"))],
+    lint_tools=[NODE, NPM],
+    prepare_lint=BUILD,
     tests=[
         Command("TypeScript tests (node --test)", ["npm", "test", "-s"], FOLDER),
         Command("TypeScript documentation (typedoc)", ["npm", "run", "-s", "docs"], FOLDER),
