@@ -20,6 +20,7 @@ from clients.cases import Security
 from clients.languages.language import ROOT
 from support.certificates import Authority
 from support.leash import leashed
+from support.patience import PATIENCE_S
 
 from leyden_server.api_keys.key import new_key
 from leyden_server.api_keys.key_file import KeyEntry, KeyFile
@@ -32,8 +33,8 @@ SPARE, BROKEN = "spare", "broken"
 MODELS = (LIGHTNING, BASE, NOISE)
 """The models of the open server. The last one has random weights, so that its images are noise,
 which no PNG compresses: 1216 x 1216 pixels are over 3 MiB."""
-START_TIMEOUT_S = 300.0
-LOG_TIMEOUT_S = 60.0
+START_TIMEOUT_S = PATIENCE_S
+LOG_TIMEOUT_S = PATIENCE_S
 """For a line of the request log, which comes at once: it ends a hang."""
 
 
