@@ -73,8 +73,6 @@ class Proof:
 
     def run(self, cases: Sequence[Case]) -> None:
         """Ask every language every case; those of a server that drains come last."""
-        if "tls" in self._servers:
-            spend(self._servers["tls"], self._certificates)
         drained = [case for case in cases if case.server == "draining"]
         for language in self._languages:
             self._ask_all(language, [case for case in cases if case not in drained])
@@ -87,6 +85,9 @@ class Proof:
 
     def _ask_all(self, language: Language, cases: Sequence[Case]) -> None:
         say(f"{language.title}: {len(cases)} cases")
+        if "tls" in self._servers:
+            # Anew for each language: in some minutes the key has images again.
+            spend(self._servers["tls"], self._certificates)
         for case in cases:
             if case.name in language.compile_time:
                 outcome = Outcome("compiler")
