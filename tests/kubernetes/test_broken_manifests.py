@@ -393,10 +393,13 @@ CASES = [
 def test_a_broken_release_is_caught(case: Broken) -> None:
     draft = Draft()
     case.change(draft)
+    release = draft.release()
     try:
-        faults = faults_of(draft.release(), "1.6")
+        faults = faults_of(release, "1.6")
     except NoModuleError as error:
-        pytest.skip(str(error))
+        faults = faults_of(release, None)
+        if not faults:
+            pytest.skip(str(error))
     assert any(case.said in fault for fault in faults), faults
 
 

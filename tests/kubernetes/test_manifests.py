@@ -32,7 +32,8 @@ def faults(release: Release, kuberay: str) -> list[str]:
     try:
         return faults_of(release, kuberay)
     except NoModuleError as error:
-        pytest.skip(str(error))
+        assert faults_of(release, None) == []
+        pytest.skip(f"held to no definition of a custom resource: {error}")
 
 
 @pytest.mark.parametrize("file", [*made()], ids=lambda file: "/".join(file.parts[-2:]))

@@ -23,8 +23,10 @@ KUBERNETES = ("1.29", "1.37")
 CUSTOM = {"RayService", "GRPCRoute", "BackendTrafficPolicy", "PodMonitor", "PrometheusRule"}
 
 
-def faults_of(release: Release, kuberay: str) -> list[str]:
+def faults_of(release: Release, kuberay: str | None) -> list[str]:
     """Returns the faults of a release; `kuberay` names the definitions that it is held to.
+
+    None: custom resources are held to none.
 
     Raises:
         NoModuleError: definitions are not to be had.
@@ -33,7 +35,7 @@ def faults_of(release: Release, kuberay: str) -> list[str]:
     faults: list[str] = []
     for document in release.documents:
         if document["kind"] in CUSTOM:
-            faults += crd_faults(document, kuberay)
+            faults += crd_faults(document, kuberay) if kuberay else ()
         else:
             faults += core_faults(document)
         for name, template in pod_templates(document):
