@@ -75,6 +75,11 @@ class Container:
             self._process.kill()  # and with unshare all that it isolated
             self._process.wait()
 
+    def kill(self) -> None:
+        """Send SIGKILL to all of it now."""
+        self._process.kill()
+        self._process.wait()
+
     def _first(self) -> int:
         """Return the process that is 1 to the container."""
         (first,) = psutil.Process(self._process.pid).children()
@@ -88,7 +93,9 @@ def environment_of(
     found = {name: os.environ[name] for name in _FROM_HERE if name in os.environ}
     found["PATH"] = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     found["HOME"] = "/tmp"  # the only folder of the pod's own
-    found["PYTHONPATH"] = ":".join(str(ROOT / part) for part in ("server", "client/python"))
+    found["PYTHONPATH"] = ":".join(
+        str(ROOT / part) for part in ("server", "client/python", "tests")
+    )
     for variable in spec.get("env", []):
         name, source = variable["name"], variable.get("valueFrom", {})
         if "secretKeyRef" in source:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,11 +21,22 @@ _RETRY_S = 2.0
 _PROBE_S = 10.0
 
 
+Change = Callable[[Object], Object]
+"""Makes of a pod's spec another one, which then runs."""
+
+
+def _unchanged(spec: Object) -> Object:
+    return spec
+
+
 class Kubelet:
     """Runs the pods that the scheduler binds to one node."""
 
-    def __init__(self, client: Client, node: str, network: str, folder: Path) -> None:
+    def __init__(
+        self, client: Client, node: str, network: str, folder: Path, changed: Change = _unchanged
+    ) -> None:
         self._client = client
+        self._changed = changed
         self._node = node
         self._folder = folder
         self._network = PodNetwork(network)
@@ -61,7 +73,8 @@ class Kubelet:
         for bound in mine:
             uid = bound["metadata"]["uid"]
             if uid not in self._pods:
-                self._pods[uid] = _Pod(self._client, bound, self._network.place(), self._folder)
+                runs = {**bound, "spec": self._changed(bound["spec"])}
+                self._pods[uid] = _Pod(self._client, runs, self._network.place(), self._folder)
             pod = self._pods[uid]
             if pod.failure:
                 self._failure = pod.failure
@@ -118,9 +131,11 @@ class _Pod:
         """End it now."""
         self._killed.set()
         self._leaving.set()
+        for container in list(self._containers.values()):
+            container.kill()  # one that has its grace just now, too
         self._thread.join()
         for container in self._containers.values():
-            container.end(grace_s=0)
+            container.kill()  # one that was started meanwhile
 
     def _live_safely(self) -> None:
         try:

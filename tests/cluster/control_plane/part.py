@@ -26,9 +26,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help=f"which of k8s/manifests/ to install, of {', '.join(VALUES)} (default: all)",
     )
     parser.add_argument(
-        "--without-ray",
-        action="store_true",
-        help="start no Ray in the pods of dev, so no upgrade is made (needs no root)",
+        "--pods",
+        choices=("ray", "stand-in", "none"),
+        default="ray",
+        help="what runs in the pods of dev, as root: Ray, as the operator says; Leyden in one "
+        "process and Ray's dashboard in outline; or nothing, so that no upgrade is made "
+        "(default: ray)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="compilations at a time (default: 2)")
     parser.add_argument("--build-only", action="store_true", help="build the programs, and end")
@@ -44,15 +47,14 @@ def _missing() -> str:
 def _run(options: argparse.Namespace, report: Report) -> None:
     from cluster.control_plane.scenario import run
 
-    with_ray = not options.without_ray
     why = ""
-    if with_ray and os.geteuid() != 0:
+    if options.pods == "none":
+        why = "--pods none"
+    elif os.geteuid() != 0:
         why = "network namespaces for the pods need root"
-    elif with_ray and shutil.which("ip") is None:
+    elif shutil.which("ip") is None:
         why = "network namespaces for the pods need `ip`: apt-get install iproute2"
-    elif not with_ray:
-        why = "--without-ray"
-    run(options, report, why_no_ray=why)
+    run(options, report, why_none_runs=why)
 
 
 PART = Part(summary=SUMMARY, run=_run, missing=_missing, add_options=_add_options)

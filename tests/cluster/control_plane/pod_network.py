@@ -5,6 +5,7 @@ Nothing there can reach past the bridge: it has no address of the outside and fo
 
 import ipaddress
 import itertools
+import os
 import shutil
 import subprocess
 import threading
@@ -13,7 +14,8 @@ from pathlib import Path
 
 __all__ = ["PodNetwork", "PodPlace"]
 
-_BRIDGE = "leyden-pods"
+_BRIDGE = f"lp{os.getpid()}"
+"""Of this run alone; a name may have 15 characters."""
 _NETNS = Path("/etc/netns")
 
 
@@ -22,8 +24,8 @@ class PodPlace:
 
     def __init__(self, number: int, address: str, prefix: int) -> None:
         self.address = address
-        self._name = f"leyden-pod-{number}"
-        self._outer = f"leyden-veth{number}"
+        self._name = f"leyden-{_BRIDGE}-{number}"
+        self._outer = f"{_BRIDGE}v{number}"
         self._etc = _NETNS / self._name
         _ip("netns", "add", self._name)
         _ip("link", "add", self._outer, "type", "veth", "peer", "name", "eth0", "netns", self._name)

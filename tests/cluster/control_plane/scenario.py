@@ -16,6 +16,7 @@ from cluster.control_plane.installs import check_install, check_refusals, check_
 from cluster.control_plane.kubelet import Kubelet
 from cluster.control_plane.plane import Plane
 from cluster.control_plane.runbook import check_runbook
+from cluster.control_plane.stand_in import without_ray
 from cluster.control_plane.upgrades import check_upgrade
 from cluster.control_plane.world import Release, World
 from cluster.report import Report
@@ -24,7 +25,7 @@ from support.charts.helm import find_helm
 __all__ = ["run"]
 
 
-def run(options: argparse.Namespace, report: Report, *, why_no_ray: str) -> None:
+def run(options: argparse.Namespace, report: Report, *, why_none_runs: str) -> None:
     """Do all of it."""
     build(report, options.jobs)
     versions = ", ".join(f"{p.name} {p.version()}" for p in PROGRAMS.values())
@@ -34,22 +35,22 @@ def run(options: argparse.Namespace, report: Report, *, why_no_ray: str) -> None
     with _world(report, options.keep_logs) as world:
         report.holds("a cluster stands on loopback", _inventory(world))
         for values in options.values:
-            _check(world, Release(world, values), why_no_ray)
+            _check(world, Release(world, values), options.pods, why_none_runs)
         if "production" in options.values:
             with set_aside(world.client, kwok=False):
                 check_runbook(world)
 
 
-def _check(world: World, release: Release, why_no_ray: str) -> None:
-    with_ray = release.values == "dev" and not why_no_ray
-    with set_aside(world.client, kwok=with_ray), _pods_that_run(world, wanted=with_ray):
+def _check(world: World, release: Release, pods: str, why_none_runs: str) -> None:
+    they_run = release.values == "dev" and not why_none_runs
+    with set_aside(world.client, kwok=they_run), _running(world, pods if they_run else "none"):
         check_install(world, release)
         if release.values == "dev":
             check_refusals(world, release)
-        if with_ray:
+        if they_run:
             check_upgrade(world, release)
         elif release.values == "dev":
-            world.report.skips("the upgrade, with Ray in the pods", why_no_ray)
+            world.report.skips("the upgrade, with pods that run", why_none_runs)
         if release.values == "production":
             check_drain(world, release)
         check_uninstall(world, release)
@@ -74,12 +75,13 @@ def _world(report: Report, keep_logs: str | None) -> Iterator[World]:
 
 
 @contextmanager
-def _pods_that_run(world: World, *, wanted: bool) -> Iterator[None]:
+def _running(world: World, pods: str) -> Iterator[None]:
     """Have the pods of one node run for real, within."""
-    if not wanted:
+    if pods == "none":
         yield
         return
-    kubelet = Kubelet(world.client, REAL_NODE, REAL_PODS, world.daemons.logs / "pods")
+    change = (without_ray,) if pods == "stand-in" else ()
+    kubelet = Kubelet(world.client, REAL_NODE, REAL_PODS, world.daemons.logs / "pods", *change)
     with world.daemons.also(kubelet):
         yield
 

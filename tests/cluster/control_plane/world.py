@@ -61,8 +61,10 @@ class Release:
 
     def upgrade(self, *settings: str) -> None:
         """Change it, each setting as NAME=VALUE."""
+        # Helm 4 applies on the server's side, where the operator has become an owner of fields.
+        forced = ("--force-conflicts",) if self._helm("version", "--short")[:2] == "v4" else ()
         changed = [word for setting in settings for word in ("--set", setting)]
-        self._helm("upgrade", RELEASE, str(CHART), "-f", str(self._file), *changed)
+        self._helm("upgrade", RELEASE, str(CHART), "-f", str(self._file), *changed, *forced)
 
     def uninstall(self) -> None:
         """Take it away again."""
