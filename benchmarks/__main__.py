@@ -38,11 +38,13 @@ SECTIONS = {
     "operating_telemetry": "the rate with metrics and traces on, by that without",
     "operating_refusals": "how long a refusal takes",
     "operating_keys": "a call where there are 10,000 API keys, by one where there are ten",
+    "plan_gateway": "CPU time of a Gateway for a request and a step, before stages over Ray",
+    "plan_agreement": "`leyden plan`'s simulation against the real engine, under the same requests",
 }
 
 GROUPS = {
     group: [name for name in SECTIONS if name.startswith(f"{group}_")]
-    for group in ("house", "operating")
+    for group in ("house", "operating", "plan")
 }
 """Sections that are not run unless they are asked for, all of a group by its name."""
 
@@ -53,7 +55,7 @@ EPILOG = "\n".join(
     [
         "sections:",
         *(f"  {name:<15} {about}" for name, about in SECTIONS.items()),
-        "house and operating stand for all house_ and operating_ sections, which are not run "
+        "house, operating and plan stand for all sections that begin so, which are not run "
         "unless they are asked for.",
     ]
 )
@@ -136,7 +138,7 @@ def _arguments() -> Any:
         metavar="NAME[,NAME...]",
         type=_names,
         default=MAIN,
-        help="the sections to run (default: all but house and operating)",
+        help="the sections to run (default: all but house, operating and plan)",
     )
     parser.add_argument(
         "--quick",
@@ -172,7 +174,7 @@ def _names(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(
             f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}, and "
-            "house and operating for all of their own"
+            "house, operating and plan for all of their own"
         )
     return names
 

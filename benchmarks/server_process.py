@@ -106,12 +106,12 @@ class ServerProcess:
 
     def pss_bytes(self) -> int:
         """Return the proportional set size of all of its processes together."""
-        return sum(_pss_bytes(process) for process in self._processes())
+        return sum(_pss_bytes(process) for process in self.processes())
 
     def cpu_s(self) -> float:
         """Return the CPU time, in seconds, that its processes have used so far."""
         total = 0.0
-        for process in self._processes():
+        for process in self.processes():
             try:
                 times = process.cpu_times()
             except psutil.Error:
@@ -127,7 +127,8 @@ class ServerProcess:
             raise RuntimeError(f"the server did not start: {' / '.join(said)}")
         return line.split()[-1]
 
-    def _processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """Return its processes, Ray's among them."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -142,7 +143,7 @@ class ServerProcess:
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            for process in self._processes():
+            for process in self.processes():
                 process.kill()
             self._process.wait()
         assert self._process.stdout is not None

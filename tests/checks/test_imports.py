@@ -134,6 +134,13 @@ def test_the_house_imports_no_transport_and_no_accelerator() -> None:
     assert imported_by(*modules_of("generations")) == set()
 
 
+def test_a_simulation_needs_no_torch_and_ray_for_its_autoscaler_alone() -> None:
+    """`leyden plan` runs on a laptop, and starts at once."""
+    modules = [name for name in modules_of("sizing") if not name.endswith("serve_autoscaler")]
+    assert imported_by(*modules) == set()
+    assert "torch" not in imported_by("leyden_server.sizing.serve_autoscaler")
+
+
 def test_nothing_else_sorts_by_the_order_of_service() -> None:
     """`service_order.py` has the key; whoever sorts images asks it."""
     makes_keys = [
@@ -159,6 +166,7 @@ def test_nothing_else_sorts_by_the_order_of_service() -> None:
                     for name in ("over_ray", "ray_handle", "replica", "replica_counts")
                 ),
                 *(f"{room}/deployment.py" for room in DEPLOYED),
+                "sizing/serve_autoscaler.py",
             ),
         ),
         (

@@ -38,14 +38,17 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[list[Item]], Awaitable[Sequence[Result]]],
         max_items: Callable[[Item], int],
         key: Callable[[Item], Hashable] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`run` returns the results in the order of its items.
 
-        `max_items` gives the size of the largest batch that the item may lead.
+        `max_items` gives the size of the largest batch that the item may lead. `clock` is the
+        one that the items' orders go by; a simulation has its own.
         """
         self._run = run
         self._max_items = max_items
         self._key = key
+        self._clock = clock
         self._waiting: list[_Entry[Item, Result]] = []
         self._batch: list[_Entry[Item, Result]] = []
         self._running: asyncio.Future[Sequence[Result]] | None = None
@@ -95,7 +98,7 @@ class Batcher(Generic[Item, Result]):
 
     def _take(self) -> list[_Entry[Item, Result]]:
         """Remove the next batch from those that wait."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         in_order = sorted(self._waiting, key=lambda entry: entry.order.key(now_s))
         leader = in_order[0]
         alike = [one for one in in_order if self._key(one.item) == self._key(leader.item)]

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leyden_cli.server import keys
+from leyden_cli.server import keys, plan_arguments
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -156,6 +156,7 @@ def add_commands(subparsers: "Subparsers") -> None:
     _add_pull(subparsers)
     _add_check(subparsers)
     keys.add_command(subparsers)
+    plan_arguments.add_command(subparsers)
 
 
 def _add_security(serve: argparse.ArgumentParser) -> None:

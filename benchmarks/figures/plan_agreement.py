@@ -1,0 +1,119 @@
+"""`leyden plan`'s simulation against the real engine on this machine, under the same requests.
+
+The engine runs without Ray with one torch thread; its steps are timed by their rows, and images
+one after another, and the simulation is told these times alone. Only on an idle machine do both
+mean the same.
+"""
+
+import itertools
+import statistics
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.engine_load import (
+    POLICIES,
+    EngineUnderLoad,
+    Loop,
+    mixed_steps,
+    unet_seconds_by_rows,
+)
+from benchmarks.section import Figure, Section, Settings
+from leyden_client.bench import poisson_arrivals
+from leyden_server.config import DEFAULT_MODEL
+from leyden_server.model_repository import ModelRepository
+from leyden_server.sizing.costs import Costs
+from leyden_server.sizing.design import STAGES, Design, Replicas
+from leyden_server.sizing.images import Kind
+from leyden_server.sizing.outcome import percentile
+from leyden_server.sizing.simulation import replay
+
+__all__ = ["measure"]
+
+STEPS = (4, 8)
+LOAD = 0.7
+"""Of what the engine does one image at a time."""
+ASKED = 0.15
+"""By how much the simulated times may be off."""
+NOTHING: dict[str, Any] = {"seconds": {1: 1e-9, 16: 1e-9}, "memory_gib": {1: 1.0}}
+
+
+def measure(settings: Settings) -> Section:
+    """Run the engine, then the simulation."""
+    rounds, requests = settings.pick(3, 1), settings.pick(110, 4)
+    model = ModelRepository().resolve(DEFAULT_MODEL)
+    side = model.width_px
+    settings.say("plan_agreement: what rows take")
+    seconds = unet_seconds_by_rows(model, width_px=side, height_px=side)
+    real: list[Loop] = []
+    with EngineUnderLoad(model, width_px=side, height_px=side) as engine:
+        engine.use(POLICIES["step batching"])
+        engine.run_one_after_another(STEPS)
+        capacity = engine.run_one_after_another(STEPS * settings.pick(15, 1))
+        loads = [
+            (
+                list(itertools.islice(poisson_arrivals(LOAD * capacity, number), requests)),
+                mixed_steps(requests, STEPS, number),
+            )
+            for number in range(rounds)
+        ]
+        for number, (arrivals, steps) in enumerate(loads):
+            settings.say(f"plan_agreement: round {number + 1} of {rounds}")
+            real += engine.run(arrivals, steps)
+        row_cap = engine.row_cap
+    # A step in the running engine takes a little longer than in the loop that times rows.
+    slower = 1 / capacity / statistics.fmean(STEPS) / seconds[1]
+    costs = _costs({rows: slower * took_s for rows, took_s in seconds.items()}, side)
+    one = {stage: Replicas(1, 1) for stage in STAGES}
+    design = replace(Design(one, gateways=1), max_batch={"denoiser": row_cap})
+    simulated: list[float] = []
+    for arrivals, steps in loads:
+        kinds = [Kind(count, side) for count in steps]
+        requests_of = zip(arrivals, kinds, strict=True)
+        simulated += replay(design, costs, requests_of, seed=0).latencies_s
+    times = {
+        "measured": sorted(loop.latency_s for loop in real),
+        "simulated": sorted(simulated),
+    }
+    return Section(
+        conditions={
+            "engine": f"{DEFAULT_MODEL}, {side} px, one torch thread, cap {row_cap} rows",
+            "requests": f"Poisson, {LOAD:.0%} of {capacity:.2f}/s, {rounds} rounds of {requests}",
+        },
+        figures=[_figure(name, times, share) for name, share in (("p50", 0.5), ("p95", 0.95))],
+        data={"unet_s_by_rows": seconds, "capacity_per_s": capacity, "latency_s": times},
+    )
+
+
+def _costs(step_s: dict[int, float], side: int) -> Costs:
+    """Return costs where everything but a step takes no time."""
+    return Costs.model_validate(
+        {
+            "gpu": "this CPU",
+            "gpu_memory_gib": 1.0,
+            "model": DEFAULT_MODEL,
+            "measured": "now",
+            "text_encoder": NOTHING,
+            "denoiser": {side: {"seconds": step_s, "memory_gib": {1: 1.0}}},
+            "vae": {side: NOTHING},
+            "image_encode_s_per_megapixel": 1e-9,
+            "between_stages_s": 0.0,
+            "start_s": 1.0,
+            "gateway": {
+                "request_s": 1e-9,
+                "step_s": 0.0,
+                "refusal_s": 1e-9,
+                "claim_s": 1e-9,
+                "measured": "no Gateway",
+            },
+        }
+    )
+
+
+def _figure(name: str, times: dict[str, list[float]], share: float) -> Figure:
+    measured, simulated = (percentile(times[kind], share) for kind in ("measured", "simulated"))
+    return Figure(
+        name=f"{name} of an image's steps, simulated by measured",
+        asked=f"within {ASKED:.0%}",
+        measured=f"{simulated / measured:.3f} x: {1e3 * simulated:.0f} and {1e3 * measured:.0f} ms",
+        met=abs(simulated / measured - 1) <= ASKED,
+    )
