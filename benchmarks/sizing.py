@@ -12,6 +12,7 @@ import itertools
 import json
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ FLEETS = (3, 6, 10, 20, 40, 70, 100, 140, 200)
 """Cards, about: what the stages need of so many."""
 IMAGES = 8_000
 """Of each fleet's run."""
-SHOWN = {10: (300.0, 1200.0), 100: (120.0, 360.0)}
+MOST_OF_ONE_GATEWAY = 40
+"""Cards up to which one Gateway is tried."""
+SHOWN = {10: (300.0, 600.0), 100: (90.0, 240.0)}
 """Cards, and the lengths of a scenario and of a day in seconds."""
 SCENARIOS = ("bursts", "day", "node")
 DEFAULT_TARGETS = "day, target_ongoing_requests: 4"
@@ -61,68 +64,76 @@ def sized(goal: Goal, costs: Costs) -> Design:
     return replace(first_design(replace(goal, rate_per_s=rate * 0.95 / BUSY), costs))
 
 
-def measure() -> dict[str, Any]:
-    """Simulate all of it."""
+def measure(workers: int) -> dict[str, Any]:
+    """Simulate all of it, so many scenarios at a time."""
     costs = costs_of(GPU)
-    fleets = []
-    for gpus in FLEETS:
-        goal = goal_of(gpus, costs)
-        goal = replace(goal, length_s=max(20.0, IMAGES / goal.rate_per_s))
-        planned = sized(goal, costs)
-        for gateways in sorted({1, planned.gateways}):
-            design = replace(planned, gateways=gateways)
-            outcome = run("steady", design, goal, costs)
-            fleets.append(
-                {
-                    "gpus": design.gpus(),
-                    "gateways": gateways,
-                    "planned": gateways == planned.gateways,
-                    "asked_per_s": goal.rate_per_s,
-                    "images_per_s": outcome.done / outcome.length_s,
-                    "p95_s": outcome.latency_s(0.95),
-                    "lost": outcome.lost,
-                    "busy": outcome.busy,
-                }
-            )
-    shown = {}
-    for gpus, (length_s, day_s) in SHOWN.items():
-        goal = replace(
-            goal_of(gpus, costs),
-            length_s=length_s,
-            day_s=day_s,
-            gpus_per_node=8 if gpus >= 100 else 1,
-        )
-        design = sized(goal, costs)
-        runs = dict.fromkeys(("steady", *SCENARIOS), design)
-        if gpus == min(SHOWN):
-            runs[DEFAULT_TARGETS] = replace(design, target_ongoing={})
-        for name, of_run in runs.items():
-            outcome = run(name.split(",")[0], of_run, goal, costs)
-            shown[f"{gpus} {name}"] = {
-                "gpus": design.gpus(),
-                "most_gpus": design.gpus(most=True),
-                "gateways": design.gateways,
-                "gpus_per_node": goal.gpus_per_node,
-                "rate_per_s": goal.rate_per_s,
-                "requests": outcome.offered,
-                "ends": dict(outcome.ends),
-                "retried": outcome.retried,
-                "p50_s": outcome.latency_s(0.5),
-                "p95_s": outcome.latency_s(0.95),
-                "p99_s": outcome.latency_s(0.99),
-                "busy": outcome.busy,
-                "windows": windows(outcome),
-                "samples": [
-                    {
-                        "at_s": sample.at_s,
-                        "running": sample.running,
-                        "arrived": sample.arrived,
-                        "waiting": sample.waiting,
-                    }
-                    for sample in outcome.samples[::2]
-                ],
-            }
-    return {"costs": costs.model_dump(), "busy": BUSY, "fleets": fleets, "scenarios": shown}
+    with ProcessPoolExecutor(workers) as pool:
+        shown = {
+            f"{gpus} {name}": pool.submit(scenario, gpus, name, costs)
+            for gpus in sorted(SHOWN, reverse=True)
+            for name in (*SCENARIOS, "steady", *([DEFAULT_TARGETS] if gpus == min(SHOWN) else []))
+        }
+        fleets = [
+            pool.submit(fleet, gpus, planned, costs)
+            for gpus in reversed(FLEETS)
+            for planned in ((True, False) if gpus <= MOST_OF_ONE_GATEWAY else (True,))
+        ]
+        return {
+            "costs": costs.model_dump(),
+            "busy": BUSY,
+            "fleets": sorted((one.result() for one in fleets), key=lambda one: one["gpus"]),
+            "scenarios": {name: one.result() for name, one in shown.items()},
+        }
+
+
+def fleet(gpus: int, planned: bool, costs: Costs) -> dict[str, Any]:
+    """Simulate about so many cards with the Gateways that are planned, or with one."""
+    goal = goal_of(gpus, costs)
+    goal = replace(goal, length_s=max(20.0, IMAGES / goal.rate_per_s))
+    design = sized(goal, costs)
+    if not planned:
+        design = replace(design, gateways=1)
+    outcome = run("steady", design, goal, costs)
+    return {
+        "gpus": design.gpus(),
+        "gateways": design.gateways,
+        "planned": planned,
+        "asked_per_s": goal.rate_per_s,
+        "images_per_s": outcome.done / outcome.length_s,
+        "p95_s": outcome.latency_s(0.95),
+        "lost": outcome.lost,
+        "busy": outcome.busy,
+    }
+
+
+def scenario(gpus: int, name: str, costs: Costs) -> dict[str, Any]:
+    """Simulate a scenario with about so many cards."""
+    length_s, day_s = SHOWN[gpus]
+    per_node = 8 if gpus >= 100 else 1
+    goal = replace(goal_of(gpus, costs), length_s=length_s, day_s=day_s, gpus_per_node=per_node)
+    design = sized(goal, costs)
+    if name == DEFAULT_TARGETS:
+        design = replace(design, target_ongoing={})
+    outcome = run(name.split(",", maxsplit=1)[0], design, goal, costs)
+    return {
+        "gpus": design.gpus(),
+        "most_gpus": design.gpus(most=True),
+        "gateways": design.gateways,
+        "gpus_per_node": goal.gpus_per_node,
+        "rate_per_s": goal.rate_per_s,
+        "requests": outcome.offered,
+        "ends": dict(outcome.ends),
+        "retried": outcome.retried,
+        "p50_s": outcome.latency_s(0.5),
+        "p95_s": outcome.latency_s(0.95),
+        "p99_s": outcome.latency_s(0.99),
+        "busy": outcome.busy,
+        "windows": windows(outcome),
+        "samples": [
+            {"at_s": one.at_s, "running": one.running, "arrived": one.arrived}
+            for one in outcome.samples[::2]
+        ],
+    }
 
 
 def run(name: str, design: Design, goal: Goal, costs: Costs) -> Outcome:
@@ -155,7 +166,7 @@ def plot_fleets(figures: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     rates, times = figure.subplots(1, 2)
     planned = [one for one in figures["fleets"] if one["planned"]]
-    single = [one for one in figures["fleets"] if one["gateways"] == 1]
+    single = [one for one in figures["fleets"] if not one["planned"]]
     cards = [one["gpus"] for one in planned]
     rates.plot(cards, [one["asked_per_s"] for one in planned], ":", color="#888888", label="asked")
     for fleet, label, color in (
@@ -237,10 +248,11 @@ def main() -> None:
     results = REPOSITORY / "benchmarks" / "results" / "sizing.json"
     images = REPOSITORY / "docs" / "images"
     parser.add_argument("--json", type=Path, default=results, help="default: %(default)s")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--from-json", action="store_true", help="plot the JSON, simulate nothing")
     arguments = parser.parse_args()
     if not arguments.from_json:
-        arguments.json.write_text(json.dumps(measure()) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(measure(arguments.workers)) + "\n", encoding="utf-8")
     figures = json.loads(arguments.json.read_text(encoding="utf-8"))
     assert set(STAGES) <= set(figures["fleets"][0]["busy"])
     plot_fleets(figures, images / "sizing-fleets.png")
