@@ -124,7 +124,7 @@ def _memory_gib(results: dict[str, Any], row: dict[str, Any]) -> float:
         and other["rows"] >= row["rows"]
         and (other.get("size_px") or 0) >= (row.get("size_px") or 0)
     ]
-    return round(min(alike), 3)
+    return float(round(min(alike), 3))
 
 
 def _gateway() -> dict[str, Any]:

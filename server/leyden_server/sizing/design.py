@@ -62,7 +62,7 @@ class Design:
         old = self.replicas[stage]
         more = max(1, round(old.at_rest * share))
         new = Replicas(old.at_rest + more, max(old.most, old.at_rest + more))
-        stages = STAGES if self.together else (stage,)
+        stages: tuple[str, ...] = STAGES if self.together else (stage,)
         if stage == "text_encoder" and new.at_rest > self.replicas["vae"].at_rest:
             stages = ("text_encoder", "vae")  # whose cards they stand on
         return replace(self, replicas={**self.replicas, **dict.fromkeys(stages, new)})
