@@ -52,7 +52,7 @@ def values_of(plan: Plan) -> dict[str, Any]:
     """Return the chart's values: the config, and the pods of each group."""
     design = plan.design
     replicas = design.replicas
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "name": "gateway",
             "hosts": ["gateway"],
