@@ -95,7 +95,7 @@ class OtherRay:
     """Where `serve deploy` posts to."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # or it would cost the later tests a fifth of a core
 def other_ray() -> Iterator[OtherRay]:
     import ray
     from ray.cluster_utils import Cluster
@@ -113,7 +113,7 @@ def other_ray() -> Iterator[OtherRay]:
     cluster.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_address(other_ray: OtherRay) -> str:
     """Where that Ray is joined."""
     return other_ray.address

@@ -140,9 +140,10 @@ async def test_a_connection_that_says_nothing_is_made_anew(
     async with silent, joined("cut off", A, []) as one:
         monkeypatch.setattr(directory, "ANSWER_TIMEOUT_S", 1.0)
         host, port = silent.sockets[0].getsockname()
+        cut_off = await json_lines.Caller.connect(host, port, "secret")
         assert one._caller is not None
         one._caller.close()
-        one._caller = await json_lines.Caller.connect(host, port, "secret")
+        one._caller = cut_off  # at once, or a beat would make one of its own between
         claims = [one.claim(f"name-{number}") for number in range(3)]
         assert await asyncio.gather(*claims) == [None] * 3
         for writer in heard:
