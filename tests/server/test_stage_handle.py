@@ -127,7 +127,9 @@ async def test_a_stage_that_was_sent_to_rest_while_in_use_is_started(
 ) -> None:
     """Serve does so where all calls were too short for its samples."""
     deployed.let_it_start()
-    held_up = deployed.stage(start_timeout_s=120, rest_after_s=3600)
+    held_up = deployed.stage(
+        start_timeout_s=PATIENCE_S, stall_timeout_s=PATIENCE_S, rest_after_s=3600
+    )
     await held_up._replicas.running(deployed.application)
     held_up._last_use_s = time.monotonic()
     while held_up.expected_start_s() == 0:
@@ -140,7 +142,7 @@ async def test_a_stage_at_rest_is_started_though_the_controller_does_not_answer(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or whoever has a few seconds waits them out, in place of being told how long it takes."""
-    held_up = deployed.stage(start_timeout_s=120)
+    held_up = deployed.stage(start_timeout_s=PATIENCE_S, stall_timeout_s=PATIENCE_S)
     assert await held_up._replicas.running(deployed.application) == 0
 
     async def no_answer(_: str) -> None:
@@ -165,7 +167,7 @@ async def test_an_answer_that_the_replica_cancels_is_a_death(
 ) -> None:
     """A replica that goes down cancels what it runs: the caller must not take it for its own."""
     deployed.let_it_start()
-    held_up = deployed.stage(start_timeout_s=120)
+    held_up = deployed.stage(start_timeout_s=PATIENCE_S, stall_timeout_s=PATIENCE_S)
 
     async def by_value() -> None:
         await held_up.call("cancelled")
