@@ -113,6 +113,17 @@ async def test_a_silent_owner_is_gone_with_its_names() -> None:
         assert await second.claim("x") is None
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_gateway_leaves_while_a_beat_is_answered(turns: int) -> None:
+    """However far the answer has come through the event loop when the beats are cancelled."""
+    async with asyncio.timeout(PATIENCE_S), joined(f"answered-{turns}", A, []) as one:
+        assert one._caller is not None
+        await _until(_has_begun(one._caller), True)
+        one._caller._awaited[0].set_result(True)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+
 async def test_a_directory_that_does_not_answer_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -160,6 +171,14 @@ async def _until(ask: Callable[[], Awaitable[object]], answer: object) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while await ask() != answer:
             pass
+
+
+def _has_begun(caller: json_lines.Caller) -> Callable[[], Awaitable[bool]]:
+    async def look() -> bool:
+        await asyncio.sleep(0)
+        return bool(caller._awaited)
+
+    return look
 
 
 async def _until_it_fails(actor: "ray.actor.ActorHandle") -> None:

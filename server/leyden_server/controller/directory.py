@@ -149,12 +149,12 @@ class RayDirectory:
     async def close(self) -> None:
         """Leave the directory with all that is ours."""
         self._beats.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._beats
+        await asyncio.wait([self._beats])
         if self._caller is not None:
             self._caller.close()
         with contextlib.suppress(RayActorError, TimeoutError):
-            await asyncio.wait_for(self._actor.leave.remote(self._address), BEAT_PERIOD_S)
+            async with asyncio.timeout(BEAT_PERIOD_S):
+                await self._actor.leave.remote(self._address)
 
     async def _ask(self, method: str, *arguments: object) -> str | None:
         try:
@@ -181,9 +181,11 @@ class RayDirectory:
     async def _call(self, method: str, *arguments: object) -> Any:
         caller = self._caller
         if caller is None:
-            caller = await asyncio.wait_for(self._reach(), ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                caller = await self._reach()
         try:
-            return await asyncio.wait_for(caller.call(method, *arguments), ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await caller.call(method, *arguments)
         except OSError:
             caller.close()
             if self._caller is caller:

@@ -124,9 +124,8 @@ class ModelsOverRay:
         if self._actor is None:
             return ()
         try:
-            reports: dict[str, GatewayReport] = await asyncio.wait_for(
-                self._actor.reports.remote(), REPORTS_TIMEOUT_S
-            )
+            async with asyncio.timeout(REPORTS_TIMEOUT_S):
+                reports: dict[str, GatewayReport] = await self._actor.reports.remote()
         except (RayActorError, TimeoutError):
             return ()
         return tuple(one for gateway, one in reports.items() if gateway != self._gateway)
@@ -137,7 +136,8 @@ class ModelsOverRay:
             task.cancel()
         if self._actor is not None:
             with contextlib.suppress(RayActorError, TimeoutError):
-                await asyncio.wait_for(self._actor.leave.remote(self._gateway), CLOSE_TIMEOUT_S)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._actor.leave.remote(self._gateway)
 
     async def _ask(self, method: str, name: str) -> None:
         self._find_actor(create=True)

@@ -155,7 +155,8 @@ class Homes:
             if not home.callers and home.generation is not None:
                 self._give_up(home)
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             for home in {*self.by_name.values(), *self._running}:
                 self.end(home, why())

@@ -309,7 +309,8 @@ class Generations:
         if home.lingers:
             return False
         try:
-            await asyncio.wait_for(home.left.wait(), DEPARTURE_GRACE_S)
+            async with asyncio.timeout(DEPARTURE_GRACE_S):
+                await home.left.wait()
         except TimeoutError:
             return False
         return True

@@ -101,7 +101,8 @@ class ServedModel:
         None: however long they take. Nobody may take hold of it any more.
         """
         try:
-            await asyncio.wait_for(self._is_unused.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._is_unused.wait()
         except TimeoutError:
             for use in [*self._uses]:
                 use.end(

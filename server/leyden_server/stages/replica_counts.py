@@ -1,7 +1,6 @@
 """How many replicas of each stage run, as Ray Serve's controller says."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +59,8 @@ class ReplicaCounts:
             self._look = asyncio.create_task(self._ask())
         try:
             # Shielded: one who leaves must not take the answer from the others.
-            counts = await asyncio.wait_for(asyncio.shield(self._look), LOOK_TIMEOUT_S)
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                counts = await asyncio.shield(self._look)
         except TimeoutError:
             return None
         return None if counts is None else counts.get(application, Replicas())
@@ -85,8 +85,7 @@ class ReplicaCounts:
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.running(""), LOOK_TIMEOUT_S)
+            await self.running("")
             await asyncio.sleep(WATCH_PERIOD_S)
 
     async def _ask(self) -> dict[str, Replicas] | None:
