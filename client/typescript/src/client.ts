@@ -22,7 +22,7 @@ import {
   DEFAULT_TARGET,
   DETACHED_LINGER_S,
   type GenerateOptions,
-  type Headers,
+  type CallHeaders,
   LINGER_S,
   type WatchOptions,
 } from "./options.js";
@@ -321,7 +321,7 @@ export class Client {
     plan: Plan,
     call: Call,
     signal: AbortSignal | undefined,
-    headers: Headers,
+    headers: CallHeaders,
   ): AsyncGenerator<LeydenEvent, void, undefined> {
     this.#checkOpen();
     const following = new Following(this.#rpc, headers, plan, call.signal);

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
-import type { ClientOptions, Headers, Pem, TlsOptions } from "./options.js";
+import type { CallHeaders, ClientOptions, Pem, TlsOptions } from "./options.js";
 import { Rpc, type Sessions } from "./rpc.js";
 import { VERSION } from "./version.js";
 
@@ -27,7 +27,7 @@ const TLS_OPTIONS = ["rootCertificates", "privateKey", "certificateChain"];
 export class Connection {
   /** What calls are made by. */
   readonly rpc: Rpc;
-  readonly #headersOfCalls: () => Headers;
+  readonly #headersOfCalls: () => CallHeaders;
   readonly #sessions: Http2SessionManager;
 
   /**
@@ -59,7 +59,7 @@ export class Connection {
   }
 
   /** What goes with the calls that are made for whoever calls now. */
-  get headers(): Headers {
+  get headers(): CallHeaders {
     return this.#headersOfCalls();
   }
 

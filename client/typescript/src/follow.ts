@@ -13,7 +13,7 @@ import {
 } from "./errors.js";
 import type { LeydenEvent } from "./events.js";
 import * as pb from "./gen/leyden/v1/image_generation_service_pb.js";
-import type { Headers } from "./options.js";
+import type { CallHeaders } from "./options.js";
 import type { Responses } from "./responses.js";
 import type { Rpc, RpcOptions } from "./rpc.js";
 import { errorOfCall, timedOut } from "./status.js";
@@ -53,7 +53,7 @@ export interface Plan {
  */
 export class Following {
   /** What goes with every call that is made for it. */
-  readonly headers: Headers;
+  readonly headers: CallHeaders;
   readonly #rpc: Rpc;
   readonly #plan: Plan;
   readonly #signal: AbortSignal;
@@ -66,7 +66,7 @@ export class Following {
   #pauseMs = FIRST_PAUSE_MS;
 
   /** Prepare; `events` starts. Where `signal` is aborted, the call that runs fails. */
-  constructor(rpc: Rpc, headers: Headers, plan: Plan, signal: AbortSignal) {
+  constructor(rpc: Rpc, headers: CallHeaders, plan: Plan, signal: AbortSignal) {
     this.#rpc = rpc;
     this.headers = headers;
     this.#plan = plan;

@@ -10,7 +10,7 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import type { Headers } from "./options.js";
+import type { CallHeaders } from "./options.js";
 import type { Rpc } from "./rpc.js";
 import { timedOut } from "./status.js";
 
@@ -27,7 +27,7 @@ const WATCH = watchMethod();
  */
 export async function waitUntilServing(
   rpc: Rpc,
-  headers: Headers,
+  headers: CallHeaders,
   timeoutS: number | undefined,
   signal: AbortSignal,
 ): Promise<void> {
@@ -62,7 +62,7 @@ export async function waitUntilServing(
 /** Watch the health until it is SERVING (true), or the server ends the watch (false). */
 async function serves(
   rpc: Rpc,
-  headers: Headers,
+  headers: CallHeaders,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<boolean> {

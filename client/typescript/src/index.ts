@@ -10,6 +10,7 @@ export type * from "./events.js";
 export type * from "./models.js";
 export type * from "./server_state.js";
 export {
+  type CallHeaders,
   type CallOptions,
   type ClientOptions,
   DEFAULT_TARGET,

@@ -42,11 +42,11 @@ export interface ClientOptions {
    * };
    * ```
    */
-  readonly headers?: Headers | (() => Headers) | undefined;
+  readonly headers?: CallHeaders | (() => CallHeaders) | undefined;
 }
 
 /** Metadata by their names, in lower case. */
-export type Headers = Readonly<Record<string, string>>;
+export type CallHeaders = Readonly<Record<string, string>>;
 
 /** Rule of one denoise step. "unspecified" in a request is the model's default. */
 export type Solver =

@@ -13,7 +13,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Http2SessionManager } from "@connectrpc/connect-node";
 
 import { framed } from "./framing.js";
-import type { Headers } from "./options.js";
+import type { CallHeaders } from "./options.js";
 import { Responses } from "./responses.js";
 
 // grpc-timeout has 8 digits at most.
@@ -25,7 +25,7 @@ export type Sessions = Pick<Http2SessionManager, "request" | "notifyResponseByte
 /** What goes with a call, and how it may end before its time. */
 export interface RpcOptions {
   /** Its metadata, by names in lower case. */
-  readonly headers: Headers;
+  readonly headers: CallHeaders;
   /** Its deadline, from now. Absent: none. */
   readonly timeoutMs?: number | undefined;
   /** Ends it where it is aborted. */
