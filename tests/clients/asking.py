@@ -74,6 +74,11 @@ class Runner:
             raise self._failed(f"answered what is no JSON: {line[:300]!r}") from None
         return answer
 
+    @property
+    def pid(self) -> int:
+        """Its process; starts it where it does not run."""
+        return self._running().pid
+
     def end(self) -> int | None:
         """Close its input and wait for its end; return its status, None: it was not running."""
         process, self._process = self._process, None

@@ -154,7 +154,7 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
                         ended.wait(PATIENCE_S)
                         return
                     case _:
-                        yield _named(step, request_id)
+                        yield named(step, request_id)
             finished = True
         finally:
             if not finished:
@@ -198,7 +198,7 @@ class ScriptedServer(pb_grpc.ImageGenerationServiceServicer, model_pb_grpc.Model
         return self.state
 
 
-def _named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImageResponse:
+def named(event: pb.GenerateImageResponse, request_id: str) -> pb.GenerateImageResponse:
     if event.request_id != REQUEST_ID:
         return event
     named = pb.GenerateImageResponse()
