@@ -42,9 +42,10 @@ class _Dashboard(BaseHTTPRequestHandler):
         if path == _HEALTH:
             self._answer(b"success")
         elif path == _APPLICATIONS:
-            names = [application["name"] for application in self.given["applications"]]
+            state = {"status": "RUNNING", "deployments": {}}
             running = {
-                name: {"name": name, "status": "RUNNING", "deployments": {}} for name in names
+                one["name"]: {"name": one["name"], **state, "deployed_app_config": one}
+                for one in self.given["applications"]
             }
             self._answer(json.dumps({"applications": running}).encode())
         else:
