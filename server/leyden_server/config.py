@@ -166,6 +166,11 @@ class GatewayConfig(DoorConfig):
     """On shutdown, how many seconds running generations get to finish. The whole stop takes
     10 s more at most, so that Kubernetes' grace of 30 s holds."""
 
+    drain_notice_s: float = Field(default=0.0, ge=0, le=60)
+    """On shutdown, for how many seconds health says NOT_SERVING while new requests are still
+    taken: as long as those who balance take to notice, so that nothing is sent here when it is
+    refused. 0: it is refused at once. The drain comes after it."""
+
     stage_retries: int = Field(default=1, ge=0, le=10)
     """How often a stage is run again, with the same seed, after its replica died."""
 

@@ -67,6 +67,7 @@ def test_what_serve_deploy_makes_of_it_is_the_server(other_ray: OtherRay, tmp_pa
             for change in (client.load_model, client.unload_model):
                 with pytest.raises(ModelsManagedError, match="serveConfigV2"):
                     change(LIGHTNING)
+        _another_scaling_restarts_nothing(other_ray, config, tmp_path)
         # Its two Gateways hold the address together, and against everybody else.
         with pytest.raises(AddressInUseError, match="a Leyden server has it"):
             ReservedAddress("127.0.0.1", port)
@@ -85,6 +86,30 @@ def test_what_serve_deploy_makes_of_it_is_the_server(other_ray: OtherRay, tmp_pa
         names = [application["name"] for application in written["applications"]]
         delete = [sys.executable, "-c", DELETE, other_ray.address, *names]
         subprocess.run(delete, timeout=PATIENCE_S, check=True)
+
+
+def _another_scaling_restarts_nothing(
+    other_ray: OtherRay, config: ServerConfig, folder: Path
+) -> None:
+    before = _replicas(other_ray)
+    scaled = {**config.denoiser.model_dump(), "max_replicas": config.denoiser.max_replicas + 1}
+    deploy(other_ray, serve_config(config.replace(denoiser=scaled)), folder)
+    (denoiser,) = [one for one in _applications(other_ray) if "Denoiser" in one["deployments"]]
+    scaling = denoiser["deployments"]["Denoiser"]["deployment_config"]["autoscaling_config"]
+    assert scaling["max_replicas"] == scaled["max_replicas"]
+    assert _replicas(other_ray) == before
+
+
+def _applications(other_ray: OtherRay) -> list[dict[str, Any]]:
+    url = f"{other_ray.dashboard}/api/serve/applications/"
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+        return [*json.load(answer)["applications"].values()]
+
+
+def _replicas(other_ray: OtherRay) -> set[str]:
+    """Return the ids of every replica there is, of the Gateways too."""
+    deployments = [d for one in _applications(other_ray) for d in one["deployments"].values()]
+    return {replica["replica_id"] for one in deployments for replica in one["replicas"]}
 
 
 def deploy(other_ray: OtherRay, config: dict[str, Any], folder: Path) -> None:

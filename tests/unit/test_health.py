@@ -50,6 +50,23 @@ async def test_it_serves_from_loaded_to_draining() -> None:
         await stopping
 
 
+async def test_it_takes_requests_while_it_gives_notice() -> None:
+    async with house(drain_notice_s=60.0) as home:
+        stopping = asyncio.create_task(home.server.stop())
+        await until(lambda: home.generations.is_leaving)
+        assert set((await statuses(home)).values()) == {NOT_SERVING}
+        assert await check(home, "leyden.live") == SERVING
+        assert kinds(await read(generate(home)))[-1] == "summary"
+        assert not home.generations.is_draining
+        stopping.cancel()
+
+
+async def test_it_drains_after_its_notice() -> None:
+    async with house(drain_notice_s=0.05) as home:
+        await home.server.stop()
+        assert home.generations.is_draining
+
+
 async def test_an_unknown_name_is_not_found() -> None:
     async with house() as home:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

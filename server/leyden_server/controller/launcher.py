@@ -25,7 +25,7 @@ from leyden_server.controller.directory import NAMESPACE
 from leyden_server.controller.metrics_address import MetricsAddress, metrics_port
 from leyden_server.controller.models import build_catalog
 from leyden_server.controller.names import Names
-from leyden_server.controller.options import GATEWAY_STOP_S
+from leyden_server.controller.options import stop_s
 from leyden_server.controller.ray_start import start_ray
 from leyden_server.controller.stage_applications import QUIET
 from leyden_server.controller.start_failures import explain_failure
@@ -191,11 +191,10 @@ class LeydenServer:
         )
 
     def _stop(self) -> None:
-        drain_s = self._config.gateway.drain_timeout_s
         try:
             # The Gateway first: what it has accepted still needs the stages.
             if not self._at_once:
-                self._delete([self._names.gateway], drain_s + GATEWAY_STOP_S)
+                self._delete([self._names.gateway], stop_s(self._config.gateway))
         except KeyboardInterrupt:
             self._at_once = True
             raise

@@ -15,6 +15,7 @@ __all__ = [
     "initial_replicas",
     "scaling",
     "stage_options",
+    "stop_s",
 ]
 
 DEFAULT_GPU_SHARES = {"TextEncoder": 0.1, "Denoiser": 0.6, "Vae": 0.3}
@@ -86,6 +87,11 @@ def scaling(stage: StageConfig) -> dict[str, Any]:
     }
 
 
+def stop_s(gateway: GatewayConfig) -> float:
+    """Return how many seconds a Gateway may take to stop."""
+    return gateway.drain_notice_s + gateway.drain_timeout_s + GATEWAY_STOP_S
+
+
 def gateway_options(gateway: GatewayConfig) -> dict[str, Any]:
     """Return the options of the Gateway's deployment."""
     options: dict[str, Any] = {
@@ -93,7 +99,7 @@ def gateway_options(gateway: GatewayConfig) -> dict[str, Any]:
         "ray_actor_options": _actor_options(gateway.num_cpus, 0, gateway.resources),
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         # Longer than the drain, or Serve would kill what is still draining.
-        "graceful_shutdown_timeout_s": gateway.drain_timeout_s + GATEWAY_STOP_S,
+        "graceful_shutdown_timeout_s": stop_s(gateway),
         "graceful_shutdown_wait_loop_s": 0.1,
         "max_constructor_retry_count": 1,
     }

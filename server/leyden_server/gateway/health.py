@@ -41,7 +41,7 @@ class Health:
     async def refresh(self) -> None:
         """Say what holds now."""
         generations = self._generations
-        is_serving = generations.catalog.is_ready and not generations.is_draining
+        is_serving = generations.catalog.is_ready and not generations.is_leaving
         if is_serving != self._is_serving:
             self._is_serving = is_serving
             status = SERVING if is_serving else NOT_SERVING

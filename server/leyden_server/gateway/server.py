@@ -211,8 +211,10 @@ class GatewayServer:
     async def stop(self, drain_timeout_s: float | None = None) -> None:
         """Drain: refuse what is new, finish what runs, then close; also where it starts as yet.
 
-        `drain_timeout_s` takes the place of the config's.
+        `drain_timeout_s` takes the place of the config's, and then no notice is given before.
         """
+        if drain_timeout_s is None:
+            await self._give_notice()
         timeout_s = self._config.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
         draining = asyncio.create_task(self.generations.drain(timeout_s))
         await asyncio.sleep(0)  # one turn, in which the drain begins
@@ -230,3 +232,10 @@ class GatewayServer:
         await self._directory.close()
         await self._peers.close()
         await self._tracing.close()
+
+    async def _give_notice(self) -> None:
+        """Have balancers go elsewhere, and serve on until they have."""
+        if self._catalog.is_ready and not self.generations.is_leaving:  # else nobody comes here
+            self.generations.give_notice()
+            await self._health.refresh()
+            await asyncio.sleep(self._config.drain_notice_s)

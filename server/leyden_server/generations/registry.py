@@ -79,6 +79,7 @@ class Generations:
         self._telling = Telling(observers, describe, tracer or NoTracer())
         self._homes = Homes(config, directory, self._telling)
         self._quotas = Quotas(config.replicas)
+        self._has_noticed = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,6 +107,15 @@ class Generations:
     def is_draining(self) -> bool:
         """Whether new requests are refused."""
         return self._homes.is_draining
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether nothing new is to be sent here: a drain has begun, or is to come."""
+        return self._has_noticed or self.is_draining
+
+    def give_notice(self) -> None:
+        """Say that a drain is to come; new requests are still taken."""
+        self._has_noticed = True
 
     async def start(
         self, request: GenerationRequest, caller: Caller, vocabulary: Vocabulary

@@ -1,6 +1,7 @@
 """Clients that ask for one image after another, and what each of them lived through."""
 
 import asyncio
+import json
 import threading
 import time
 from collections import Counter
@@ -11,10 +12,22 @@ from statistics import median
 from types import TracebackType
 from typing import Any, Self
 
+from grpc import StatusCode
+
 from leyden_client import AsyncClient
 from leyden_client.errors import RpcError
 
-__all__ = ["Asked", "Load", "Seen"]
+__all__ = ["UNANSWERED", "Asked", "Load", "Seen"]
+
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": "leyden.v1.ImageGenerationService"},
+}
+_BALANCED = (("grpc.service_config", json.dumps(_SERVICE_CONFIG)),)
+"""As docs/kubernetes.md has it for clients that balance themselves."""
+
+UNANSWERED = "UNAVAILABLE before its first event"
+"""A connection that breaks while nothing was answered: the SDK tries nothing again then."""
 
 PAUSE_AFTER_FAILURE_S = 0.5
 """Before whoever was refused asks again."""
@@ -118,7 +131,8 @@ class Load:
     async def _client(self, number: int) -> None:
         turn = number % len(self.addresses)
         ordered = [*self.addresses[turn:], *self.addresses[:turn]]
-        async with AsyncClient(f"ipv4:{','.join(ordered)}") as client:
+        target = f"ipv4:{','.join(ordered)}"
+        async with AsyncClient(target, channel_options=_BALANCED) as client:
             calls = _Counted(client)
             seed = number * 1_000_000
             while True:
@@ -131,6 +145,8 @@ class Load:
                     retries = generation.summary.retries
                 except RpcError as failure:
                     error = f"{failure.code.name} {failure.reason}".strip()
+                    if calls.made == 1 and failure.code is StatusCode.UNAVAILABLE:
+                        error = error if failure.reason else UNANSWERED
                 self.asked.append(Asked(begun_s, time.monotonic(), error, calls.made, retries))
                 if error:
                     await asyncio.sleep(PAUSE_AFTER_FAILURE_S)

@@ -72,16 +72,20 @@ class Node:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
 
-    def run(self, *command: str) -> None:
-        """Run a command in the machine, as a hook of a pod runs in it; return once it has ended."""
+    def run(self, *command: str, environment: Mapping[str, str]) -> str:
+        """Run a command in the machine, as a hook of a pod runs in it; return what it says."""
         assert self.process is not None
         (first,) = psutil.Process(self.process.pid).children()
-        subprocess.run(
+        done = subprocess.run(
             ["nsenter", "--target", str(first.pid), "--all", *command],
             check=True,
-            env=self.environment,
+            env={**self.environment, **environment},
             timeout=PATIENCE_S,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        return done.stdout.strip()
 
     def end(self) -> None:
         """End it for good."""

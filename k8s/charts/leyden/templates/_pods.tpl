@@ -176,7 +176,8 @@ livenessProbe:
   failureThreshold: 12
 readinessProbe:
   {{- include "leyden.gatewayProbe" (dict "root" .root "service" "") | nindent 2 }}
-  periodSeconds: 5
+  # Noticed within gateway.drain_notice_s; by TLS a probe starts a process, and is not.
+  periodSeconds: {{ ternary 5 1 (not (empty .root.Values.tls.secretName)) }}
   timeoutSeconds: 10
   failureThreshold: 2
 {{- else -}}

@@ -17,6 +17,7 @@ application for each stage, and one for the Gateways. tests/kubernetes compares 
   "replicas" $pods
   "max_replicas_per_node" 1
   "resources" (dict "leyden_gateway" 1)
+  "drain_notice_s" 3
   "drain_timeout_s" (int .Values.longestGenerationSeconds) -}}
 {{- if .Values.tls.secretName -}}
 {{- $_ := set $gateway "tls_certificate" "/etc/leyden/tls/tls.crt" -}}

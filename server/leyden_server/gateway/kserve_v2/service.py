@@ -169,7 +169,7 @@ class InferenceService:
         return pb.ServerLiveResponse(live=True)
 
     async def _server_ready(self, _: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
-        ready = self._catalog.is_ready and not self._generations.is_draining
+        ready = self._catalog.is_ready and not self._generations.is_leaving
         return pb.ServerReadyResponse(ready=ready)
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
@@ -179,7 +179,7 @@ class InferenceService:
             raise
         except RequestError:
             return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=not self._generations.is_draining)
+        return pb.ModelReadyResponse(ready=not self._generations.is_leaving)
 
     async def _server_metadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(
