@@ -106,10 +106,14 @@ def _applications(other_ray: OtherRay) -> list[dict[str, Any]]:
         return [*json.load(answer)["applications"].values()]
 
 
-def _replicas(other_ray: OtherRay) -> set[str]:
-    """Return the ids of every replica there is, of the Gateways too."""
-    deployments = [d for one in _applications(other_ray) for d in one["deployments"].values()]
-    return {replica["replica_id"] for one in deployments for replica in one["replicas"]}
+def _replicas(other_ray: OtherRay) -> set[tuple[str, str]]:
+    """Return the deployment and id of every replica there is, of the Gateways too."""
+    return {
+        (name, replica["replica_id"])
+        for application in _applications(other_ray)
+        for name, deployment in application["deployments"].items()
+        for replica in deployment["replicas"]
+    }
 
 
 def deploy(other_ray: OtherRay, config: dict[str, Any], folder: Path) -> None:

@@ -69,10 +69,7 @@ def _printed(release: Release, folder: Path, capsys: pytest.CaptureFixture[str])
     settings = dict(release.gateway_config)
     for application in release.serve_config["applications"][:-1]:
         args, (deployment,) = application["args"], application["deployments"]
-        scaling = deployment.get("autoscaling_config", {})
-        count = deployment.get("num_replicas")
-        if count is not None:
-            scaling = {"min_replicas": count, "max_replicas": count}
+        scaling = deployment["autoscaling_config"]
         known = ServerConfig().model_dump()[args["stage"]]
         section = {**args["config"][args["stage"]], **scaling}
         settings[args["stage"]] = {key: section[key] for key in section if key in known}

@@ -51,13 +51,11 @@ def test_another_number_of_replicas_changes_no_args() -> None:
         name: one["args"] for name, one in many.items()
     }
     denoiser = f"denoiser-{LIGHTNING}"
-    assert few[denoiser]["deployments"] == [{"name": "Denoiser", "num_replicas": 1}]
-    scaling = many[denoiser]["deployments"][0]["autoscaling_config"]
-    assert (scaling["min_replicas"], scaling["initial_replicas"], scaling["max_replicas"]) == (
-        2,
-        2,
-        8,
-    )
+    for of, asked in ((few, (1, 1, 1)), (many, (2, 2, 8))):
+        # With num_replicas in the one, Serve would take the other for another version.
+        scaling = of[denoiser]["deployments"][0]["autoscaling_config"]
+        names = ("min_replicas", "initial_replicas", "max_replicas")
+        assert tuple(scaling[name] for name in names) == asked
 
 
 def test_a_setting_of_one_stage_changes_that_stages_args_and_the_gateways() -> None:

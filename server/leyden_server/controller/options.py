@@ -9,7 +9,7 @@ from leyden_server.gateway.server import STOP_GRACE_S
 from leyden_server.generations.line import OVERCOMMIT
 
 __all__ = [
-    "GATEWAY_STOP_S",
+    "autoscaling",
     "gateway_options",
     "gpu_share",
     "initial_replicas",
@@ -72,6 +72,11 @@ def scaling(stage: StageConfig) -> dict[str, Any]:
     """Return those options of a stage's deployment by which it scales; plain data."""
     if stage.max_replicas == stage.min_replicas:
         return {"num_replicas": stage.min_replicas}
+    return autoscaling(stage)
+
+
+def autoscaling(stage: StageConfig) -> dict[str, Any]:
+    """Return the same as Serve's autoscaling has it, also where there is one number alone."""
     return {
         "autoscaling_config": {
             "min_replicas": stage.min_replicas,

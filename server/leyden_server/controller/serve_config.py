@@ -4,7 +4,9 @@ No weights are looked at, so it may be written anywhere; folders and files are t
 that it is deployed to.
 
 How a stage scales stands under its `deployments`, apart from its `args`: Serve keeps the replicas
-where that changes, and replaces them where `args` do (Ray Serve 2.60).
+where that changes, and replaces them where `args` do. It also replaces them where one of
+`num_replicas` and `autoscaling_config` takes the other's place (Ray Serve 2.60), so it is always
+the latter.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from typing import Any
 
 from leyden_server.config import ServerConfig, StageConfig
 from leyden_server.controller.names import Names
-from leyden_server.controller.options import initial_replicas, scaling
+from leyden_server.controller.options import autoscaling, initial_replicas
 from leyden_server.controller.serve_app import build_app, refuse_free_ports
 from leyden_server.controller.serve_schema import faults_of
 from leyden_server.controller.shared_stages import StageOwners, stage_owners
@@ -93,7 +95,7 @@ def _stages(
             name = names.of_stage(kind, owner)
             if name not in found:
                 args = _stage_args(config, changed, kind, owner, alike[kind])
-                options = {"name": STAGES[kind].name, **scaling(getattr(config, kind))}
+                options = {"name": STAGES[kind].name, **autoscaling(getattr(config, kind))}
                 found[name] = _application(name, args, options)
     return [*found.values()]
 

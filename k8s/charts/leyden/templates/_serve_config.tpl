@@ -59,9 +59,6 @@ replicas. What values.config leaves out is Leyden's default. */}}
 {{- $least := dig "min_replicas" 1 .settings -}}
 {{- $most := dig "max_replicas" 1 .settings -}}
 name: {{ get $names .stage }}
-{{- if eq (int $least) (int $most) }}
-num_replicas: {{ $least }}
-{{- else }}
 autoscaling_config:
   min_replicas: {{ $least }}
   initial_replicas: {{ max 1 (int $least) }}
@@ -72,7 +69,6 @@ autoscaling_config:
   downscale_to_zero_delay_s: {{ dig "downscale_to_zero_delay_s" 300 .settings }}
   metrics_interval_s: 1
   look_back_period_s: 2
-{{- end }}
 {{- end -}}
 
 {{- define "leyden.serveConfig" -}}
