@@ -4,6 +4,7 @@ from cluster.monitoring.prometheus import Prometheus
 from cluster.monitoring.server import Server
 from cluster.monitoring.waiting import wait_for
 from cluster.report import Report
+from support.scraping import scrape
 from support.trace_collector import TraceCollector, attributes
 
 from leyden_client import Client
@@ -22,7 +23,9 @@ def check_one_request(
 ) -> None:
     """Make a request and find it in the metrics, in the log and among the traces."""
     done = "sum(nv_inference_request_success)"
-    before = prometheus.query(done)[0][1]
+    # Of what has just ended, Prometheus may not know yet.
+    before = scrape(f"http://{server.page}/metrics").total("nv_inference_request_success")
+    wait_for("all before it in Prometheus", lambda: prometheus.query(done)[0][1] == before)
     started = client.generate_image("a mill in the fog", num_inference_steps=4, seed=5)
     request_id = started.request_id
     wait_for("its count in Prometheus", lambda: prometheus.query(done)[0][1] == before + 1)
