@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import ray
+from support.local_ray import local_ray
 from support.patience import PATIENCE_S
 from support.running_server import eventually
 
@@ -25,11 +26,9 @@ A, B = "10.0.0.1:1", "10.0.0.2:1"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    """A Ray of this process's own."""
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def _ray() -> Iterator[None]:
+    with local_ray():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +110,7 @@ async def test_a_silent_owner_is_gone_with_its_names() -> None:
             await asyncio.sleep(0.05)
         assert time.monotonic() - started_s >= GONE_AFTER_S - 1.5
         assert await second.claim("x") is None
+        await first.close()
 
 
 @pytest.mark.parametrize("turns", range(4))

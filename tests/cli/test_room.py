@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 import ray
+from support.local_ray import local_ray
 from support.running_server import eventually
 
 from leyden_server.controller.room import waits_for_room
 
 
 @pytest.fixture(autouse=True)
-def local_ray() -> Iterator[None]:
-    """A Ray of this process's own."""
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def _ray() -> Iterator[None]:
+    with local_ray():
+        yield
 
 
 def test_who_waits_for_room_is_told_from_who_starts() -> None:

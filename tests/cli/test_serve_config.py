@@ -17,6 +17,7 @@ import yaml
 from cli.conftest import OtherRay, free_port, running
 from numpy.typing import NDArray
 from PIL import Image
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from support.patience import PATIENCE_S
 from support.running_server import eventually
 from support.scraping import Scrape, scrape
@@ -101,9 +102,9 @@ def _another_scaling_restarts_nothing(
 
 
 def _applications(other_ray: OtherRay) -> list[dict[str, Any]]:
-    url = f"{other_ray.dashboard}/api/serve/applications/"
-    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
-        return [*json.load(answer)["applications"].values()]
+    # Ray's own client knows the token, where there is one.
+    details: dict[str, Any] = ServeSubmissionClient(other_ray.dashboard).get_serve_details()
+    return [*details["applications"].values()]
 
 
 def _replicas(other_ray: OtherRay) -> set[tuple[str, str]]:
