@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import random
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,7 +22,13 @@ from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.sampling import Sampling
 from leyden_server.service_order import TravellingOrder
-from leyden_server.stages.contract import Denoised, DenoiseRequest, EncodedPrompt, StepDone
+from leyden_server.stages.contract import (
+    Denoised,
+    DenoiseRequest,
+    EncodedPrompt,
+    StageRun,
+    StepDone,
+)
 
 __all__ = ["POLICIES", "EngineUnderLoad", "Loop", "mixed_steps", "unet_seconds_by_rows"]
 
@@ -34,6 +41,8 @@ POLICIES: dict[str, Policy] = {
 }
 
 REPEATS = 5
+STEPS_TIMED = (4, 16)
+RUNS_TIMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,13 @@ class Loop:
     planned_s: float
     ended_s: float
     num_inference_steps: int
-    mean_batch_rows: float
+    runs: tuple[StageRun, ...]
+    """Of the UNet, one for each step."""
+
+    @property
+    def mean_batch_rows(self) -> float:
+        """Rows of the batches that the image was in."""
+        return statistics.fmean(run.batch_rows for run in self.runs)
 
     @property
     def latency_s(self) -> float:
@@ -94,6 +109,12 @@ class EngineUnderLoad:
         (cap,) = self._service._engine.row_caps.as_dict().values()
         return cap
 
+    def cap_rows(self, rows: int) -> None:
+        """Let a batch have so many rows at the most, whatever the warm-up found."""
+        caps = self._service._engine.row_caps
+        for pixels in caps.as_dict():
+            caps.set(pixels, rows)
+
     def use(self, policy: Policy) -> None:
         """Exchange the policy; nothing may be running."""
         engine = self._service._engine
@@ -116,6 +137,21 @@ class EngineUnderLoad:
 
         return asyncio.run(run())
 
+    def step_s(self, rows: int) -> float:
+        """Return what a step of so many rows takes the engine, the work around the UNet included.
+
+        By two runs of images that are all there from the start, a short one and a long one: what
+        a beginning and an end cost is in both. The median of a few.
+        """
+        short, long = STEPS_TIMED
+
+        def run_s(steps: int) -> float:
+            return max(loop.ended_s for loop in self.run([0.0] * rows, [steps] * rows))
+
+        return statistics.median(
+            (run_s(long) - run_s(short)) / (long - short) for _ in range(RUNS_TIMED)
+        )
+
     async def _run(self, arrivals: Sequence[float], step_counts: Sequence[int]) -> list[Loop]:
         started_s = asyncio.get_running_loop().time()
         tasks = []
@@ -130,14 +166,14 @@ class EngineUnderLoad:
             self._request,
             sampling=dataclasses.replace(self._request.sampling, num_inference_steps=steps),
         )
-        rows = []
+        runs = []
         async for event in self._service.denoise(request):
             match event:
                 case StepDone():
-                    rows.append(event.batch_rows)
+                    runs.append(event.run)
                 case Denoised():
                     ended_s = asyncio.get_running_loop().time()
-        return Loop(due_s - started_s, ended_s - started_s, steps, sum(rows) / len(rows))
+        return Loop(due_s - started_s, ended_s - started_s, steps, tuple(runs))
 
     def _random_prompt(self) -> EncodedPrompt:
         """Return embeddings of the UNet's widths: what they say costs nothing more or less."""

@@ -1,8 +1,9 @@
 """`leyden plan`'s simulation against the real engine on this machine, under the same requests.
 
-The engine runs without Ray with one torch thread; its steps are timed by their rows, and images
-one after another, and the simulation is told these times alone. Only on an idle machine do both
-mean the same.
+The engine runs without Ray with one torch thread. The simulation is told what the engine's steps
+took by their rows, in the mean of that very load, since a machine that others share is now faster
+and now slower; which rows share a step, and who waits for whom, is its own. Both have the row cap
+that the warm-up's rule finds before.
 """
 
 import itertools
@@ -15,13 +16,12 @@ from benchmarks.engine_load import (
     EngineUnderLoad,
     Loop,
     mixed_steps,
-    unet_seconds_by_rows,
 )
 from benchmarks.section import Figure, Section, Settings
 from leyden_client.bench import poisson_arrivals
 from leyden_server.config import DEFAULT_MODEL
 from leyden_server.model_repository import ModelRepository
-from leyden_server.sizing.costs import Costs
+from leyden_server.sizing.costs import Costs, RunCosts
 from leyden_server.sizing.design import STAGES, Design, Replicas
 from leyden_server.sizing.images import Kind
 from leyden_server.sizing.outcome import percentile
@@ -30,6 +30,7 @@ from leyden_server.sizing.simulation import replay
 __all__ = ["measure"]
 
 STEPS = (4, 8)
+MOST_ROWS = 8
 LOAD = 0.7
 """Of what the engine does one image at a time."""
 ASKED = 0.15
@@ -39,16 +40,21 @@ NOTHING: dict[str, Any] = {"seconds": {1: 1e-9, 16: 1e-9}, "memory_gib": {1: 1.0
 
 def measure(settings: Settings) -> Section:
     """Run the engine, then the simulation."""
-    rounds, requests = settings.pick(3, 1), settings.pick(110, 4)
+    rounds, requests = settings.pick(4, 1), settings.pick(110, 4)
     model = ModelRepository().resolve(DEFAULT_MODEL)
     side = model.width_px
-    settings.say("plan_agreement: what rows take")
-    seconds = unet_seconds_by_rows(model, width_px=side, height_px=side)
     real: list[Loop] = []
     with EngineUnderLoad(model, width_px=side, height_px=side) as engine:
         engine.use(POLICIES["step batching"])
+        engine.cap_rows(MOST_ROWS)
         engine.run_one_after_another(STEPS)
-        capacity = engine.run_one_after_another(STEPS * settings.pick(15, 1))
+        seconds = {}
+        for rows in range(1, MOST_ROWS + 1):
+            settings.say(f"plan_agreement: what a step of {rows} rows takes")
+            seconds[rows] = engine.step_s(rows)
+        row_cap = RunCosts(seconds=seconds, memory_gib={1: 1.0}).good_rows(MOST_ROWS)
+        engine.cap_rows(row_cap)
+        capacity = 1 / (seconds[1] * statistics.fmean(STEPS))
         loads = [
             (
                 list(itertools.islice(poisson_arrivals(LOAD * capacity, number), requests)),
@@ -59,10 +65,7 @@ def measure(settings: Settings) -> Section:
         for number, (arrivals, steps) in enumerate(loads):
             settings.say(f"plan_agreement: round {number + 1} of {rounds}")
             real += engine.run(arrivals, steps)
-        row_cap = engine.row_cap
-    # A step in the running engine takes a little longer than in the loop that times rows.
-    slower = 1 / capacity / statistics.fmean(STEPS) / seconds[1]
-    costs = _costs({rows: slower * took_s for rows, took_s in seconds.items()}, side)
+    costs = _costs(seconds | _seconds_by_rows(real), side)
     one = {stage: Replicas(1, 1) for stage in STAGES}
     design = replace(Design(one, gateways=1), max_batch={"denoiser": row_cap})
     simulated: list[float] = []
@@ -80,8 +83,21 @@ def measure(settings: Settings) -> Section:
             "requests": f"Poisson, {LOAD:.0%} of {capacity:.2f}/s, {rounds} rounds of {requests}",
         },
         figures=[_figure(name, times, share) for name, share in (("p50", 0.5), ("p95", 0.95))],
-        data={"unet_s_by_rows": seconds, "capacity_per_s": capacity, "latency_s": times},
+        data={
+            "step_s_by_rows": costs.denoiser[side].seconds,
+            "capacity_per_s": capacity,
+            "latency_s": times,
+        },
     )
+
+
+def _seconds_by_rows(loops: list[Loop]) -> dict[int, float]:
+    """Return the mean of the steps' times by their rows; a step of several images counts once."""
+    runs = {run for loop in loops for run in loop.runs}
+    return {
+        rows: statistics.fmean(run.duration_s for run in runs if run.batch_rows == rows)
+        for rows in {run.batch_rows for run in runs}
+    }
 
 
 def _costs(step_s: dict[int, float], side: int) -> Costs:
