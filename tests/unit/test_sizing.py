@@ -16,8 +16,10 @@ from leyden_server.sizing.arrivals import bursts, day, evenly
 from leyden_server.sizing.card import Card
 from leyden_server.sizing.costs import costs_of, known_gpus
 from leyden_server.sizing.design import STAGES, Replicas
+from leyden_server.sizing.goal import Goal
 from leyden_server.sizing.images import Image, Kind
 from leyden_server.sizing.outcome import Outcome, percentile
+from leyden_server.sizing.plan import _lengths
 from leyden_server.sizing.simulation import LostNode, closed_loop, simulate
 
 ONE_STEP = (Kind(steps=1, size_px=SIZE_PX),)
@@ -194,6 +196,17 @@ def test_loads_have_their_rates() -> None:
     assert (noon.rate_at(0), noon.rate_at(500)) == pytest.approx((2, 10))
     burst = bursts(10, 3, 1000, every_s=100, last_s=20)
     assert [burst.rate_at(s) for s in (0, 49, 51, 69, 71, 151)] == [10, 10, 30, 30, 10, 30]
+
+
+def test_designs_for_a_high_rate_are_tried_in_brief_and_then_for_as_long_as_is_asked() -> None:
+    high = Goal(rate_per_s=680.0, p95_s=2.0, kinds=(Kind(4, 1024),))
+    brief, whole = _lengths("steady", high)
+    assert brief.length_s == 30.0
+    assert whole == high
+    # A burst, a day and a lost node take their time, and few requests say little.
+    assert list(_lengths("bursts", high)) == [high]
+    low = replace(high, rate_per_s=20.0)
+    assert list(_lengths("steady", low)) == [low]
 
 
 def test_percentiles_are_of_the_values() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -81,13 +82,24 @@ def _comment(args: argparse.Namespace) -> str:
 
 
 def _progress() -> Callable[[str, float], None]:
-    told: dict[str, int] = {}
+    """Return what tells a terminal what runs, how far it is and how long it will still take."""
+    running, started_s, told = "", 0.0, -1
 
     def say(what: str, share: float) -> None:
-        percent = int(100 * share)
-        if sys.stderr.isatty() and told.get(what) != percent:
-            told[what] = percent
-            print(f"\r\x1b[Ksimulating {what}: {percent:3d}%", end="", file=sys.stderr, flush=True)
+        nonlocal running, started_s, told
+        if not sys.stderr.isatty():
+            return
+        if what != running or int(100 * share) < told:
+            running, started_s, told = what, time.monotonic(), -1
+        if int(100 * share) == told:
+            return
+        told = int(100 * share)
+        gone_s = time.monotonic() - started_s
+        left = ""
+        if share > 0.1 and gone_s > 1:
+            left = f", {gone_s * (1 - share) / share:.0f} s left of it"
+        text = f"\r\x1b[Ksimulating {what}: {told:3d}%{left}"
+        print(text, end="", file=sys.stderr, flush=True)
 
     return say
 
