@@ -12,7 +12,7 @@ import psutil
 
 from leyden_server.config import ServerConfig
 
-__all__ = ["IDLE_LOAD", "REPOSITORY", "conditions"]
+__all__ = ["IDLE_LOAD", "REPOSITORY", "commit", "conditions"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "ray", "grpcio", "numpy", "pillow")
@@ -38,7 +38,7 @@ def conditions() -> dict[str, Any]:
             "vae": config.vae.torch_threads,
         },
         "dtype": "float32",
-        "commit": _commit(),
+        "commit": commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -52,7 +52,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the short hash, with `-dirty` where tracked files differ; empty without git."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude=*"],
