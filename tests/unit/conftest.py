@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from support.stages import Gate, load_denoiser, plain_request, random_prompt, write_model
+from support.triton_interpreter import Interpreter, triton_interpreter
 from torch._dynamo.utils import counters
 
-from leyden_server.accelerator import compiler, group_norm
+from leyden_server.accelerator import compiler, group_norm, layer_norm
 from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser import geglu
 from leyden_server.denoiser.service import DenoiseService
@@ -92,10 +93,17 @@ def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.compiler.reset()
 
 
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Interpreter]:
+    """Where kernels in Triton run on a CPU."""
+    with triton_interpreter() as interpreter:
+        yield interpreter
+
+
 @pytest.fixture
 def no_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No kernel in Triton can be loaded, as where it is not installed."""
-    for module in [group_norm.KERNELS, geglu.KERNELS]:
+    for module in [group_norm.KERNELS, geglu.KERNELS, layer_norm.KERNELS]:
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
     triton_kernels.cache_clear()

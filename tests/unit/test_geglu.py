@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models import activations
+from support.triton_interpreter import Interpreter
 
 from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser.geglu import GEGLU, KERNELS, replace_geglus
@@ -31,12 +32,24 @@ def test_a_replaced_unit_gives_what_diffusers_gives(dtype: torch.dtype) -> None:
     assert list(module.state_dict()) == names
 
 
+@pytest.mark.parametrize("width", [40, 1025])
+def test_interpreted_the_kernel_is_nearer_to_float64_than_diffusers(
+    interpreter: Interpreter, width: int
+) -> None:
+    # Of bfloat16 the interpreter cuts digits off where a GPU rounds.
+    interpreter(check_kernel, torch.float16, width, "cpu")
+
+
 @on_a_gpu
 @pytest.mark.parametrize("width", [40, 1025, 2560])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_by_triton_it_is_nearer_to_float64_than_diffusers(dtype: torch.dtype, width: int) -> None:
+    check_kernel(dtype, width, "cuda")
+
+
+def check_kernel(dtype: torch.dtype, width: int, device: str) -> None:
     unit, x = random_unit(dtype, width)
-    unit, x = unit.cuda(), (4 * x).cuda()
+    unit, x = unit.to(device), (4 * x).to(device)
     with torch.inference_mode():
         found, theirs = GEGLU(unit.proj)(x), unit(x)
         value, gate = unit.proj(x).double().chunk(2, dim=-1)

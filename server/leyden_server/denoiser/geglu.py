@@ -11,7 +11,7 @@ from diffusers.models import activations
 
 from leyden_server.accelerator.triton_kernels import kernels_for
 
-__all__ = ["GEGLU", "replace_geglus"]
+__all__ = ["GEGLU", "Gate", "replace_geglus"]
 
 KERNELS = "leyden_server.denoiser.geglu_kernel"
 
@@ -23,20 +23,28 @@ def replace_geglus(module: torch.nn.Module) -> None:
             module.set_submodule(name, GEGLU(unit.proj))
 
 
-class GEGLU(torch.nn.Module):
-    """diffusers' GEGLU (https://arxiv.org/abs/2002.05202); for inference alone."""
+class Gate(torch.nn.Module):
+    """What follows the product of diffusers' GEGLU (https://arxiv.org/abs/2002.05202)."""
 
-    def __init__(self, proj: torch.nn.Module) -> None:
-        """Take the layer that makes (…, 2 D) of what comes in."""
-        super().__init__()
-        self.proj = proj
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Return (…, D)."""
-        projected: torch.Tensor = self.proj(hidden_states)
+    def forward(self, projected: torch.Tensor) -> torch.Tensor:
+        """Return the one half times GELU of the other, (…, D) of (…, 2 D)."""
         kernels = kernels_for(projected, KERNELS)
         if kernels is not None:
             gated: torch.Tensor = kernels.gate(projected)
             return gated
         value, gate = projected.chunk(2, dim=-1)
         return value * F.gelu(gate)
+
+
+class GEGLU(torch.nn.Module):
+    """diffusers' GEGLU; for inference alone."""
+
+    def __init__(self, proj: torch.nn.Module) -> None:
+        """Take the layer that makes (…, 2 D) of what comes in."""
+        super().__init__()
+        self.proj, self.gate = proj, Gate()
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Return (…, D)."""
+        gated: torch.Tensor = self.gate(self.proj(hidden_states))
+        return gated

@@ -1,0 +1,83 @@
+"""The Triton kernel of a sum and LayerNorm: each token is read once, and both are written."""
+
+# A kernel's arguments are pointers and numbers, without types; those in capitals are compiled in.
+# ruff: noqa: N803, PLR0917
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+
+import torch
+import triton
+import triton.language as tl
+
+__all__ = ["add_norm", "try_out"]
+
+WARPS_UP_TO_1024 = 4
+WARPS_ABOVE = 8
+
+
+@triton.jit
+def _add_norm(
+    stream,
+    delta,
+    weight,
+    bias,
+    normed,
+    width,
+    eps,
+    HAS_DELTA: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    token = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    mask = column < width
+    place = token * width + column
+    value = tl.load(stream + place, mask=mask, other=0.0).to(tl.float32)
+    if HAS_DELTA:
+        value += tl.load(delta + place, mask=mask, other=0.0).to(tl.float32)
+        kept = value.to(stream.dtype.element_ty)
+        tl.store(stream + place, kept, mask=mask)
+        # What is normalized is what the stream holds from now on, as where torch adds.
+        value = kept.to(tl.float32)
+    mean = tl.sum(value, axis=0) / width
+    centred = tl.where(mask, value - mean, 0.0)
+    variance = tl.sum(centred * centred, axis=0) / width
+    scale = tl.load(weight + column, mask=mask, other=0.0).to(tl.float32)
+    shift = tl.load(bias + column, mask=mask, other=0.0).to(tl.float32)
+    value = centred * (1.0 / tl.sqrt(variance + eps)) * scale + shift
+    tl.store(normed + place, value.to(normed.dtype.element_ty), mask=mask)
+
+
+def add_norm(
+    stream: torch.Tensor,
+    delta: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Add `delta` to `stream` in place and return LayerNorm of the sum; all (…, C), contiguous.
+
+    The sum is rounded to the stream's dtype, mean and variance are taken in float32 from that;
+    the result has the dtype of `stream`. `weight` and `bias` (C,) may have another dtype.
+    """
+    width = stream.shape[-1]
+    normed = torch.empty_like(stream)
+    block = triton.next_power_of_2(width)
+    _add_norm[stream.numel() // width,](
+        stream,
+        stream if delta is None else delta,
+        weight,
+        bias,
+        normed,
+        width,
+        eps,
+        delta is not None,
+        block,
+        num_warps=WARPS_UP_TO_1024 if block <= 1024 else WARPS_ABOVE,
+    )
+    return normed
+
+
+def try_out(device: torch.device, dtype: torch.dtype) -> None:
+    """Run the kernel once on a few numbers; raises what Triton raises."""
+    stream = torch.zeros(1, 64, dtype=dtype, device=device)
+    weight = torch.ones(64, dtype=dtype, device=device)
+    add_norm(stream, torch.zeros_like(stream), weight, weight, 1e-5)
