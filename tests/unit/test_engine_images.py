@@ -201,7 +201,7 @@ async def test_guidance_is_not_rounded_to_the_unets_precision(random_model: Reso
         image = stages.denoiser._request_state(
             stages.request(**request(1, 4, 7.3)), emit=lambda event: None
         )
-    image.to_device(torch.device("cpu"), torch.bfloat16)
+    image.to_device(torch.device("cpu"), torch.bfloat16, lambda prompt_embeds: prompt_embeds)
     inputs = InputBatch.gather([image], padded_rows=2)
     uncond, cond = torch.full((4, 8, 8), 1.0), torch.full((4, 8, 8), 3.0)
     noise_pred = torch.stack([uncond, cond]).to(torch.bfloat16)

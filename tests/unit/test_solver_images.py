@@ -309,10 +309,11 @@ async def test_a_loop_that_starts_midway_has_no_step_before(
         expected = state.latents[None]
         with torch.inference_mode():
             for timestep in scheduler.timesteps[3:]:
-                output = stages.denoiser._runner.unet(
+                runner = stages.denoiser._runner
+                output = runner.unet(
                     expected,
                     timestep,
-                    encoder_hidden_states=state.prompt_embeds,
+                    encoder_hidden_states=runner.encoder_hidden_states(state.prompt_embeds),
                     added_cond_kwargs={
                         "text_embeds": state.pooled_prompt_embeds,
                         "time_ids": state.add_time_ids[None].float(),

@@ -41,11 +41,13 @@ def random_inputs(runner: UNetRunner, rows: int, seed: int, side: int = 8) -> UN
     cond_width = runner.unet.config.time_cond_proj_dim
     shapes = {
         "sample": (rows, 4, side, side),
-        "encoder_hidden_states": (rows, 77, width),
+        "prompt_embeds": (rows, 77, width),
         "text_embeds": (rows, pooled_width),
     }
     drawn = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    prompt_embeds = drawn.pop("prompt_embeds").to(runner.device, runner.dtype)
     return UNetInputs(
+        encoder_hidden_states=runner.encoder_hidden_states(prompt_embeds).to("cpu", torch.float32),
         timestep=torch.randint(1000, (rows,), generator=generator).float(),
         time_ids=torch.tensor([64, 64, 0, 0, 64, 64]).repeat(rows, 1).float(),
         timestep_cond=(torch.randn(rows, cond_width, generator=generator) if cond_width else None),

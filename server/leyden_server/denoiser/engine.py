@@ -182,7 +182,7 @@ class DenoiseEngine:
     def _drop_departed(self) -> None:
         for image in self._scheduler.images():
             if image.cancelled:
-                self._scheduler.remove(image)
+                self._remove(image)
                 self._aborted += 1
                 self.owed.left(image.rows * image.steps_left)
                 image.emit(Finished(None))
@@ -224,7 +224,9 @@ class DenoiseEngine:
     def _denoise(self, batch: list[RequestState]) -> torch.Tensor:
         """Return each image's denoised estimate (B, C, H, W); a failure changes no image."""
         for image in batch:
-            image.to_device(self._runner.device, self._runner.dtype)
+            image.to_device(
+                self._runner.device, self._runner.dtype, self._runner.encoder_hidden_states
+            )
         inputs = InputBatch.gather(batch, self._runner.padded_rows(_rows(batch)))
         denoised = inputs.denoised(inputs.guided(self._runner.run(inputs)))
         stepped = inputs.stepped(denoised)
@@ -256,14 +258,19 @@ class DenoiseEngine:
             )
             if image.done:
                 with self._changed:
-                    self._scheduler.remove(image)
+                    self._remove(image)
                     self._retired += 1
                 image.emit(Finished(image.latents.cpu()))
+
+    def _remove(self, image: RequestState) -> None:
+        self._scheduler.remove(image)
+        # The largest thing it has, and its caller may keep it for a while.
+        image.encoder_hidden_states = None
 
     def _fail(self, images: Sequence[RequestState], error: Exception) -> None:
         for image in images:
             with self._changed:
-                self._scheduler.remove(image)
+                self._remove(image)
                 self._aborted += 1
             image.emit(Finished(None, error))
 

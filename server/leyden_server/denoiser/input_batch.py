@@ -33,7 +33,7 @@ class InputBatch:
     timestep: torch.Tensor
     """(P,) float32."""
     encoder_hidden_states: torch.Tensor
-    """(P, 77, D) in the UNet's dtype."""
+    """(P, 77, W) in the UNet's dtype."""
     text_embeds: torch.Tensor
     """(P, pooled width) in the UNet's dtype."""
     time_ids: torch.Tensor
@@ -50,7 +50,10 @@ class InputBatch:
 
     @classmethod
     def gather(cls, images: Sequence[RequestState], padded_rows: int) -> "InputBatch":
-        """Lay the images' rows one after another and pad with copies of the last row."""
+        """Lay the images' rows one after another and pad with copies of the last row.
+
+        All images are on the device, by `RequestState.to_device`.
+        """
         device = images[0].latents.device
         owner = [b for b, image in enumerate(images) for _ in range(image.rows)]
         rows = len(owner)
@@ -62,8 +65,7 @@ class InputBatch:
         rows_of_weights = torch.stack([image.weights for image in images])
         on_cpu = StepWeights.of_rows(rows_of_weights)
         weights = StepWeights.of_rows(rows_of_weights.to(device))
-        prompt_embeds = torch.cat([image.prompt_embeds for image in images])
-        pooled = torch.cat([image.pooled_prompt_embeds for image in images])
+        text_embeds = _padded([image.pooled_prompt_embeds for image in images], padded_rows)
         conds = [image.timestep_cond for image in images if image.timestep_cond is not None]
         return cls(
             images=tuple(images),
@@ -76,12 +78,12 @@ class InputBatch:
                 device=device,
                 dtype=torch.float32,
             ).view(-1, 1, 1, 1),
-            sample=(weights.input * latents)[of].to(prompt_embeds.dtype),
+            sample=(weights.input * latents)[of].to(text_embeds.dtype),
             timestep=torch.stack(
                 [image.schedule.timesteps[image.step_index] for image in images]
             ).to(device)[of],
-            encoder_hidden_states=_pad(prompt_embeds, padded_rows),
-            text_embeds=_pad(pooled, padded_rows),
+            encoder_hidden_states=_padded([_attended(image) for image in images], padded_rows),
+            text_embeds=text_embeds,
             time_ids=torch.stack([image.add_time_ids for image in images])[of],
             timestep_cond=None if not conds else torch.stack(conds)[of],
             rows=rows,
@@ -141,6 +143,14 @@ class InputBatch:
         ).to(self.latents.device)
 
 
-def _pad(rows: torch.Tensor, padded_rows: int) -> torch.Tensor:
-    missing = padded_rows - rows.shape[0]
-    return rows if missing == 0 else torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+def _attended(image: RequestState) -> torch.Tensor:
+    assert image.encoder_hidden_states is not None, "to_device comes first"
+    return image.encoder_hidden_states
+
+
+def _padded(parts: list[torch.Tensor], padded_rows: int) -> torch.Tensor:
+    """Lay (rows, …) one after another and pad; where there is one alone, without a copy."""
+    last = parts[-1][-1:]
+    missing = padded_rows - sum(len(part) for part in parts)
+    parts = parts if missing == 0 else [*parts, last.expand(missing, *last.shape[1:])]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -39,7 +39,7 @@ class UNetInputs(NamedTuple):
     timestep: torch.Tensor
     """(P,) float32."""
     encoder_hidden_states: torch.Tensor
-    """(P, 77, D)."""
+    """(P, 77, W): a prompt's keys and values, as `UNetRunner.encoder_hidden_states` makes them."""
     text_embeds: torch.Tensor
     """(P, pooled width)."""
     time_ids: torch.Tensor

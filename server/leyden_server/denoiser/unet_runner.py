@@ -14,6 +14,7 @@ from leyden_server.accelerator.run_health import memory_errors
 from leyden_server.config import UNetExecution
 from leyden_server.denoiser.geglu import replace_geglus
 from leyden_server.denoiser.input_batch import InputBatch
+from leyden_server.denoiser.transformer import replace_transformers
 from leyden_server.denoiser.unet_execution import UNetExecutor, UNetInputs
 from leyden_server.denoiser.unet_weights import load_unet
 from leyden_server.model_repository import ResolvedModel
@@ -42,7 +43,8 @@ class UNetRunner:
         self.device: torch.device = unet.device
         self.unet = channels_last(unet.eval())
         replace_group_norms(self.unet)
-        replace_geglus(self.unet)
+        self._keys_values = replace_transformers(self.unet)
+        replace_geglus(self.unet)  # of transformers that are not as SDXL's
         self._executor = UNetExecutor(self.unet, execution)
 
     @classmethod
@@ -91,6 +93,15 @@ class UNetRunner:
         return [1 << power for power in range(self.padded_rows(max_rows).bit_length())]
 
     @torch.inference_mode()
+    def encoder_hidden_states(self, prompt_embeds: torch.Tensor) -> torch.Tensor:
+        """Return what the UNet's cross-attention reads, (B, T, W), of prompt_embeds (B, T, D).
+
+        No step changes it: an image has it made once. Both are on the device, in the UNet's dtype.
+        """
+        found: torch.Tensor = self._keys_values(prompt_embeds)
+        return found
+
+    @torch.inference_mode()
     def run(self, batch: InputBatch) -> torch.Tensor:
         """Return the UNet's prediction (P, C, H, W) for each row."""
         return self._executor(
@@ -136,7 +147,7 @@ class UNetRunner:
         return UNetInputs(
             sample=zeros((rows, self.unet.config.in_channels, latent_height, latent_width)),
             timestep=torch.full((rows,), 999.0, device=self.device),
-            encoder_hidden_states=zeros((rows, 77, width)),
+            encoder_hidden_states=self.encoder_hidden_states(zeros((rows, 77, width))),
             text_embeds=zeros((rows, pooled_width)),
             time_ids=zeros((rows, 6)),
             timestep_cond=None if cond_width is None else zeros((rows, cond_width)),
