@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from benchmarks.policies import OneAtATime, WholeRequestBatching
+from leyden_server.accelerator.row_times import RowTimes
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.request_state import RequestState
 from leyden_server.denoiser.service import DenoiseService
-from leyden_server.denoiser.step_scheduler import BatchKey, StepScheduler
+from leyden_server.denoiser.step_scheduler import PayingRows, StepScheduler
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.sampling import Sampling
@@ -32,7 +33,7 @@ from leyden_server.stages.contract import (
 
 __all__ = ["POLICIES", "EngineUnderLoad", "Loop", "mixed_steps", "unet_seconds_by_rows"]
 
-Policy = Callable[[Callable[[BatchKey], int]], StepScheduler[RequestState]]
+Policy = Callable[[PayingRows], StepScheduler[RequestState]]
 
 POLICIES: dict[str, Policy] = {
     "step batching": StepScheduler,
@@ -115,12 +116,20 @@ class EngineUnderLoad:
         for pixels in caps.as_dict():
             caps.set(pixels, rows)
 
+    def go_by(self, seconds: Mapping[int, float]) -> None:
+        """Let batches have as many rows as pay where steps of so many take so long."""
+        caps = self._service._engine.row_caps
+        for pixels in caps.as_dict():
+            caps.set_times(pixels, RowTimes.of(seconds, padded=False))
+
     def use(self, policy: Policy) -> None:
         """Exchange the policy; nothing may be running."""
         engine = self._service._engine
         with engine._changed:
             assert not any(engine._scheduler.images())
-            engine._scheduler = policy(lambda key: engine.row_caps.get(key.latent_pixels))
+            engine._scheduler = policy(
+                lambda key, there: engine.row_caps.paying(key.latent_pixels, there)
+            )
 
     def run(self, arrivals: Sequence[float], step_counts: Sequence[int]) -> list[Loop]:
         """Start an image of so many steps at each arrival (seconds); return them all."""

@@ -40,14 +40,10 @@ class WholeRequestBatching(OneAtATime):
         """Return the batch that runs; where none does, the first that waits and its like."""
         if self._running or not self._waiting:
             return super().schedule(now_s)
-        leader, *others = sorted(self._waiting, key=lambda image: image.order.key(now_s))
-        batch, rows = [leader], leader.rows
-        cap = self._row_cap(leader.batch_key)
-        for image in others:
-            if _alike(image, leader) and rows + image.rows <= cap:
-                batch.append(image)
-                rows += image.rows
-        return self._admit(batch)
+        in_order = sorted(self._waiting, key=lambda image: image.order.key(now_s))
+        return self._admit(
+            self._of_those_alike([image for image in in_order if _alike(image, in_order[0])])
+        )
 
 
 def _alike(image: RequestState, other: RequestState) -> bool:

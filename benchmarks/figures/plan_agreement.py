@@ -3,7 +3,7 @@
 The engine runs without Ray with one torch thread. The simulation is told what the engine's steps
 took by their rows, in the mean of that very load, since a machine that others share is now faster
 and now slower; which rows share a step, and who waits for whom, is its own. Each load is a round,
-with costs of its own. Both have the row cap that the warm-up's rule finds before.
+with costs of its own. Both take as many rows as pay by their times, the engine by those of before.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from benchmarks.section import Figure, Section, Settings
 from leyden_client.bench import poisson_arrivals
 from leyden_server.config import DEFAULT_MODEL
 from leyden_server.model_repository import ModelRepository
-from leyden_server.sizing.costs import Costs, RunCosts
+from leyden_server.sizing.costs import Costs
 from leyden_server.sizing.design import STAGES, Design, Replicas
 from leyden_server.sizing.images import Kind
 from leyden_server.sizing.outcome import percentile
@@ -60,8 +60,7 @@ def measure(settings: Settings) -> Section:
     with EngineUnderLoad(model, width_px=side, height_px=side) as engine:
         engine.use(POLICIES["step batching"])
         seconds = _timed_alone(engine, settings)
-        row_cap = RunCosts(seconds=seconds, memory_gib={1: 1.0}).good_rows(MOST_ROWS)
-        engine.cap_rows(row_cap)
+        engine.go_by(seconds)
         capacity = 1 / (seconds[1] * statistics.fmean(STEPS))
         for number in range(count):
             settings.say(f"plan_agreement: round {number + 1} of {count}")
@@ -69,11 +68,11 @@ def measure(settings: Settings) -> Section:
             steps = mixed_steps(requests, STEPS, number)
             loops = engine.run(arrivals, steps)
             step_s = seconds | _seconds_by_rows(loops)
-            latencies_s = _simulated(arrivals, steps, step_s, side, row_cap)
+            latencies_s = _simulated(arrivals, steps, step_s, side)
             rounds.append(Round(sorted(loop.latency_s for loop in loops), latencies_s, step_s))
     return Section(
         conditions={
-            "engine": f"{DEFAULT_MODEL}, {side} px, one torch thread, cap {row_cap} rows",
+            "engine": f"{DEFAULT_MODEL}, {side} px, one torch thread, up to {MOST_ROWS} rows",
             "requests": f"Poisson, {LOAD:.0%} of {capacity:.2f}/s, {count} rounds of {requests}",
         },
         figures=[_figure(name, rounds, share) for name, share in (("p50", 0.5), ("p95", 0.95))],
@@ -93,11 +92,11 @@ def _timed_alone(engine: EngineUnderLoad, settings: Settings) -> dict[int, float
 
 
 def _simulated(
-    arrivals: list[float], steps: list[int], step_s: dict[int, float], side: int, row_cap: int
+    arrivals: list[float], steps: list[int], step_s: dict[int, float], side: int
 ) -> list[float]:
     """Return the simulation's times of these requests, sorted."""
     one = {stage: Replicas(1, 1) for stage in STAGES}
-    design = replace(Design(one, gateways=1), max_batch={"denoiser": row_cap})
+    design = replace(Design(one, gateways=1), max_batch={"denoiser": MOST_ROWS})
     requests = zip(arrivals, [Kind(count, side) for count in steps], strict=True)
     return replay(design, _costs(step_s, side), requests, seed=0).latencies_s
 

@@ -60,7 +60,7 @@ def run_steps(scheduler: StepScheduler[RequestState], steps: int) -> list[list[s
 
 
 def test_one_at_a_time_ends_what_it_began() -> None:
-    scheduler = OneAtATime(lambda _: 8)
+    scheduler = OneAtATime(lambda *_: 8)
     add(scheduler, Image("late", 2.0), Image("early", 1.0))
     batch, admitted = scheduler.schedule(0.0)
     assert names(batch) == names(admitted) == ["early"]
@@ -71,13 +71,13 @@ def test_one_at_a_time_ends_what_it_began() -> None:
 
 
 def test_one_at_a_time_takes_the_most_urgent_next() -> None:
-    scheduler = OneAtATime(lambda _: 8)
+    scheduler = OneAtATime(lambda *_: 8)
     add(scheduler, Image("c", 3.0, 1), Image("a", 1.0, 2), Image("b", 2.0, 1))
     assert run_steps(scheduler, 5) == [["a"], ["a"], ["b"], ["c"], []]
 
 
 def test_whole_requests_wait_for_the_batch_that_runs() -> None:
-    scheduler = WholeRequestBatching(lambda _: 8)
+    scheduler = WholeRequestBatching(lambda *_: 8)
     add(scheduler, Image("a", 1.0, 2), Image("b", 2.0, 2))
     batch, admitted = scheduler.schedule(0.0)
     assert names(batch) == names(admitted) == ["a", "b"]
@@ -90,7 +90,7 @@ def test_whole_requests_wait_for_the_batch_that_runs() -> None:
 
 
 def test_whole_requests_share_only_with_their_like() -> None:
-    scheduler = WholeRequestBatching(lambda _: 8)
+    scheduler = WholeRequestBatching(lambda *_: 8)
     add(scheduler, Image("a", 1.0, 1), Image("longer", 2.0, 8), Image("b", 3.0, 1))
     add(scheduler, Image("larger", 4.0, 1, batch_key=key(16)), Image("c", 5.0, 1))
     assert run_steps(scheduler, 2) == [["a", "b", "c"], ["longer"]]
@@ -98,6 +98,6 @@ def test_whole_requests_share_only_with_their_like() -> None:
 
 @pytest.mark.parametrize(("cap", "first"), [(1, ["a"]), (2, ["a", "c"]), (3, ["a", "guided"])])
 def test_whole_requests_fill_up_to_the_cap(cap: int, first: list[str]) -> None:
-    scheduler = WholeRequestBatching(lambda _: cap)
+    scheduler = WholeRequestBatching(lambda *_: cap)
     add(scheduler, Image("c", 3.0, 1), Image("guided", 2.0, 1, rows=2), Image("a", 1.0, 1))
     assert run_steps(scheduler, 1) == [first]

@@ -134,7 +134,7 @@ def test_a_short_deadline_goes_before_long_images_that_wait(clock: Clock) -> Non
     assert urgent.now() == (0, 0.0)
     assert long[1].now()[0] == 5, "it comes before those that wait"
     # And the engine goes by the same order: it is in the very next step.
-    engine: StepScheduler[Row] = StepScheduler(lambda _: 8)
+    engine: StepScheduler[Row] = StepScheduler(lambda *_: 8)
     for place in long:
         for _ in place.images:
             engine.add(Row(place.order, rows=2))
@@ -157,7 +157,7 @@ class Row:
 async def test_nobody_starves_with_two_gateways(clock: Clock) -> None:
     """Two lines before one engine; newcomers of priority 1 keep coming at both."""
     lines = [a_line(64, share=lambda: 4, alone=False) for _ in range(2)]
-    engine: StepScheduler[Row] = StepScheduler(lambda _: 2)
+    engine: StepScheduler[Row] = StepScheduler(lambda *_: 2)
     waiting: dict[asyncio.Future[None], Place] = {}
     in_engine: dict[Row, Place] = {}
 

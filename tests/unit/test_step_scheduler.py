@@ -31,7 +31,7 @@ class Image:
 
 
 def scheduler_of(*images: Image, cap: int = 4) -> StepScheduler[Image]:
-    scheduler: StepScheduler[Image] = StepScheduler(lambda key: cap)
+    scheduler: StepScheduler[Image] = StepScheduler(lambda key, there: cap)
     for image in images:
         scheduler.add(image)
     return scheduler
@@ -74,7 +74,7 @@ def test_only_equal_keys_share_a_batch(other: BatchKey) -> None:
 
 
 def test_the_cap_is_asked_for_the_leaders_key() -> None:
-    scheduler: StepScheduler[Image] = StepScheduler(lambda key: {SQUARE: 1, WIDE: 2}[key])
+    scheduler: StepScheduler[Image] = StepScheduler(lambda key, there: {SQUARE: 1, WIDE: 2}[key])
     for image in (Image("w1", 1, WIDE), Image("w2", 2, WIDE), Image("w3", 3, WIDE)):
         scheduler.add(image)
     assert names(scheduler.schedule(0.0)[0]) == ["w1", "w2"]

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from math import log
 
+from leyden_server.accelerator.row_times import RowTimes
+
 __all__ = ["RowCaps", "measure_row_cap", "smallest_good_row_count"]
 
 # A batch that is slower per row than the best by less than this is as good, and
@@ -56,25 +58,42 @@ def _fastest(run: Callable[[int], float], rows: int) -> float:
 
 
 class RowCaps:
-    """Caps by latent size.
+    """What pays by latent size.
 
-    A size that was not measured has the nearest one's cap, and where it is larger than
-    that, so many fewer rows: they would take memory that nobody has tried.
+    A size that was not measured has the nearest one's times, and where it is larger than
+    that, so many fewer rows than its cap: they would take memory that nobody has tried.
     """
 
     def __init__(self) -> None:
-        self._by_pixels: dict[int, int] = {}
+        self._by_pixels: dict[int, RowTimes] = {}
 
     def set(self, latent_pixels: int, rows: int) -> None:
-        """Note the cap of a size: what pays, or after a batch without room what may have it."""
-        self._by_pixels[latent_pixels] = rows
+        """Let so many rows of a size pay, however many there are."""
+        self.set_times(latent_pixels, RowTimes.flat(rows))
+
+    def set_times(self, latent_pixels: int, times: RowTimes) -> None:
+        """Let pay of a size what does by its times."""
+        self._by_pixels[latent_pixels] = times
+
+    def limit(self, latent_pixels: int, rows: int) -> None:
+        """Let a size have so many rows at the most, after a batch without room for more."""
+        self.set_times(latent_pixels, self._times(latent_pixels).up_to(rows))
 
     def get(self, latent_pixels: int) -> int:
-        """Return the cap of a size."""
-        nearest = min(self._by_pixels, key=lambda known: abs(log(known / latent_pixels)))
-        share = min(1.0, nearest / latent_pixels)
-        return max(1, int(self._by_pixels[nearest] * share))
+        """Return the cap of a size: the rows of a batch where there are many."""
+        return self._times(latent_pixels).cap
+
+    def paying(self, latent_pixels: int, there: int) -> int:
+        """Return how many of the rows of a size that are there make the next batch."""
+        return self._times(latent_pixels).paying(there)
 
     def as_dict(self) -> dict[int, int]:
-        """Return the measured caps by latent pixels."""
-        return dict(self._by_pixels)
+        """Return the caps by latent pixels, of the sizes that have their own."""
+        return {pixels: times.cap for pixels, times in self._by_pixels.items()}
+
+    def _times(self, latent_pixels: int) -> RowTimes:
+        nearest = min(self._by_pixels, key=lambda known: abs(log(known / latent_pixels)))
+        times = self._by_pixels[nearest]
+        if nearest >= latent_pixels:
+            return times
+        return times.up_to(max(1, int(times.cap * nearest / latent_pixels)))

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
+from leyden_server.accelerator.row_times import RowTimes
 from leyden_server.accelerator.run_health import RunHealth, memory_errors
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.denoiser.input_batch import InputBatch
@@ -48,7 +49,7 @@ class DenoiseEngine:
         self._runner = runner
         self._max_batch_rows = max_batch_rows
         self._scheduler: StepScheduler[RequestState] = StepScheduler(
-            lambda key: self.row_caps.get(key.latent_pixels)
+            lambda key, there: self.row_caps.paying(key.latent_pixels, there)
         )
         self._changed = threading.Condition()
         self._stopping = False
@@ -76,10 +77,11 @@ class DenoiseEngine:
                     self._thread.run(run, rows)
                 self.row_caps.set(height * width, self._max_batch_rows)
                 continue
-            cap, seconds = self._thread.run(measure_row_cap, run, self._max_batch_rows)
-            self.row_caps.set(height * width, cap)
+            _, seconds = self._thread.run(measure_row_cap, run, self._max_batch_rows)
+            times = RowTimes.of(seconds, padded=self._runner.pads)
+            self.row_caps.set_times(height * width, times)
             timings = {rows: round(duration, 4) for rows, duration in seconds.items()}
-            logger.info("latents %dx%d: cap %d rows; seconds %s", height, width, cap, timings)
+            logger.info("latents %dx%d: cap %d rows; seconds %s", height, width, times.cap, timings)
 
     def start(self) -> None:
         """Start the loop; `warm_up` comes first."""
@@ -201,7 +203,7 @@ class DenoiseEngine:
                 self._fail(batch, error)
                 return
             if isinstance(error, MemoryError):
-                self.row_caps.set(batch[0].batch_key.latent_pixels, _rows(batch[:-1]))
+                self.row_caps.limit(batch[0].batch_key.latent_pixels, _rows(batch[:-1]))
         else:
             self._health.note_success()
             self._report(batch, denoised, time.monotonic() - started_s)

@@ -1,12 +1,12 @@
 """Which images share the next denoise step. Policy only: no torch, no threads, no clock."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from leyden_server.service_order import ServiceOrder
 
-__all__ = ["BatchKey", "Schedulable", "StepScheduler"]
+__all__ = ["BatchKey", "PayingRows", "Schedulable", "StepScheduler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,10 @@ class BatchKey:
     def latent_pixels(self) -> int:
         """Height times width of the latents."""
         return self.latent_shape[1] * self.latent_shape[2]
+
+
+PayingRows = Callable[[BatchKey, int], int]
+"""Of so many rows of a key that are there, how many the next batch is to have."""
 
 
 class Schedulable(Protocol):
@@ -50,13 +54,13 @@ class StepScheduler(Generic[Image]):
     """Keeps the waiting and the running images and picks each step's batch.
 
     The image that is first in the order of service leads, and images with its batch key join
-    it, in that order, up to the cap of rows that pay. The order itself lets nothing be passed
-    over for ever, so every image leads in the end: rare shapes do not starve.
+    it, in that order, up to the rows that pay of those that are there. The order itself lets
+    nothing be passed over for ever, so every image leads in the end: rare shapes do not starve.
     """
 
-    def __init__(self, row_cap: Callable[[BatchKey], int]) -> None:
-        """`row_cap` gives the most rows that pay for a key."""
-        self._row_cap = row_cap
+    def __init__(self, paying_rows: PayingRows) -> None:
+        """`paying_rows` gives, for a key and so many rows of it that are there, those that pay."""
+        self._paying_rows = paying_rows
         self._waiting: list[Image] = []
         self._running: list[Image] = []
 
@@ -90,14 +94,24 @@ class StepScheduler(Generic[Image]):
         in_order = sorted(self.images(), key=lambda image: image.order.key(now_s))
         if not in_order:
             return [], []
-        leader, *others = in_order
-        batch, rows, cap = [leader], leader.rows, self._row_cap(leader.batch_key)
-        for image in others:
-            if image.batch_key == leader.batch_key and rows + image.rows <= cap:
-                batch.append(image)
-                rows += image.rows
+        batch = self._of_those_alike(in_order)
         admitted = [image for image in batch if image in self._waiting]
         for image in admitted:
             self._waiting.remove(image)
             self._running.append(image)
         return batch, admitted
+
+    def _of_those_alike(self, in_order: Sequence[Image]) -> list[Image]:
+        """Return the first image and those with its key that join it; all are in order."""
+        leader = in_order[0]
+        alike = [image for image in in_order if image.batch_key == leader.batch_key]
+        there = sum(image.rows for image in alike)
+        most = self._paying_rows(leader.batch_key, there)
+        batch: list[Image] = []
+        rows = 0
+        for image in alike:
+            # An image of more rows than pay runs them alone.
+            if not batch or rows + image.rows <= most:
+                batch.append(image)
+                rows += image.rows
+        return batch

@@ -76,15 +76,18 @@ class UNetRunner:
             config.projection_class_embeddings_input_dim - time_ids_width,
         )
 
-    def padded_rows(self, rows: int) -> int:
-        """Return the batch bucket for so many rows.
+    @property
+    def pads(self) -> bool:
+        """Whether batches are padded.
 
-        A GPU and a compiled UNet get powers of two, so that few shapes are ever prepared;
-        a CPU pays for each row, so nothing else is padded there.
+        On a GPU and for a compiled UNet, so that few shapes are ever prepared; a CPU pays for
+        each row, so nothing else is padded there.
         """
-        if self.device.type == "cpu" and self._executor.execution == "eager":
-            return rows
-        return padded_rows(rows)
+        return self.device.type != "cpu" or self._executor.execution != "eager"
+
+    def padded_rows(self, rows: int) -> int:
+        """Return the batch bucket for so many rows: where they are padded, a power of two."""
+        return padded_rows(rows) if self.pads else rows
 
     def buckets(self, max_rows: int) -> list[int]:
         """Return the rows to warm up where nothing is measured, up to `max_rows`, padded."""

@@ -40,7 +40,7 @@ def stage_seconds(costs: Costs, kinds: tuple[Kind, ...]) -> dict[str, float]:
         a_prompt_s = costs.text_encoder.run_s(prompts) / prompts
         seconds["text_encoder"] += share * kind.prompts * a_prompt_s
         step = costs.denoiser[kind.size_px]
-        rows = max(step.good_rows(batches["denoiser"]) // kind.rows * kind.rows, kind.rows)
+        rows = max(step.row_times(batches["denoiser"]).cap // kind.rows * kind.rows, kind.rows)
         seconds["denoiser"] += share * kind.steps * kind.rows * step.run_s(rows) / rows
         decode = costs.vae[kind.size_px]
         images = decode.good_rows(batches["vae"])

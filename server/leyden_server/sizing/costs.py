@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from leyden_server.accelerator.row_caps import smallest_good_row_count
+from leyden_server.accelerator.row_times import RowTimes
 from leyden_server.errors import ConfigError
 from leyden_server.strict_model import StrictModel
 
@@ -43,8 +44,12 @@ class RunCosts(StrictModel):
         """
         return next(seconds for measured, seconds in self.seconds.items() if measured >= rows)
 
+    def row_times(self, most: int) -> RowTimes:
+        """Return what a denoiser replica's warm-up finds, with at most so many rows."""
+        return RowTimes(tuple(map(self.run_s, range(1, min(most, self.most_rows) + 1))))
+
     def good_rows(self, most: int) -> int:
-        """Return the cap that a replica's warm-up finds, with at most so many rows."""
+        """Return the cap that a VAE replica's warm-up finds, with at most so many images."""
         # The warm-up doubles the rows, and tries `most` in the end.
         tried = {n for n in self.seconds if n == most or (n < most and n.bit_count() == 1)}
         return smallest_good_row_count({rows: self.seconds[rows] for rows in tried})

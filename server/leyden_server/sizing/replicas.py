@@ -1,7 +1,7 @@
 """A replica of each stage: the server's own batching, on a simulated card.
 
 The text encoder and the VAE batch by the server's `Batcher`, the denoiser steps by its
-`StepScheduler`, with the row caps that `row_caps.py` finds in the measured times.
+`StepScheduler`, with as many rows as pay by the measured times (`row_times.py`).
 """
 
 import asyncio
@@ -81,9 +81,9 @@ class DenoiserReplica(Replica):
         self._row_caps = RowCaps()
         for size_px, run in costs.denoiser.items():
             side = size_px // VAE_SCALE_FACTOR
-            self._row_caps.set(side * side, run.good_rows(max_batch_rows))
+            self._row_caps.set_times(side * side, run.row_times(max_batch_rows))
         self._scheduler: StepScheduler[Image] = StepScheduler(
-            lambda key: self._row_caps.get(key.latent_pixels)
+            lambda key, there: self._row_caps.paying(key.latent_pixels, there)
         )
         self._done: dict[Image, asyncio.Future[None]] = {}
         self._comes = asyncio.Event()

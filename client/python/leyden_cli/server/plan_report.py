@@ -91,14 +91,15 @@ def _outcome(one: Outcome, p95_s: float) -> dict[str, Any]:
 
 def _memory(plan: Plan, stage: str) -> dict[str, float]:
     costs, rows = plan.costs, plan.design.max_batch[stage]
+    sizes = {kind.size_px for kind in plan.goal.kinds}
     if stage == "text_encoder":
-        runs = [costs.text_encoder]
+        gpu = costs.text_encoder.memory_up_to(rows)
+    elif stage == "denoiser":
+        steps = [costs.denoiser[size] for size in sizes]
+        gpu = max(step.memory_up_to(step.row_times(rows).cap) for step in steps)
     else:
-        of = costs.denoiser if stage == "denoiser" else costs.vae
-        runs = [of[kind.size_px] for kind in plan.goal.kinds]
-    gpu = max(
-        run.memory_up_to(rows if stage == "text_encoder" else run.good_rows(rows)) for run in runs
-    )
+        decodes = [costs.vae[size] for size in sizes]
+        gpu = max(decode.memory_up_to(decode.good_rows(rows)) for decode in decodes)
     host = costs.host_memory_gib.get(stage)
     return {"gpu_memory_gib": gpu, **({} if host is None else {"host_memory_gib": host})}
 
