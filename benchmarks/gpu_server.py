@@ -9,7 +9,6 @@ First the same random weights in stock diffusers in this process, alone and in b
 """
 
 import argparse
-import io
 import json
 import logging
 import os
@@ -28,39 +27,21 @@ if not __package__:  # run by its path
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import diffusers
-import numpy as np
-import PIL.Image
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from rich.console import Console
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from benchmarks.load import Loader, steady_images_per_s
-from benchmarks.on_gpu.architecture import SDXL, TINY, Architecture
+from benchmarks.on_gpu.architecture import SDXL, TINY
+from benchmarks.on_gpu.leyden_peer import served_picture
+from benchmarks.on_gpu.loops import parts, pixel_difference
 from benchmarks.on_gpu.machine import free_memory, machine
-from benchmarks.on_gpu.random_weights import (
-    random_unet,
-    resolved,
-    write_text_encoders,
-    write_vae,
-)
+from benchmarks.on_gpu.sdxl_folder import MODEL, PROMPT, STEPS, write_model
+from benchmarks.on_gpu.stock_pipeline import load_pipeline, run_pipeline
 from benchmarks.server_process import ServerProcess
-from leyden_client import Client
 from leyden_client.bench import Sample, Workload
 from leyden_server.vae.image_file import encode_image
 
-MODEL = "random-sdxl"
-PROMPT = "A serene mountain lake at sunrise, soft lighting, peaceful atmosphere"
-STEPS = 4
 WARM_CALLS = 2
-
-MODEL_YAML = """\
-description: Random weights of SDXL's shape.
-license: Apache-2.0
-noise_schedule: {solvers: [euler], timestep_spacing: trailing, prediction_type: epsilon}
-num_inference_steps: {default: 4, min: 1, max: 50}
-guidance_scale: {default: 0, min: 0, max: 20}
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said.print("leyden serve: starting")
         with ServerProcess.leyden(MODEL, repository=model, config=asked.config) as server:
             figures["start_to_ready_s"] = server.start_to_ready_s
-            figures["same_image"] = compare_image(server.address, pixels)
+            figures["same_image"] = pixel_difference(served_picture(server.address), pixels)
             for clients in asked.clients:
                 said.print(f"leyden serve: {clients} clients")
                 requests = max(asked.requests, 6 * clients)
@@ -105,64 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(asked.json, figures)
     print(json.dumps({key: figures[key] for key in figures if key != "machine"}, indent=1))
     return 0
-
-
-def write_model(
-    folder: Path, architecture: Architecture, device: torch.device, dtype: torch.dtype
-) -> Path:
-    """Write a diffusers folder with its `model.yaml`; return the folder."""
-    folder.mkdir()
-    write_text_encoders(folder, architecture, dtype=dtype, device=device, seed=0)
-    write_vae(folder, architecture, dtype=dtype, device=device, seed=0)
-    unet = random_unet(architecture, rounded_to=dtype, device=device, seed=0).to(dtype)
-    unet.save_pretrained(folder / "unet", safe_serialization=True)
-    EulerDiscreteScheduler.from_config(resolved().scheduler_config).save_pretrained(
-        folder / "scheduler"
-    )
-    classes = {
-        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
-        "text_encoder": ["transformers", CLIPTextModel.__name__],
-        "text_encoder_2": ["transformers", CLIPTextModelWithProjection.__name__],
-        "tokenizer": ["transformers", CLIPTokenizer.__name__],
-        "tokenizer_2": ["transformers", CLIPTokenizer.__name__],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    index = {
-        "_class_name": "StableDiffusionXLPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "force_zeros_for_empty_prompt": True,
-        **classes,
-    }
-    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
-    (folder / "model.yaml").write_text(MODEL_YAML, encoding="utf-8")
-    return folder
-
-
-def load_pipeline(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """Load the folder as diffusers' documentation has it, channels last beside."""
-    pipeline: Any = StableDiffusionXLPipeline.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, add_watermarker=False
-    ).to(device)
-    pipeline.set_progress_bar_config(disable=True)
-    for module in (pipeline.unet, pipeline.vae):
-        module.to(memory_format=torch.channels_last)
-    return pipeline
-
-
-def run_pipeline(pipeline: Any, prompts: list[str], seeds: Sequence[int]) -> Any:
-    """Return pixels (B, H, W, 3) uint8, from the noise that the server draws for the seeds."""
-    config = pipeline.unet.config
-    shape = (config.in_channels, config.sample_size, config.sample_size)
-    # In float32: in bfloat16 torch draws other numbers from the same seed.
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    images = pipeline(
-        prompts,
-        num_inference_steps=STEPS,
-        guidance_scale=0.0,
-        latents=torch.stack(noise).to(pipeline.unet.dtype),
-    ).images
-    return np.stack([np.asarray(image) for image in images])
 
 
 def time_pipeline(pipeline: Any, images: int, calls: int) -> dict[str, Any]:
@@ -198,40 +121,13 @@ def load_server(address: str, clients: int, requests: int) -> dict[str, Any]:
             "p95": latencies[int(0.95 * (len(latencies) - 1))],
         },
         "first_progress_s": statistics.median(_first_progress_s(sample) for sample in samples),
-        "of_which_s": _parts(samples),
+        "of_which_s": parts(samples),
     }
-
-
-def _parts(samples: list[Sample]) -> dict[str, float]:
-    """Return the median seconds of each part that the server's summaries name."""
-    bills = [sample.bill for sample in samples if sample.bill is not None]
-    parts = {
-        "queue": [bill.queue_s for bill in bills],
-        "text_encode": [bill.text_encode_s for bill in bills],
-        "steps": [sum(step.duration_s for step in bill.images[0].steps) for bill in bills],
-        "vae_decode": [bill.images[0].vae_decode_s for bill in bills],
-        "image_encode": [bill.images[0].image_encode_s for bill in bills],
-        "total": [bill.total_s for bill in bills],
-    }
-    return {name: statistics.median(seconds) for name, seconds in parts.items()}
 
 
 def _first_progress_s(sample: Sample) -> float:
     assert sample.first_progress_s is not None
     return sample.first_progress_s - sample.planned_s
-
-
-def compare_image(address: str, expected: Any) -> dict[str, float]:
-    """Compare one served image with what diffusers made of the same noise, in steps of 255."""
-    with Client(address) as client:
-        (image,) = client.generate_image(PROMPT, seed=0).images
-    with PIL.Image.open(io.BytesIO(image.data)) as opened:
-        pixels = np.asarray(opened, dtype=np.int16)
-    difference = np.abs(pixels - expected)
-    return {
-        "mean_difference": float(difference.mean()),
-        "mean_difference_upside_down": float(np.abs(pixels[::-1] - expected).mean()),
-    }
 
 
 def write(file: Path | None, figures: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ CACHE = Path(__file__).parents[2] / ".bench"
 
 CORES = len(os.sched_getaffinity(0))
 
-Settings = dict[str, int | float]
+Settings = dict[str, int | float | str]
 """What a server is started with, by the names of `in_venv/*_server.py`."""
 
 

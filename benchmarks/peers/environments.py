@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.peers.contestants import CACHE, IN_VENV, Contestant
 
-__all__ = ["UnavailableError", "python_of", "versions_in"]
+__all__ = ["UnavailableError", "is_made", "python_of", "versions_in"]
 
 
 class UnavailableError(Exception):
@@ -25,8 +26,7 @@ def python_of(contestant: Contestant, report: Callable[[str], None]) -> str:
     """
     if contestant.requirements is None:
         return contestant.base_python
-    wanted = _wanted(contestant)
-    venv = CACHE / "venvs" / f"{contestant.name}-{hashlib.sha256(wanted).hexdigest()[:8]}"
+    venv = _venv(contestant)
     done = venv / ".installed"
     if not done.exists():
         report(f"{contestant.name}: making its venv, 1 to 3 minutes")
@@ -52,6 +52,16 @@ def versions_in(python: str) -> dict[str, str]:
     output = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
     versions: dict[str, str] = json.loads(output.stdout)
     return versions
+
+
+def is_made(contestant: Contestant) -> bool:
+    """Whether `python_of` has nothing to install."""
+    return contestant.requirements is None or (_venv(contestant) / ".installed").exists()
+
+
+def _venv(contestant: Contestant) -> Path:
+    digest = hashlib.sha256(_wanted(contestant)).hexdigest()[:8]
+    return CACHE / "venvs" / f"{contestant.name}-{digest}"
 
 
 def _wanted(contestant: Contestant) -> bytes:

@@ -18,7 +18,16 @@ from benchmarks.peers.contestants import CACHE, IN_VENV, Contestant, Model
 from benchmarks.peers.environments import UnavailableError
 from benchmarks.peers.running import Server, running
 
-__all__ = ["PICTURES", "Run", "drive", "measure", "reference_pictures"]
+__all__ = [
+    "DRIVE_TIMEOUT_S",
+    "PICTURES",
+    "READY_TIMEOUT_S",
+    "Run",
+    "drive",
+    "drive_load",
+    "measure",
+    "reference_pictures",
+]
 
 PICTURES = (("A red barn in a field of wheat, 1", 700_001), ("Fog over a harbour, 2", 700_002))
 """Prompts and seeds of the pictures that are compared with diffusers."""
@@ -127,9 +136,11 @@ def drive(
             "strangers": STRANGERS,
             "clients": clients,
             "seconds": seconds,
+            "requests": 0,
+            "arrivals": (),
             "first_number": first_number,
         }
-        for event in _drive(load_python, plan, server):
+        for event in drive_load(load_python, plan, server):
             match event.pop("event"):
                 case "ready":
                     run.start_to_ready_s = run.start_to_ready_s or time.perf_counter() - started
@@ -145,8 +156,13 @@ def drive(
             run.max_pixel_difference[name] = max(difference, run.max_pixel_difference.get(name, 0))
 
 
-def _drive(python: str, plan: dict[str, Any], server: Server) -> Iterator[dict[str, Any]]:
-    """Run the load generator in the venv; yield what it says as it says it."""
+def drive_load(python: str, plan: dict[str, Any], server: Server) -> Iterator[dict[str, Any]]:
+    """Run the load generator in the venv; yield what it says as it says it.
+
+    Raises:
+        UnavailableError: it failed, or its server ended.
+
+    """
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(

@@ -35,10 +35,14 @@ async def main() -> None:
         _say(event="ready")
         numbers = itertools.count(plan["first_number"])
         async with asyncio.timeout(plan["drive_timeout_s"]):
-            await _pictures(transport, plan)
+            if plan["pictures"]:
+                await _pictures(transport, plan)
             for clients in plan["clients"]:
-                measured = await _measure(transport, clients, plan["seconds"], numbers)
+                limit = (plan["seconds"], plan["requests"])
+                measured = await _measure(transport, clients, limit, numbers)
                 _say(event="measured", **measured)
+            if plan["arrivals"]:
+                _say(event="arrived", **await _arrive(transport, plan["arrivals"], numbers))
     finally:
         await transport.close()
 
@@ -63,9 +67,12 @@ async def _pictures(transport: Transport, plan: dict[str, Any]) -> None:
 
 
 async def _measure(
-    transport: Transport, clients: int, seconds: float, numbers: Iterator[int]
+    transport: Transport, clients: int, limit: tuple[float, int], numbers: Iterator[int]
 ) -> dict[str, Any]:
+    """Let each client ask until so many seconds are over and so many images were asked for."""
+    seconds, requests = limit
     latencies_s: list[float] = []
+    ended_s: list[float] = []
     sizes: list[int] = []
     started = time.perf_counter()
 
@@ -74,8 +81,10 @@ async def _measure(
             number = next(numbers)
             asked = time.perf_counter()
             sizes.append(len(await transport.generate(prompt_of(number), number)))
-            latencies_s.append(time.perf_counter() - asked)
-            if time.perf_counter() - started > seconds:
+            now = time.perf_counter()
+            latencies_s.append(now - asked)
+            ended_s.append(now - started)
+            if now - started > seconds and len(sizes) >= requests:
                 return
 
     async with asyncio.TaskGroup() as group:
@@ -85,8 +94,29 @@ async def _measure(
         "clients": clients,
         "elapsed_s": time.perf_counter() - started,
         "latencies_s": latencies_s,
+        "ended_s": ended_s,
         "mean_size_bytes": sum(sizes) / len(sizes),
     }
+
+
+async def _arrive(
+    transport: Transport, arrivals: list[float], numbers: Iterator[int]
+) -> dict[str, list[float]]:
+    """Ask for an image at each of the arrivals, however many are under way."""
+    latencies_s: list[float] = []
+    ended_s: list[float] = []
+    started = time.perf_counter()
+
+    async def ask(number: int, due: float) -> None:
+        await transport.generate(prompt_of(number), number)
+        ended_s.append(time.perf_counter() - started)
+        latencies_s.append(ended_s[-1] - due)
+
+    async with asyncio.TaskGroup() as group:
+        for due in arrivals:
+            await asyncio.sleep(due - (time.perf_counter() - started))
+            group.create_task(ask(next(numbers), due))
+    return {"latencies_s": latencies_s, "ended_s": ended_s}
 
 
 def prompt_of(number: int) -> str:

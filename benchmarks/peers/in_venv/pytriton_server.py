@@ -1,5 +1,7 @@
 """Triton with its dynamic batcher, by nvidia-pytriton."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pipeline import Generator, png, settings
@@ -11,8 +13,9 @@ from pytriton.triton import Triton, TritonConfig
 class Instance:
     """One instance of the model: prompts (B, 1) and seeds (B, 1) in, PNG files (B, 1) out."""
 
-    def __init__(self, folder: str, threads: int) -> None:
-        self.generator = Generator(folder, threads)
+    def __init__(self, given: dict[str, Any]) -> None:
+        where = (given.get("device", "cpu"), given.get("dtype", "float32"))
+        self.generator = Generator(given["folder"], given["threads"], *where)
 
     @batch
     def __call__(
@@ -34,9 +37,7 @@ def main() -> None:
     with Triton(config=config) as triton:
         triton.bind(
             model_name="images",
-            infer_func=[
-                Instance(given["folder"], given["threads"]) for _ in range(given["instances"])
-            ],
+            infer_func=[Instance(given) for _ in range(given["instances"])],
             inputs=[
                 Tensor(name="prompt", dtype=bytes, shape=(1,)),
                 Tensor(name="seed", dtype=np.int64, shape=(1,)),
