@@ -16,7 +16,7 @@ from torch._dynamo.utils import counters
 
 from leyden_server.accelerator import compiler, group_norm, layer_norm
 from leyden_server.accelerator.triton_kernels import triton_kernels
-from leyden_server.denoiser import geglu
+from leyden_server.denoiser import gated_product, geglu
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
 from leyden_server.stages.contract import DenoiseRequest
@@ -103,7 +103,12 @@ def interpreter() -> Iterator[Interpreter]:
 @pytest.fixture
 def no_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No kernel in Triton can be loaded, as where it is not installed."""
-    for module in [group_norm.KERNELS, geglu.KERNELS, layer_norm.KERNELS]:
+    for module in (
+        group_norm.KERNELS,
+        geglu.KERNELS,
+        layer_norm.KERNELS,
+        gated_product.KERNELS,
+    ):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
     triton_kernels.cache_clear()

@@ -7,10 +7,12 @@ import torch
 
 from leyden_server.accelerator import group_norm, layer_norm
 from leyden_server.accelerator.triton_kernels import triton_kernels
-from leyden_server.denoiser import geglu
+from leyden_server.denoiser import gated_product, geglu
 
 
-@pytest.mark.parametrize("module", [group_norm.KERNELS, geglu.KERNELS, layer_norm.KERNELS])
+@pytest.mark.parametrize(
+    "module", [group_norm.KERNELS, geglu.KERNELS, layer_norm.KERNELS, gated_product.KERNELS]
+)
 def test_where_triton_is_missing_the_log_says_so_once(
     module: str, no_triton: None, caplog: pytest.LogCaptureFixture
 ) -> None:

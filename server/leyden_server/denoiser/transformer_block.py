@@ -14,7 +14,8 @@ from torch import nn
 
 from leyden_server.accelerator.layer_norm import AddNorm
 from leyden_server.accelerator.linear import joined
-from leyden_server.denoiser.geglu import Gate
+from leyden_server.denoiser.gated_product import gated_product
+from leyden_server.denoiser.geglu import GEGLU, Gate
 
 __all__ = ["TransformerBlock"]
 
@@ -57,9 +58,15 @@ class TransformerBlock(nn.Module):
         q = self.q2(self.norm2(stream, delta))
         k, v = keys_values[..., self._keys], keys_values[..., self._values]
         delta = self.out2(self._attention(q, k, v))
-        gated = self.gate(self.ff_in(self.norm3(stream, delta)))
-        found: torch.Tensor = self.ff_out(gated)
+        found: torch.Tensor = self.ff_out(self._gated(self.norm3(stream, delta)))
         return found
+
+    def _gated(self, normed: torch.Tensor) -> torch.Tensor:
+        # Neither has been replaced: the two may be one.
+        if type(self.ff_in) is nn.Linear and type(self.gate) is Gate:
+            return gated_product(normed, self.ff_in, self.gate)
+        gated: torch.Tensor = self.gate(self.ff_in(normed))
+        return gated
 
     def _attention(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         shape = (len(q), -1, self.heads, q.shape[-1] // self.heads)
@@ -83,7 +90,7 @@ class TransformerBlock(nn.Module):
             and _is_plain(block.attn1)
             and _is_plain(block.attn2)
             and block.attn1.heads == block.attn2.heads
-            and type(block.ff.net[0]) is activations.GEGLU
+            and type(block.ff.net[0]) in (activations.GEGLU, GEGLU)
             and type(block.ff.net[2]) is nn.Linear
             and all(type(layer) is nn.Dropout for layer in block.ff.net[3:])
         )

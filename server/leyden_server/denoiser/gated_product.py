@@ -1,0 +1,109 @@
+"""A linear layer and the gate after it (GEGLU): in one kernel, where that is the faster way.
+
+The layer's result is a transformer block's widest tensor, eight times the width of its tokens. One
+kernel for both neither writes nor reads it: of a step of SDXL's UNet at 1024 px with 8 rows, 27 of
+123 GB. But it is a product in Triton in the place of one of NVIDIA's own, and which of the two ways
+is faster is another matter on every card. So both are timed, once for each shape.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import nn
+
+from leyden_server.accelerator.triton_kernels import kernels_for, triton_kernels
+from leyden_server.denoiser.geglu import Gate
+
+__all__ = ["KERNELS", "gated_product"]
+
+logger = logging.getLogger(__name__)
+
+KERNELS = "leyden_server.denoiser.gated_product_kernel"
+
+GENERATIONS = (9, 10)
+"""Major compute capabilities (Hopper, Blackwell) of GPUs that have copies by descriptors and as
+much shared memory as the kernel takes."""
+LINES_OF = 8
+"""A layer's widths are multiples of it, or the kernel is not for it."""
+TIMES = 10
+MARGIN = 0.97
+"""Of the usual way's time: less of a gain is none."""
+TOLERANCE = 0.02
+"""Relative, over all numbers: bfloat16 rounds a number to within 0.004, the usual way twice."""
+
+
+def gated_product(x: torch.Tensor, layer: nn.Linear, gate: Gate) -> torch.Tensor:
+    """Return (…, D) of x (…, K): what `gate` makes of the layer's (…, 2 D)."""
+    width, columns = layer.in_features, layer.out_features // 2
+    kernels = kernels_for(x, KERNELS) if _may_be_faster(x.device, width, columns) else None
+    if kernels is not None and _is_faster(x.device, x.dtype, len(x.flatten(0, -2)), width, columns):
+        product: torch.Tensor = kernels.gated_product(x, layer.weight, layer.bias)
+        return product
+    gated: torch.Tensor = gate(layer(x))
+    return gated
+
+
+def _may_be_faster(device: torch.device, width: int, columns: int) -> bool:
+    return (
+        device.type == "cuda"
+        and torch.cuda.is_available()
+        and torch.cuda.get_device_capability(device)[0] in GENERATIONS
+        and width % LINES_OF == 0
+        and columns % LINES_OF == 0
+    )
+
+
+@cache
+def _is_faster(
+    device: torch.device, dtype: torch.dtype, tokens: int, width: int, columns: int
+) -> bool:
+    """Time both ways on random numbers; a graph's first runs come before its capture.
+
+    Raises:
+        torch.OutOfMemoryError: the device has no memory left.
+
+    """
+    kernels = triton_kernels(KERNELS, device, dtype)
+    assert kernels is not None, "whoever asks has them"
+    layer, gate = nn.Linear(width, 2 * columns, device=device, dtype=dtype), Gate()
+    x = torch.randn(tokens, width, device=device, dtype=dtype)
+
+    def in_one() -> torch.Tensor:
+        product: torch.Tensor = kernels.gated_product(x, layer.weight, layer.bias)
+        return product
+
+    def in_two() -> torch.Tensor:
+        gated: torch.Tensor = gate(layer(x))
+        return gated
+
+    with torch.inference_mode():
+        expected = in_two()
+        error = float((in_one() - expected).norm() / expected.norm())
+        times = [(_ms(in_one), _ms(in_two)) for _ in range(TIMES)]
+    # The least: whatever else runs on the card only adds to a time.
+    one, two = (min(found) for found in zip(*times, strict=True))
+    logger.info(
+        "GEGLU of %d tokens, %d to %d: %.3f ms in one kernel, %.3f in two; they differ by %.4f",
+        tokens,
+        width,
+        columns,
+        one,
+        two,
+        error,
+    )
+    return one < MARGIN * two and error < TOLERANCE
+
+
+def _ms(way: Callable[[], torch.Tensor]) -> float:
+    start, end = (_timing_event() for _ in range(2))
+    start.record()
+    way()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end))
+
+
+def _timing_event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call] # torch's own
