@@ -281,7 +281,8 @@ class StageConfig(StrictModel):
 
     torch_threads: int = Field(default=1, ge=0)
     """Threads of a torch operator on a CPU; 0 is one for each core. The stages share the
-    cores: more than 1 helps a large model's latency where nothing else wants them."""
+    cores: more than 1 helps a large model's latency where nothing else wants them. With
+    `--in-process` 0 is all of them where the stage works alone, and else one."""
 
     stall_timeout_s: float = Field(default=300.0, gt=0)
     """A run of the model that takes longer than this many seconds marks the replica as
@@ -390,9 +391,10 @@ class ServerConfig(StrictModel):
     """Folders with further model entries, beside those that Leyden ships."""
 
     in_process: bool = False
-    """Whether the Gateway and the stages all run in one process, without Ray: one replica of
-    each, a thread a stage. For one GPU, small machines and tests; what the config says of
-    replicas, num_cpus, num_gpus and ray is not looked at then."""
+    """Whether the Gateway and the stages all run in one process, without Ray:
+    `min_replicas` of each stage, and at least one, a thread each. For one GPU, small machines and
+    tests; what the config says of max_replicas, num_cpus, num_gpus and ray is not looked at
+    then."""
 
     log_format: Literal["json", "text"] = "json"
     """How `leyden serve` shows each request on stderr: json, as the request log's file always

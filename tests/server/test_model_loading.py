@@ -83,7 +83,7 @@ class Models:
         """Let no step of a model's denoiser run before the gate is opened."""
 
         async def service(stages: InProcessStages) -> DenoiseService:
-            found = await stages.denoisers[f"leyden-denoiser-{name}"].service()
+            (found,) = await stages.denoisers[f"leyden-denoiser-{name}"].services()
             assert isinstance(found, DenoiseService)
             return found
 

@@ -102,7 +102,8 @@ class RunningServer:
         if isinstance(self._server, InProcessServer):
 
             async def read(stages: InProcessStages) -> int:
-                found: int = getattr(await stages.vaes[application].service(), counter)
+                service = (await stages.vaes[application].services())[0]
+                found: int = getattr(service, counter)
                 return found
 
             return self._server.ask(read)

@@ -1,15 +1,15 @@
 """Where a stage runs, in which precision, and how its weights lie."""
 
 import gc
-import os
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from leyden_server.accelerator.cores import available_cores
 from leyden_server.config import Dtype, StageConfig
 
-__all__ = ["channels_last", "device_and_dtype", "give_memory_back", "torch_threads"]
+__all__ = ["channels_last", "device_and_dtype", "give_memory_back", "runs_on_cpu", "torch_threads"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -20,15 +20,20 @@ TORCH_DTYPES = {
 }
 
 
+def runs_on_cpu() -> bool:
+    """Tell whether this process's models run on the CPU."""
+    return not torch.cuda.is_available()
+
+
 def device_and_dtype(config: StageConfig) -> tuple[torch.device, torch.dtype]:
     """Return the device that Ray gave and the precision to use."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cpu" if runs_on_cpu() else "cuda")
     return device, TORCH_DTYPES[_dtype_name(config.dtype, device)]
 
 
 def torch_threads(config: StageConfig) -> int:
     """Return how many threads a torch operator of the stage has."""
-    return config.torch_threads or os.cpu_count() or 1
+    return config.torch_threads or available_cores()
 
 
 def channels_last(module: ModuleT) -> ModuleT:

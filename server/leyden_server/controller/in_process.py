@@ -32,8 +32,8 @@ Result = TypeVar("Result")
 class InProcessServer:
     """A running server, as a context manager; the same as LeydenServer is over Ray.
 
-    Each stage has one replica, whatever the config says of replicas. A defect that a stage
-    cannot survive shows in `wait`: a supervisor is to start the process again.
+    Each stage has `min_replicas` replicas, and at least one: none scales or rests. A defect that a
+    stage cannot survive shows in `wait`: a supervisor is to start the process again.
     """
 
     def __init__(

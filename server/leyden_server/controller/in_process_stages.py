@@ -1,14 +1,18 @@
-"""The stages of all models in this process, each there once for all who share it."""
+"""The stages of all models in this process, each there for all who share it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
-from leyden_server.config import ServerConfig
+from leyden_server.config import ServerConfig, StageConfig
 from leyden_server.controller.placement import Placement
 from leyden_server.errors import StartupError
 from leyden_server.stages.contract import ModelStages
 from leyden_server.stages.in_process import DenoiserInProcess, TextEncoderInProcess, VaeInProcess
+
+if TYPE_CHECKING:
+    from leyden_server.accelerator.cores import Cores
 
 __all__ = ["InProcessStages", "import_torch"]
 
@@ -25,6 +29,7 @@ class InProcessStages:
         self.denoisers: dict[str, DenoiserInProcess] = {}
         self.vaes: dict[str, VaeInProcess] = {}
         self._config = config
+        self._cores: Cores | None = None
 
     def __iter__(self) -> Iterator[Stage]:
         return iter((*self.text_encoders.values(), *self.denoisers.values(), *self.vaes.values()))
@@ -42,13 +47,25 @@ class InProcessStages:
 
         config, model = self._config, placement.model
         encoder, unet, vae = placement.applications
-        load_encoder = partial(TextEncodingService, model, config.text_encoder, f"{encoder}#1")
-        load_unet = partial(DenoiseService, model, config.denoiser, f"{unet}#1")
-        load_vae = partial(VaeService, model, config.vae, f"{vae}#1")
+        load_encoder = partial(
+            TextEncodingService,
+            model,
+            config.text_encoder,
+            cores=self._cores_of(config.text_encoder),
+        )
+        load_unet = partial(
+            DenoiseService, model, config.denoiser, cores=self._cores_of(config.denoiser)
+        )
+        load_vae = partial(VaeService, model, config.vae, cores=self._cores_of(config.vae))
         return ModelStages(
-            self.text_encoders.setdefault(encoder, TextEncoderInProcess(encoder, load_encoder)),
-            self.denoisers.setdefault(unet, DenoiserInProcess(unet, load_unet)),
-            self.vaes.setdefault(vae, VaeInProcess(vae, load_vae)),
+            self.text_encoders.setdefault(
+                encoder,
+                TextEncoderInProcess(encoder, load_encoder, _replicas(config.text_encoder)),
+            ),
+            self.denoisers.setdefault(
+                unet, DenoiserInProcess(unet, load_unet, _replicas(config.denoiser))
+            ),
+            self.vaes.setdefault(vae, VaeInProcess(vae, load_vae, _replicas(config.vae))),
         )
 
     async def load(self) -> None:
@@ -93,6 +110,19 @@ class InProcessStages:
         """Stop all stages."""
         for stage in self:
             await asyncio.to_thread(stage.stop)
+        if self._cores is not None:
+            self._cores.stop()
+
+    def _cores_of(self, config: StageConfig) -> "Cores | None":
+        """Return what shares the CPU's cores among the stages that want all of them."""
+        from leyden_server.accelerator.cores import Cores
+        from leyden_server.accelerator.device import runs_on_cpu
+
+        if config.torch_threads != 0 or not runs_on_cpu():
+            return None
+        if self._cores is None:
+            self._cores = Cores()
+        return self._cores
 
     async def watch_health(self, fail: Callable[[str], None]) -> None:
         """Call `fail` once with what is wrong, if a stage can no longer be relied on."""
@@ -104,6 +134,11 @@ class InProcessStages:
                     fail(f"{stage.name}: {error}")
                     return
             await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
+
+
+def _replicas(config: StageConfig) -> int:
+    """Return how many of a stage there are: nothing scales in one process, or rests."""
+    return max(1, config.min_replicas)
 
 
 def import_torch() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from leyden_server.accelerator.cores import CoreShare
 from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
 from leyden_server.accelerator.row_times import RowTimes
 from leyden_server.accelerator.run_health import RunHealth, memory_errors
@@ -41,12 +42,17 @@ class DenoiseEngine:
         thread: TorchThread,
         runner: UNetRunner,
         max_batch_rows: int,
+        cores: CoreShare | None = None,
     ) -> None:
-        """`thread` is the one that loaded the runner; the loop takes it over in `start`."""
+        """`thread` is the one that loaded the runner; the loop takes it over in `start`.
+
+        Steps run by `cores`; None: all in that thread.
+        """
         self.row_caps = RowCaps()
         self.owed = Owed()
         """What callers are still to be told."""
         self._runner = runner
+        self._cores = cores or CoreShare()
         self._max_batch_rows = max_batch_rows
         self._scheduler: StepScheduler[RequestState] = StepScheduler(
             lambda key, there: self.row_caps.paying(key.latent_pixels, there)
@@ -82,6 +88,8 @@ class DenoiseEngine:
             self.row_caps.set_times(height * width, times)
             timings = {rows: round(duration, 4) for rows, duration in seconds.items()}
             logger.info("latents %dx%d: cap %d rows; seconds %s", height, width, times.cap, timings)
+        height, width = latent_sizes[0]
+        self._cores.measure(partial(self._runner.time_rows, 1, height, width))
 
     def start(self) -> None:
         """Start the loop; `warm_up` comes first."""
@@ -218,7 +226,8 @@ class DenoiseEngine:
         self._step_started_s = time.monotonic()
         try:
             with self.busy.running(), memory_errors():
-                return self._denoise(batch)
+                what = (batch[0].batch_key, _rows(batch))
+                return self._cores.run(what, self._denoise, batch)
         finally:
             self._step_started_s = None
 

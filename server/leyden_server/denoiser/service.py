@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import torch
 
+from leyden_server.accelerator.cores import Cores, CoreShare
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
 from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.torch_thread import TorchThread
@@ -50,8 +51,17 @@ class DenoiseService:
     Its methods are for one event loop; making it blocks until the UNet is warmed up.
     """
 
-    def __init__(self, model: ResolvedModel, config: DenoiserConfig, replica: str) -> None:
-        """Load and warm up; raises as `UNetRunner.load`, `time_rows` and `check` do."""
+    def __init__(
+        self,
+        model: ResolvedModel,
+        config: DenoiserConfig,
+        replica: str,
+        cores: Cores | None = None,
+    ) -> None:
+        """Load and warm up; raises as `UNetRunner.load`, `time_rows` and `check` do.
+
+        `cores` are shared with the process's other stages; None: it has none.
+        """
         self._config = config
         device, dtype = device_and_dtype(config)
         self._model = model
@@ -63,7 +73,7 @@ class DenoiseService:
         self._leaving: set[RequestState] = set()
         """Images whose callers have left, until the engine has noticed."""
         self._has_left = asyncio.Event()
-        self._thread = TorchThread("denoise-engine", torch_threads(config))
+        self._thread = TorchThread("denoise-engine", torch_threads(config) if cores is None else 1)
         self._runner = self._thread.run(
             UNetRunner.load,
             model,
@@ -71,7 +81,9 @@ class DenoiseService:
             device=device,
             execution=config.unet_execution,
         )
-        self._engine = DenoiseEngine(self._thread, self._runner, config.max_batch_rows)
+        self._engine = DenoiseEngine(
+            self._thread, self._runner, config.max_batch_rows, CoreShare(cores)
+        )
         factor = model.vae_scale_factor
         sizes = [(model.width_px, model.height_px), *config.warmup_sizes_px]
         self._engine.warm_up(

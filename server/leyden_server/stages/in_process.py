@@ -1,7 +1,8 @@
-"""The stages in this process, without Ray: one replica each, a thread a stage."""
+"""The stages in this process, without Ray: a thread for each replica."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 from leyden_server.stages.contract import (
@@ -43,23 +44,28 @@ ServiceT = TypeVar("ServiceT", bound=_Service)
 
 
 class _InProcess(Generic[ServiceT]):
-    """A stage that is there for as long as the process is, once it is loaded."""
+    """A stage that is there for as long as the process is, once it is loaded.
 
-    replicas = 1
-    wanted = 1
+    Each call goes to the replica that has the fewest.
+    """
+
     problem = ""
     starts = False
 
-    def __init__(self, name: str, load: Callable[[], ServiceT]) -> None:
-        """`load` makes the service; it takes seconds and blocks."""
+    def __init__(self, name: str, load: Callable[[str], ServiceT], replicas: int = 1) -> None:
+        """`load` makes the service of a replica by its name; it takes seconds and blocks."""
         self.name = name
+        self.replicas = self.wanted = replicas
         self._load = load
-        self._service: ServiceT | None = None
+        self._services: list[ServiceT] = []
+        self._calls = [0] * replicas
         self._is_loaded = asyncio.Event()
 
     async def load(self) -> None:
-        """Load the service in a thread; raises what the loading raises."""
-        self._service = await asyncio.to_thread(self._load)
+        """Load the replicas in a thread, one after another; raises what the loading raises."""
+        while len(self._services) < self.replicas:
+            name = f"{self.name}#{len(self._services) + 1}"
+            self._services.append(await asyncio.to_thread(self._load, name))
         self._is_loaded.set()
 
     @property
@@ -67,17 +73,28 @@ class _InProcess(Generic[ServiceT]):
         """Whether it is loaded and warmed up."""
         return self._is_loaded.is_set()
 
-    async def service(self) -> ServiceT:
-        """Return the service, once it is loaded."""
+    async def services(self) -> Sequence[ServiceT]:
+        """Return all replicas, once they are loaded."""
         await self._is_loaded.wait()
-        assert self._service is not None
-        return self._service
+        return self._services
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[ServiceT]:
+        """Give the replica that has the fewest calls, once all are loaded; this is one of them."""
+        services = await self.services()
+        index = self._calls.index(min(self._calls))
+        self._calls[index] += 1
+        try:
+            yield services[index]
+        finally:
+            self._calls[index] -= 1
 
     async def report(self) -> StageReport:
-        """Return what the stage does; nothing before it is loaded."""
-        if self._service is None:
-            return StageReport(0, 1, ())
-        return StageReport(1, 1, (await self._service.state(),))
+        """Return what the replicas do; nothing before they are loaded."""
+        if not self.is_loaded:
+            return StageReport(0, self.replicas, ())
+        states = [await service.state() for service in self._services]
+        return StageReport(self.replicas, self.replicas, tuple(states))
 
     async def wake(self) -> None:
         """Do nothing: it never rests."""
@@ -87,56 +104,75 @@ class _InProcess(Generic[ServiceT]):
         return 0.0
 
     def check_health(self) -> None:
-        """Raise RuntimeError where the stage can no longer be relied on."""
-        if self._service is not None:
-            self._service.check_health()
+        """Raise RuntimeError where a replica can no longer be relied on."""
+        for service in self._services:
+            service.check_health()
 
     def stop(self) -> None:
-        """Stop the stage's thread; what it runs ends first."""
-        if self._service is not None:
-            self._service.stop()
+        """Stop the replicas' threads; what they run ends first."""
+        for service in self._services:
+            service.stop()
 
 
 class TextEncoderInProcess(_InProcess[_TextEncodingService]):
-    """A TextEncodingService of this process."""
+    """TextEncodingServices of this process."""
 
     async def ready(self) -> StageInfo:
-        """Describe the stage, once it is loaded and warmed up."""
-        return await (await self.service()).ready()
+        """Describe a replica, once all are loaded and warmed up."""
+        return await (await self.services())[0].ready()
 
     async def encode(self, prompt: str) -> EncodedPrompt:
         """Encode one prompt."""
-        return await (await self.service()).encode(prompt)
+        async with self.call() as service:
+            return await service.encode(prompt)
 
 
 class DenoiserInProcess(_InProcess[_DenoiseService]):
-    """A DenoiseService of this process."""
+    """DenoiseServices of this process."""
 
     async def ready(self) -> DenoiserInfo:
-        """Describe the stage, once it is loaded and warmed up."""
-        return await (await self.service()).ready()
+        """Describe a replica, once all are loaded and warmed up."""
+        return await (await self.services())[0].ready()
 
-    def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
-        """Run one image's denoising loop; the stage is loaded by then."""
-        assert self._service is not None, "whoever has a model has waited until it is loaded"
-        return self._service.denoise(request)
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+        """Run one image's denoising loop."""
+        async with self.call() as service, aclosing(service.denoise(request)) as events:
+            async for event in events:
+                yield event
 
     async def stats(self) -> EngineStats:
-        """Return the engine's counters."""
-        return await (await self.service()).stats()
+        """Return the counters of all engines together."""
+        all_stats = [await service.stats() for service in await self.services()]
+        return EngineStats(
+            unet_rows=sum(stats.unet_rows for stats in all_stats),
+            unet_batches=sum(stats.unet_batches for stats in all_stats),
+            retired=sum(stats.retired for stats in all_stats),
+            aborted=sum(stats.aborted for stats in all_stats),
+            running=sum(stats.running for stats in all_stats),
+            waiting=sum(stats.waiting for stats in all_stats),
+        )
 
     async def tally(self) -> EngineTally | None:
-        """Return what the engine owes, once the images that leave it have left."""
-        return await (await self.service()).tally()
+        """Return what the engines owe, once the images that leave them have left."""
+        tallies = [await service.tally() for service in await self.services()]
+        owed = [tally for tally in tallies if tally is not None]
+        if not owed:
+            return None
+        return EngineTally(
+            runs=tuple(run for tally in owed for run in tally.runs),
+            images_left=sum(tally.images_left for tally in owed),
+            rows_saved=sum(tally.rows_saved for tally in owed),
+        )
 
 
 class VaeInProcess(_InProcess[_VaeService]):
-    """A VaeService of this process."""
+    """VaeServices of this process."""
 
     async def ready(self) -> StageInfo:
-        """Describe the stage, once it is loaded and warmed up."""
-        return await (await self.service()).ready()
+        """Describe a replica, once all are loaded and warmed up."""
+        return await (await self.services())[0].ready()
 
     async def decode(self, request: DecodeRequest) -> DecodedImage:
         """Decode one image's latents and encode the image."""
-        return await (await self.service()).decode(request)
+        async with self.call() as service:
+            return await service.decode(request)

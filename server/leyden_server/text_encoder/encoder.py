@@ -1,5 +1,6 @@
 """Tokenizers and both CLIP encoders, batched, as SDXL conditions its UNet."""
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,12 @@ class PromptEncoder:
         """
         tokenized = [_tokenize(tokenizer, ["warm-up"]) for tokenizer in self._tokenizers]
         self._executor.prepare([one.token_ids for one in tokenized], max_prompts)
+
+    def time_prompt(self) -> float:
+        """Encode one prompt and return the seconds that it took."""
+        start = time.perf_counter()
+        self.encode(["warm-up"])
+        return time.perf_counter() - start
 
     @torch.inference_mode()
     def encode(self, prompts: list[str]) -> list[EncodedPrompt]:

@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from dataclasses import replace
 
+from leyden_server.accelerator.cores import Cores, CoreShare
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
 from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.torch_thread import TorchThread
@@ -25,13 +26,22 @@ class TextEncodingService:
     Its methods are for one event loop; making it blocks until the encoders are warmed up.
     """
 
-    def __init__(self, model: ResolvedModel, config: TextEncoderConfig, replica: str) -> None:
-        """Load and warm up; raises as `PromptEncoder` and its `warm_up` do."""
+    def __init__(
+        self,
+        model: ResolvedModel,
+        config: TextEncoderConfig,
+        replica: str,
+        cores: Cores | None = None,
+    ) -> None:
+        """Load and warm up; raises as `PromptEncoder` and its `warm_up` do.
+
+        `cores` are shared with the process's other stages; None: it has none.
+        """
         self._config = config
         self._replica = replica
         device, dtype = device_and_dtype(config)
         self._memory = MemoryReading(device)
-        self._thread = TorchThread("text-encoder", torch_threads(config))
+        self._thread = TorchThread("text-encoder", torch_threads(config) if cores is None else 1)
         self._encoder = self._thread.run(
             PromptEncoder,
             model,
@@ -41,6 +51,8 @@ class TextEncodingService:
             execution=config.encoder_execution,
         )
         self._thread.run(self._encoder.warm_up, config.max_batch_prompts)
+        self._cores = CoreShare(cores)
+        self._cores.measure(self._encoder.time_prompt)
         self._cache: OrderedDict[str, EncodedPrompt] = OrderedDict()
         self._batcher: Batcher[str, EncodedPrompt] = Batcher(
             self._encode, lambda _: config.max_batch_prompts
@@ -89,7 +101,9 @@ class TextEncodingService:
 
     async def _encode(self, prompts: list[str]) -> list[EncodedPrompt]:
         started_s, begun_s = time.time(), time.perf_counter()
-        encoded = await self._thread.arun(self._encoder.encode, prompts)
+        encoded = await self._thread.arun(
+            self._cores.run, len(prompts), self._encoder.encode, prompts
+        )
         run = StageRun(started_s, time.perf_counter() - begun_s, len(prompts))
         memory = self._memory()
         return [replace(prompt, run=run, memory=memory) for prompt in encoded]

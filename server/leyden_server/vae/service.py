@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from leyden_server.accelerator.cores import Cores, CoreShare
 from leyden_server.accelerator.device import device_and_dtype, torch_threads
 from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.row_caps import RowCaps, measure_row_cap
@@ -52,13 +53,19 @@ class VaeService:
     Its methods are for one event loop; making it blocks until the VAE is warmed up.
     """
 
-    def __init__(self, model: ResolvedModel, config: VaeConfig, replica: str) -> None:
-        """Load and warm up; raises as `VaeDecoder` and its `time_rows` do."""
+    def __init__(
+        self, model: ResolvedModel, config: VaeConfig, replica: str, cores: Cores | None = None
+    ) -> None:
+        """Load and warm up; raises as `VaeDecoder` and its `time_rows` do.
+
+        `cores` are shared with the process's other stages; None: it has none.
+        """
         self._config = config
         self._replica = replica
         device, dtype = device_and_dtype(config)
         self._memory = MemoryReading(device)
-        self._thread = TorchThread("vae", torch_threads(config))
+        self._cores = CoreShare(cores)
+        self._thread = TorchThread("vae", torch_threads(config) if cores is None else 1)
         self._decoder = self._thread.run(
             VaeDecoder, model, dtype=dtype, device=device, execution=config.vae_execution
         )
@@ -145,6 +152,7 @@ class VaeService:
         time_rows = partial(self._decoder.time_rows, latent_height=height, latent_width=width)
         cap, _ = self._thread.run(measure_row_cap, time_rows, max_rows)
         self._row_caps.set(height * width, cap)
+        self._cores.measure(partial(time_rows, 1))
 
     def _row_cap(self, latents: FloatArray) -> int:
         _, height, width = latents.shape
@@ -158,7 +166,9 @@ class VaeService:
     async def _decode(self, latents: list[FloatArray]) -> list[_Decoded]:
         started_s, begun_s = time.time(), time.perf_counter()
         try:
-            images = await self._thread.arun(self._decoder.decode, latents)
+            images = await self._thread.arun(
+                self._cores.run, (latents[0].shape, len(latents)), self._decoder.decode, latents
+            )
         except MemoryError:
             if len(latents) > 1:
                 _, height, width = latents[0].shape

@@ -97,7 +97,7 @@ def add_commands(subparsers: "Subparsers") -> None:
     serve.add_argument(
         "--in-process",
         action="store_true",
-        help="run everything in this process, without Ray: one replica of each stage",
+        help="run everything in this process, without Ray: min_replicas of each stage, in threads",
     )
     serve.add_argument(
         "--log-format",
