@@ -1,6 +1,7 @@
 """The denoiser in each way of running its UNet, against eager float32 on the same weights."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +55,11 @@ def denoiser_rows(run: Run, *, profile: list[dict[str, Any]] | None) -> Iterator
         random_unet, run.architecture, rounded_to=run.dtype, device=run.device, seed=run.seed
     )
     schedule = NoiseSchedules(resolved().scheduler_config).get("euler", run.num_inference_steps)
-    references = {size: _reference(run, unet, size, schedule) for size in run.sizes_px}
+    # Each runner has a UNet of its own, whose modules it replaces.
+    exact = run.thread.run(UNetRunner, deepcopy(unet), execution="eager")
+    references = {size: _reference(run, exact, size, schedule) for size in run.sizes_px}
+    del exact
+    free_memory(run.device)
     unet = run.thread.run(unet.to, run.dtype)
     for execution in run.executions:
         try:
@@ -72,20 +77,19 @@ def _execution_rows(
     references: dict[int, Reference],
     profile: list[dict[str, Any]] | None,
 ) -> Iterator[Row]:
-    runner = run.thread.run(TimedRunner, unet, execution=execution, clock=DeviceClock(run.device))
+    runner = run.thread.run(
+        TimedRunner, deepcopy(unet), execution=execution, clock=DeviceClock(run.device)
+    )
     for size in run.sizes_px:
         yield from _rows(run, runner, execution, size, references[size])
     if profile is not None:
         profile += profile_unet(run, runner, execution)
 
 
-def _reference(
-    run: Run, unet: UNet2DConditionModel, size_px: int, schedule: NoiseSchedule
-) -> Reference:
+def _reference(run: Run, runner: UNetRunner, size_px: int, schedule: NoiseSchedule) -> Reference:
     run.say(f"denoiser: reference in float32, {size_px} px")
     images = Images(run.architecture, size_px, torch.float32, schedule)
     backwards = replace(schedule, timesteps=schedule.timesteps.flip(0))
-    runner = UNetRunner(unet, execution="eager")
     latents = denoise_alone(run.thread, runner, images, range(max(run.rows)))
     other_prompt = denoise_alone(run.thread, runner, images, [0], prompt_seed=max(run.rows))
     other_timesteps = denoise_alone(run.thread, runner, replace(images, schedule=backwards), [0])
