@@ -30,13 +30,15 @@ def random_summands(width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("adds", [True, False])
-def test_on_a_cpu_it_is_torchs_sum_and_norm(dtype: torch.dtype, adds: bool) -> None:
+@pytest.mark.parametrize("lacks", [True, False])
+def test_on_a_cpu_it_is_torchs_sum_and_norm(dtype: torch.dtype, adds: bool, lacks: bool) -> None:
     norm = random_norm(40, dtype)
     stream, delta = random_summands(40, dtype)
+    offset = torch.randn(40) if lacks else None
     with torch.inference_mode():
         summed = stream + delta if adds else stream.clone()
-        expected = norm(summed)
-        found = AddNorm(norm)(stream, delta if adds else None)
+        expected = norm(summed if offset is None else summed + offset.to(dtype))
+        found = AddNorm(norm)(stream, delta if adds else None, offset)
     assert torch.equal(found, expected)
     assert torch.equal(stream, summed)
 
@@ -65,15 +67,17 @@ def check_kernel(dtype: torch.dtype, width: int, device: str) -> None:
     # Triton's interpreter cuts digits off where a GPU rounds to the nearest bfloat16.
     cuts = dtype == torch.bfloat16 and device == "cpu"
     rounding = 1.01 * torch.finfo(dtype).eps * (1 if cuts else 0.5)
-    for added in (delta, None):
+    lacking = torch.randn(width, device=device)
+    for added, offset in ((delta, None), (None, None), (None, lacking), (delta, lacking)):
         summed = stream.double() + (0 if added is None else added.double())
         found_sum, sum_alone = stream.clone(), stream[1:, 4:].clone()
         with torch.inference_mode():
-            found = ours(found_sum, added)
-            found_alone = ours(sum_alone, None if added is None else added[1:, 4:])
+            found = ours(found_sum, added, offset)
+            found_alone = ours(sum_alone, None if added is None else added[1:, 4:], offset)
         torch.testing.assert_close(found_sum.double(), summed, rtol=rounding, atol=0)
+        normalized = found_sum.double() + (0 if offset is None else offset.double())
         expected = torch.nn.functional.layer_norm(
-            found_sum.double(), (width,), norm.weight.double(), norm.bias.double(), norm.eps
+            normalized, (width,), norm.weight.double(), norm.bias.double(), norm.eps
         )
         assert found.dtype == dtype
         torch.testing.assert_close(found.double(), expected, rtol=rounding, atol=2e-4)

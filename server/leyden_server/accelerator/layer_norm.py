@@ -22,16 +22,30 @@ class AddNorm(torch.nn.LayerNorm):
         super().__init__(norm.normalized_shape, norm.eps, device="meta")
         self.weight, self.bias = norm.weight, norm.bias
 
-    def forward(self, stream: torch.Tensor, delta: torch.Tensor | None = None) -> torch.Tensor:
-        """Add `delta` to `stream` in place and return the norm of the sum; all (…, C)."""
+    def forward(
+        self,
+        stream: torch.Tensor,
+        delta: torch.Tensor | None = None,
+        offset: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Add `delta` to `stream` in place and return the norm of the sum; all (…, C).
+
+        What is normalized has `offset` (C,) added too, which the stream is not given.
+        """
         kernels = kernels_for(stream, KERNELS)
         if kernels is None:
-            return self.without_kernels(stream, delta)
-        normed: torch.Tensor = kernels.add_norm(stream, delta, self.weight, self.bias, self.eps)
+            return self.without_kernels(stream, delta, offset)
+        normed: torch.Tensor = kernels.add_norm(
+            stream, delta, offset, self.weight, self.bias, self.eps
+        )
         return normed
 
-    def without_kernels(self, stream: torch.Tensor, delta: torch.Tensor | None) -> torch.Tensor:
+    def without_kernels(
+        self, stream: torch.Tensor, delta: torch.Tensor | None, offset: torch.Tensor | None
+    ) -> torch.Tensor:
         """Do the same by torch's operators."""
         if delta is not None:
             stream += delta
+        if offset is not None:
+            stream = stream + offset.to(stream.dtype)
         return F.layer_norm(stream, self.normalized_shape, self.weight, self.bias, self.eps)

@@ -18,11 +18,13 @@ WARPS_ABOVE = 8
 def _add_norm(
     stream,
     delta,
+    offset,
     weight,
     bias,
     normed,
     width,
     eps,
+    HAS_OFFSET: tl.constexpr,
     HAS_DELTA: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -37,6 +39,8 @@ def _add_norm(
         tl.store(stream + place, kept, mask=mask)
         # What is normalized is what the stream holds from now on, as where torch adds.
         value = kept.to(tl.float32)
+    if HAS_OFFSET:
+        value += tl.load(offset + column, mask=mask, other=0.0).to(tl.float32)
     mean = tl.sum(value, axis=0) / width
     centred = tl.where(mask, value - mean, 0.0)
     variance = tl.sum(centred * centred, axis=0) / width
@@ -49,14 +53,16 @@ def _add_norm(
 def add_norm(
     stream: torch.Tensor,
     delta: torch.Tensor | None,
+    offset: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor,
     eps: float,
 ) -> torch.Tensor:
     """Add `delta` to `stream` in place and return LayerNorm of the sum; all (…, C), contiguous.
 
-    The sum is rounded to the stream's dtype, mean and variance are taken in float32 from that;
-    the result has the dtype of `stream`. `weight` and `bias` (C,) may have another dtype.
+    The sum is rounded to the stream's dtype, mean and variance are taken in float32 from that and
+    `offset` (C,), which the stream is not given; the result has the dtype of `stream`. `offset`,
+    `weight` and `bias` (C,) may have another dtype.
     """
     width = stream.shape[-1]
     normed = torch.empty_like(stream)
@@ -64,11 +70,13 @@ def add_norm(
     _add_norm[stream.numel() // width,](
         stream,
         stream if delta is None else delta,
+        weight if offset is None else offset,
         weight,
         bias,
         normed,
         width,
         eps,
+        offset is not None,
         delta is not None,
         block,
         num_warps=WARPS_UP_TO_1024 if block <= 1024 else WARPS_ABOVE,
@@ -80,4 +88,4 @@ def try_out(device: torch.device, dtype: torch.dtype) -> None:
     """Run the kernel once on a few numbers; raises what Triton raises."""
     stream = torch.zeros(1, 64, dtype=dtype, device=device)
     weight = torch.ones(64, dtype=dtype, device=device)
-    add_norm(stream, torch.zeros_like(stream), weight, weight, 1e-5)
+    add_norm(stream, torch.zeros_like(stream), None, weight, weight, 1e-5)

@@ -6,19 +6,16 @@ kernel for both neither writes nor reads it: of a step of SDXL's UNet at 1024 px
 is faster is another matter on every card. So both are timed, once for each shape.
 """
 
-import logging
-from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import nn
 
 from leyden_server.accelerator.triton_kernels import kernels_for, triton_kernels
+from leyden_server.accelerator.two_ways import is_faster
 from leyden_server.denoiser.geglu import Gate
 
 __all__ = ["KERNELS", "gated_product"]
-
-logger = logging.getLogger(__name__)
 
 KERNELS = "leyden_server.denoiser.gated_product_kernel"
 
@@ -27,11 +24,6 @@ GENERATIONS = (9, 10)
 much shared memory as the kernel takes."""
 LINES_OF = 8
 """A layer's widths are multiples of it, or the kernel is not for it."""
-TIMES = 10
-MARGIN = 0.97
-"""Of the usual way's time: less of a gain is none."""
-TOLERANCE = 0.02
-"""Relative, over all numbers: bfloat16 rounds a number to within 0.004, the usual way twice."""
 
 
 def gated_product(x: torch.Tensor, layer: nn.Linear, gate: Gate) -> torch.Tensor:
@@ -59,7 +51,7 @@ def _may_be_faster(device: torch.device, width: int, columns: int) -> bool:
 def _is_faster(
     device: torch.device, dtype: torch.dtype, tokens: int, width: int, columns: int
 ) -> bool:
-    """Time both ways on random numbers; a graph's first runs come before its capture.
+    """Time both ways on random numbers.
 
     Raises:
         torch.OutOfMemoryError: the device has no memory left.
@@ -78,32 +70,5 @@ def _is_faster(
         gated: torch.Tensor = gate(layer(x))
         return gated
 
-    with torch.inference_mode():
-        expected = in_two()
-        error = float((in_one() - expected).norm() / expected.norm())
-        times = [(_ms(in_one), _ms(in_two)) for _ in range(TIMES)]
-    # The least: whatever else runs on the card only adds to a time.
-    one, two = (min(found) for found in zip(*times, strict=True))
-    logger.info(
-        "GEGLU of %d tokens, %d to %d: %.3f ms in one kernel, %.3f in two; they differ by %.4f",
-        tokens,
-        width,
-        columns,
-        one,
-        two,
-        error,
-    )
-    return one < MARGIN * two and error < TOLERANCE
-
-
-def _ms(way: Callable[[], torch.Tensor]) -> float:
-    start, end = (_timing_event() for _ in range(2))
-    start.record()
-    way()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end))
-
-
-def _timing_event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call] # torch's own
+    what = f"GEGLU of {tokens} tokens, {width} to {columns}, as one kernel"
+    return is_faster(what, in_one, in_two)

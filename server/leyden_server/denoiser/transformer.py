@@ -7,11 +7,16 @@ What cross-attention reads depends on the prompt alone. All blocks' keys and val
 product, made once for a generation, and the UNet gets them in place of the embeddings.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
+import torch.nn.functional as F  # noqa: N812 - as everywhere
 from diffusers import Transformer2DModel, UNet2DConditionModel
 from torch import nn
 
 from leyden_server.accelerator.linear import joined
+from leyden_server.denoiser.summing_products import products_should_sum
 from leyden_server.denoiser.transformer_block import TransformerBlock
 
 __all__ = ["Transformer", "replace_transformers"]
@@ -60,11 +65,17 @@ class Transformer(nn.Module):
         super().__init__()
         self.norm: nn.Module = transformer.norm
         self.proj_in, self.proj_out = map(_as_linear, (transformer.proj_in, transformer.proj_out))
-        blocks = []
+        blocks: list[TransformerBlock] = []
+        lacking = torch.zeros_like(self.proj_in.bias, dtype=torch.float32)
         for block in transformer.transformer_blocks:
-            blocks.append(TransformerBlock(block, first_column))
+            blocks.append(TransformerBlock(block, first_column, lacking))
             first_column += 2 * block.attn2.inner_dim
+            lacking = blocks[-1].lacking[-1]
         self.transformer_blocks = nn.ModuleList(blocks)
+        bias = self.proj_out.bias + self.proj_out.weight.float() @ lacking
+        self.whole_bias: torch.Tensor
+        """(C,): what is left to add where the blocks have added to the stream themselves."""
+        self.register_buffer("whole_bias", bias.detach().to(self.proj_out.bias), persistent=False)
 
     def forward(
         self,
@@ -83,12 +94,27 @@ class Transformer(nn.Module):
         """
         height, width = hidden_states.shape[2:]
         stream = self.proj_in(self.norm(hidden_states).permute(0, 2, 3, 1).flatten(1, 2))
-        delta = None
-        for block in self.transformer_blocks:
-            delta = block(stream, delta, encoder_hidden_states)
-        tokens = self.proj_out(stream if delta is None else stream + delta)
+        blocks: Iterable[Any] = self.transformer_blocks
+        by_products = products_should_sum(stream) and all(block.can_add for block in blocks)
+        run = self.by_products if by_products else self.by_norms
+        tokens = run(stream, encoder_hidden_states)
         image = tokens.reshape(len(tokens), height, width, -1).permute(0, 3, 1, 2)
         return (image + hidden_states,)
+
+    def by_norms(self, stream: torch.Tensor, keys_values: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, N, C): what a block gives is added by the norm that comes next."""
+        delta: torch.Tensor | None = None
+        for block in self.transformer_blocks:
+            delta = block(stream, delta, keys_values)
+        tokens: torch.Tensor = self.proj_out(stream if delta is None else stream + delta)
+        return tokens
+
+    def by_products(self, stream: torch.Tensor, keys_values: torch.Tensor) -> torch.Tensor:
+        """Return the same: what a block gives is added by its products."""
+        blocks: Iterable[Any] = self.transformer_blocks
+        for block in blocks:
+            block.add_to(stream, keys_values)
+        return F.linear(stream, self.proj_out.weight, self.whole_bias)
 
     @staticmethod
     def is_known(transformer: Transformer2DModel) -> bool:
