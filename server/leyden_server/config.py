@@ -29,6 +29,7 @@ __all__ = [
 DEFAULT_MODEL = "leyden-tiny-lightning-4step"
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+UNetDtype = Literal["auto", "float32", "bfloat16", "float16", "fp8"]
 UNetExecution = Literal["auto", "eager", "cuda_graphs", "compile", "compile_cuda_graphs"]
 VaeExecution = Literal["eager", "compile"]
 EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
@@ -292,9 +293,6 @@ class StageConfig(StrictModel):
     """When a replica is retired, how many seconds its requests get to finish. What is
     left then is run again elsewhere."""
 
-    dtype: Dtype = "auto"
-    """Precision of the weights; auto is bfloat16 on a GPU and float32 on a CPU."""
-
     @model_validator(mode="after")
     def _replicas_are_a_range(self) -> Self:
         if self.max_replicas < self.min_replicas:
@@ -304,6 +302,9 @@ class StageConfig(StrictModel):
 
 class TextEncoderConfig(StageConfig):
     """Tokenizes and runs both CLIP encoders."""
+
+    dtype: Dtype = "auto"
+    """Precision of the weights; auto is bfloat16 on a GPU and float32 on a CPU."""
 
     max_batch_prompts: int = Field(default=16, ge=1, le=256)
     """Most prompts in one run of the encoders."""
@@ -319,6 +320,11 @@ class TextEncoderConfig(StageConfig):
 
 class DenoiserConfig(StageConfig):
     """Runs the UNet by step batching."""
+
+    dtype: UNetDtype = "auto"
+    """Precision of the weights; auto is bfloat16 on a GPU and float32 on a CPU. fp8 is bfloat16
+    with the products that docs/fp8.md names in 8-bit floats, on a GPU that multiplies in FP8
+    (NVIDIA's from Ada and Hopper on) alone: faster, most of all several rows, and less exact."""
 
     max_batch_rows: int = Field(default=8, ge=1, le=256)
     """Most rows in one UNet run; the warm-up lowers it where more rows do not pay.
@@ -340,6 +346,9 @@ class DenoiserConfig(StageConfig):
 
 class VaeConfig(StageConfig):
     """Decodes latents with the VAE and encodes the image."""
+
+    dtype: Dtype = "auto"
+    """Precision of the weights; auto is bfloat16 on a GPU and float32 on a CPU."""
 
     max_batch_images: int = Field(default=4, ge=1)
     """Most images of one size in one run of the VAE; the warm-up lowers it where more

@@ -65,6 +65,11 @@ def test_an_unknown_key_names_the_nearest_known_one(
     assert f"{key}: unknown key; the nearest known one is '{nearest}'" in refused(tmp_path, text)
 
 
+def test_the_denoiser_alone_has_fp8(tmp_path: Path) -> None:
+    assert load(tmp_path, "denoiser: {dtype: fp8}").denoiser.dtype == "fp8"
+    assert "bfloat16" in refused(tmp_path, "vae: {dtype: fp8}")
+
+
 def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
     lines = refused(tmp_path, "gatway: {}\ngateway: {port: -1, hots: x}\nmodels: []").splitlines()
 
@@ -93,6 +98,8 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
         ("models: name", "models"),
         ("denoiser: {max_batch_rows: 0}", "denoiser.max_batch_rows"),
         ("denoiser: {dtype: float8}", "denoiser.dtype"),
+        ("text_encoder: {dtype: fp8}", "text_encoder.dtype"),
+        ("vae: {dtype: fp8}", "vae.dtype"),
         ("denoiser: {num_gpus: -1}", "denoiser.num_gpus"),
         ("denoiser: {min_replicas: 3, max_replicas: 2}", "denoiser"),
         ("denoiser: {min_replicas: -1}", "denoiser.min_replicas"),

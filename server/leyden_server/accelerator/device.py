@@ -25,10 +25,10 @@ def runs_on_cpu() -> bool:
     return not torch.cuda.is_available()
 
 
-def device_and_dtype(config: StageConfig) -> tuple[torch.device, torch.dtype]:
-    """Return the device that Ray gave and the precision to use."""
+def device_and_dtype(dtype: Dtype) -> tuple[torch.device, torch.dtype]:
+    """Return the device that Ray gave, and the precision that a stage's `dtype` comes to there."""
     device = torch.device("cpu" if runs_on_cpu() else "cuda")
-    return device, TORCH_DTYPES[_dtype_name(config.dtype, device)]
+    return device, TORCH_DTYPES[_dtype_name(dtype, device)]
 
 
 def torch_threads(config: StageConfig) -> int:

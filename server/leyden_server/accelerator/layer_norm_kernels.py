@@ -8,7 +8,9 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["add_norm", "try_out"]
+from leyden_server.accelerator.float8_kernels import scale_of
+
+__all__ = ["add_norm", "add_norm_rows", "try_out"]
 
 WARPS_UP_TO_1024 = 4
 WARPS_ABOVE = 8
@@ -22,10 +24,12 @@ def _add_norm(
     weight,
     bias,
     normed,
+    scales,
     width,
     eps,
     HAS_OFFSET: tl.constexpr,
     HAS_DELTA: tl.constexpr,
+    HAS_SCALES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     token = tl.program_id(0).to(tl.int64)
@@ -47,6 +51,10 @@ def _add_norm(
     scale = tl.load(weight + column, mask=mask, other=0.0).to(tl.float32)
     shift = tl.load(bias + column, mask=mask, other=0.0).to(tl.float32)
     value = centred * (1.0 / tl.sqrt(variance + eps)) * scale + shift
+    if HAS_SCALES:
+        largest = scale_of(value)
+        tl.store(scales + token, largest)
+        value = value / largest
     tl.store(normed + place, value.to(normed.dtype.element_ty), mask=mask)
 
 
@@ -64,8 +72,40 @@ def add_norm(
     `offset` (C,), which the stream is not given; the result has the dtype of `stream`. `offset`,
     `weight` and `bias` (C,) may have another dtype.
     """
-    width = stream.shape[-1]
     normed = torch.empty_like(stream)
+    _launch(stream, delta, weight, bias, eps, normed, None)
+    return normed
+
+
+def add_norm_rows(
+    stream: torch.Tensor,
+    delta: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    eps: float,
+    dtype: torch.dtype = torch.float8_e4m3fn,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do the same, but divide each token of the result by its scale, before it is rounded.
+
+    Returns the quotients (…, C) in `dtype`, and the scales (…, 1) float32, as `float8_kernels` has
+    them.
+    """
+    values = torch.empty_like(stream, dtype=dtype)
+    scales = stream.new_empty(*stream.shape[:-1], 1, dtype=torch.float32)
+    _launch(stream, delta, weight, bias, eps, values, scales)
+    return values, scales
+
+
+def _launch(
+    stream: torch.Tensor,
+    delta: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    eps: float,
+    normed: torch.Tensor,
+    scales: torch.Tensor | None,
+) -> None:
+    width = stream.shape[-1]
     block = triton.next_power_of_2(width)
     _add_norm[stream.numel() // width,](
         stream,
@@ -74,14 +114,15 @@ def add_norm(
         weight,
         bias,
         normed,
+        normed if scales is None else scales,
         width,
         eps,
         offset is not None,
         delta is not None,
+        scales is not None,
         block,
         num_warps=WARPS_UP_TO_1024 if block <= 1024 else WARPS_ABOVE,
     )
-    return normed
 
 
 def try_out(device: torch.device, dtype: torch.dtype) -> None:

@@ -7,13 +7,14 @@ from contextlib import aclosing
 import torch
 
 from leyden_server.accelerator.cores import Cores, CoreShare
-from leyden_server.accelerator.device import device_and_dtype, torch_threads
+from leyden_server.accelerator.device import torch_threads
 from leyden_server.accelerator.device_memory import MemoryReading
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
 from leyden_server.denoiser.engine import DenoiseEngine
 from leyden_server.denoiser.guidance import guidance_embedding
 from leyden_server.denoiser.noise_schedule import NoiseSchedules
+from leyden_server.denoiser.precision import unet_precision
 from leyden_server.denoiser.previews import make_preview
 from leyden_server.denoiser.request_state import (
     Finished,
@@ -63,13 +64,13 @@ class DenoiseService:
         `cores` are shared with the process's other stages; None: it has none.
         """
         self._config = config
-        device, dtype = device_and_dtype(config)
+        precision = unet_precision(config.dtype, steps=model.steps.default)
         self._model = model
         self._schedules = NoiseSchedules(model.scheduler_config, model.timesteps, model.eta)
         # Before the weights, which take long: a request is a bad moment to find out.
         self._schedules.check(model.solvers, {model.steps.default, model.steps.max})
         self._replica = replica
-        self._memory = MemoryReading(device)
+        self._memory = MemoryReading(precision.device)
         self._leaving: set[RequestState] = set()
         """Images whose callers have left, until the engine has noticed."""
         self._has_left = asyncio.Event()
@@ -77,8 +78,9 @@ class DenoiseService:
         self._runner = self._thread.run(
             UNetRunner.load,
             model,
-            dtype=dtype,
-            device=device,
+            dtype=precision.dtype,
+            device=precision.device,
+            float8=precision.float8,
             execution=config.unet_execution,
         )
         self._engine = DenoiseEngine(

@@ -1,6 +1,7 @@
 """Runs the UNet on a batch."""
 
 import time
+from collections.abc import Collection
 from functools import partial
 from typing import Self
 
@@ -12,6 +13,7 @@ from leyden_server.accelerator.device import channels_last
 from leyden_server.accelerator.group_norm import replace_group_norms
 from leyden_server.accelerator.run_health import memory_errors
 from leyden_server.config import UNetExecution
+from leyden_server.denoiser.float8_products import Product, put_in_float8
 from leyden_server.denoiser.geglu import replace_geglus
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.transformer import replace_transformers
@@ -30,9 +32,13 @@ class UNetRunner:
         unet: UNet2DConditionModel,
         *,
         execution: UNetExecution = "auto",
+        float8: Collection[Product] = (),
         revision: str = "",
     ) -> None:
         """Take a loaded UNet, in its dtype and on its device, and what identifies its weights.
+
+        The products of `float8` are put in 8-bit floats, after its LoRAs, which it has in its
+        weights.
 
         Raises:
             ConfigError: the device cannot run it as `execution` says.
@@ -45,6 +51,7 @@ class UNetRunner:
         replace_group_norms(self.unet)
         self._keys_values = replace_transformers(self.unet)
         replace_geglus(self.unet)  # of transformers that are not as SDXL's
+        put_in_float8(self.unet, float8)
         self._executor = UNetExecutor(self.unet, execution)
 
     @classmethod
@@ -55,6 +62,7 @@ class UNetRunner:
         dtype: torch.dtype,
         device: torch.device,
         execution: UNetExecution = "auto",
+        float8: Collection[Product] = (),
     ) -> Self:
         """Load the weights.
 
@@ -64,7 +72,9 @@ class UNetRunner:
 
         """
         loaded = load_unet(model, dtype)
-        return cls(loaded.unet.to(device), execution=execution, revision=loaded.revision)
+        return cls(
+            loaded.unet.to(device), execution=execution, float8=float8, revision=loaded.revision
+        )
 
     @property
     def conditioning(self) -> tuple[int, int]:

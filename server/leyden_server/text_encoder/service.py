@@ -39,7 +39,7 @@ class TextEncodingService:
         """
         self._config = config
         self._replica = replica
-        device, dtype = device_and_dtype(config)
+        device, dtype = device_and_dtype(config.dtype)
         self._memory = MemoryReading(device)
         self._thread = TorchThread("text-encoder", torch_threads(config) if cores is None else 1)
         self._encoder = self._thread.run(

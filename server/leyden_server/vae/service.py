@@ -62,7 +62,7 @@ class VaeService:
         """
         self._config = config
         self._replica = replica
-        device, dtype = device_and_dtype(config)
+        device, dtype = device_and_dtype(config.dtype)
         self._memory = MemoryReading(device)
         self._cores = CoreShare(cores)
         self._thread = TorchThread("vae", torch_threads(config) if cores is None else 1)

@@ -49,7 +49,7 @@ async def _sample(model: ResolvedModel, images: int) -> list[FloatArray]:
     from leyden_server.denoiser.service import DenoiseService
     from leyden_server.text_encoder.encoder import PromptEncoder
 
-    device, dtype = device_and_dtype(TextEncoderConfig())
+    device, dtype = device_and_dtype(TextEncoderConfig().dtype)
     encoder = PromptEncoder(model, dtype=dtype, device=device, replica="")
     service = DenoiseService(model, DenoiserConfig(), "")
     latents = []
@@ -86,7 +86,7 @@ def _decode(model: ResolvedModel, latents: Sequence[FloatArray]) -> list[FloatAr
     from leyden_server.accelerator.device import device_and_dtype
     from leyden_server.vae.decoder import VaeDecoder
 
-    device, dtype = device_and_dtype(VaeConfig())
+    device, dtype = device_and_dtype(VaeConfig().dtype)
     decoder = VaeDecoder(model, dtype=dtype, device=device)
     factor = model.vae_scale_factor
     small = []
