@@ -25,6 +25,7 @@ SECTIONS = {
     "efficiency": "eight clients against the in-process pipeline's best batch",
     "mixed": "mixed arrivals under three batching policies",
     "split": "leyden serve against leyden serve --in-process",
+    "between": "what of an image's time in the server is no model's work, by its traces",
     "loading": "a full-size file with two LoRAs: start, memory, bytes read, by diffusers",
     "triton": "pytriton on the same weights, by one client of Triton's protocol",
     "peers": "peers on the same weights (benchmarks/peers)",
