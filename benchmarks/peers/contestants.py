@@ -1,5 +1,6 @@
 """Who takes part, and with which settings."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -71,17 +72,24 @@ def _leyden(python: str, model: Model, port: int, settings: Settings) -> list[st
 
 
 def _leyden_options(settings: Settings) -> list[str]:
-    if settings == IN_PROCESS:
-        return ["--in-process"]
-    return ["--config", str(_leyden_config(settings))] if settings else []
+    """Return options: whether in one process, and a config of the rest."""
+    options = ["--in-process"] if IN_PROCESS.items() <= settings.items() else []
+    rest = {name: value for name, value in settings.items() if name not in IN_PROCESS}
+    return [*options, *(["--config", str(_leyden_config(rest))] if rest else [])]
 
 
-def _leyden_config(replicas: Settings) -> Path:
-    """Write a config with so many replicas of each stage that is named."""
-    lines = [f"{stage}: {{min_replicas: {n}, max_replicas: {n}}}" for stage, n in replicas.items()]
-    file = CACHE / "configs" / f"{'-'.join(f'{n}-{stage}' for stage, n in replicas.items())}.yaml"
+def _leyden_config(settings: Settings) -> Path:
+    """Write a config: so many replicas of each stage that is named, threads of all stages."""
+    stages: dict[str, Settings] = {stage: {} for stage in STAGES}
+    for name, value in settings.items():
+        if name in STAGES:
+            stages[name] |= {"min_replicas": value, "max_replicas": value}
+        else:
+            for of_stage in stages.values():
+                of_stage[name] = value
+    file = CACHE / "configs" / f"{'-'.join(f'{n}-{name}' for name, n in settings.items())}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(stages) + "\n", encoding="utf-8")  # which is YAML too
     return file
 
 
@@ -117,6 +125,9 @@ def _ways(name: str, batches: tuple[int, ...], **others: int | float) -> dict[st
 
 
 IN_PROCESS: Settings = {"in_process": 1}
+ALL_CORES: Settings = {"torch_threads": 0}
+"""For a stage that works alone, in one process."""
+STAGES = ("text_encoder", "denoiser", "vae")
 A_STAGE_A_CORE = f"{CORES} Denoisers, {CORES} Vaes"
 
 CONTESTANTS = {
@@ -128,6 +139,11 @@ CONTESTANTS = {
             settings={
                 "as shipped": {},
                 "in process": IN_PROCESS,
+                "in process, all cores where alone": IN_PROCESS | ALL_CORES,
+                f"in process, {CORES} Denoisers": IN_PROCESS | {"denoiser": CORES},
+                f"in process, {CORES} Denoisers, all cores where alone": (
+                    IN_PROCESS | ALL_CORES | {"denoiser": CORES}
+                ),
                 f"{CORES} Vaes": {"vae": CORES},
                 f"{CORES} Denoisers": {"denoiser": CORES},
                 A_STAGE_A_CORE: {"denoiser": CORES, "vae": CORES},
