@@ -23,7 +23,7 @@ Times of the stages are measured ones (docs/sizing.md says on which machines); a
 nothing was measured is refused, or takes --costs FILE. The same --seed gives the same answer.
 
 A core simulates some 4,000 requests a second: 20/s takes 10 seconds, 680/s (80 GPUs and their
-bursts) five minutes. --length and --day-length shorten that.
+bursts) some six minutes. --length and --day-length shorten that.
 """
 
 RATE_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
