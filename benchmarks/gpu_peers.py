@@ -35,6 +35,7 @@ if not __package__:  # run by its path
 
 import diffusers
 import torch
+import transformers
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 where a peer failed as it ran."""
     asked = _parse(arguments)
     logging.getLogger("diffusers").setLevel(logging.ERROR)
-    diffusers.utils.logging.disable_progress_bar()
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     # SIGTERM ends it as Ctrl-C does: the servers stop.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     contest = _Contest(asked)
