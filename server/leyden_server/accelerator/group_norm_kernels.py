@@ -2,6 +2,14 @@
 
 Three for a norm: each part of an image is summed up by channel, the parts' sums become a scale
 and a shift for each channel, and every pixel is scaled and shifted.
+
+What is added to an image before its norm, a number for each channel, costs no pass of its own.
+With N pixels, S and Q a channel's sum and sum of squares, those of x + a are
+
+    S + N a    and    Q + 2 a S + N a²
+
+and its scale k and shift b make k (x + a) + b of it, which is k x + (k a + b). So the second
+kernel alone reads it.
 """
 
 # A kernel's arguments are pointers and numbers, without types; those in capitals are compiled in.
@@ -54,17 +62,21 @@ def _sum_parts(
     tl.store(place + parts * channels, tl.sum(squares, axis=0), mask=is_channel)
 
 
-@triton.jit(do_not_specialize=["count", "channels_of_group", "parts"])
+@triton.jit(do_not_specialize=["pixels", "channels_of_group", "parts"])
 def _scale_and_shift(
     sums,
     weight,
     bias,
+    channel_addend,
+    row_addend,
     affine,
-    count,
+    pixels,
     channels,
     channels_of_group,
     parts,
     eps,
+    HAS_CHANNEL_ADDEND: tl.constexpr,
+    HAS_ROW_ADDEND: tl.constexpr,
     BLOCK_PARTS: tl.constexpr,
     BLOCK_OF_GROUP: tl.constexpr,
 ):
@@ -82,12 +94,24 @@ def _scale_and_shift(
         place = sums + (row * 2 * parts + part)[:, None] * channels + channel[None, :]
         total += tl.load(place, mask=mask, other=0.0).to(tl.float64)
         squares += tl.load(place + parts * channels, mask=mask, other=0.0).to(tl.float64)
-    mean = tl.sum(tl.sum(total, axis=1), axis=0) / count
-    variance = tl.sum(tl.sum(squares, axis=1), axis=0) / count - mean * mean
+    of_channel = tl.sum(total, axis=0)
+    squares_of_channel = tl.sum(squares, axis=0)
+    added = tl.zeros([BLOCK_OF_GROUP], tl.float32)
+    if HAS_CHANNEL_ADDEND:
+        added += tl.load(channel_addend + channel, mask=is_channel, other=0.0).to(tl.float32)
+    if HAS_ROW_ADDEND:
+        place = row_addend + row * channels + channel
+        added += tl.load(place, mask=is_channel, other=0.0).to(tl.float32)
+    wide = added.to(tl.float64)
+    squares_of_channel += wide * (2.0 * of_channel + wide * pixels)
+    of_channel += wide * pixels
+    count = pixels.to(tl.float64) * channels_of_group
+    mean = tl.sum(of_channel, axis=0) / count
+    variance = tl.sum(squares_of_channel, axis=0) / count - mean * mean
     inverse = 1.0 / tl.sqrt(tl.maximum(variance, 0.0).to(tl.float32) + eps)
     scale = tl.load(weight + channel, mask=is_channel, other=0.0).to(tl.float32) * inverse
     shift = tl.load(bias + channel, mask=is_channel, other=0.0).to(tl.float32)
-    shift -= mean.to(tl.float32) * scale
+    shift += (added - mean.to(tl.float32)) * scale
     tl.store(affine + row * 2 * channels + channel, scale, mask=is_channel)
     tl.store(affine + (row * 2 + 1) * channels + channel, shift, mask=is_channel)
 
@@ -99,6 +123,7 @@ def _apply(
     result,
     pixels,
     channels,
+    SILU: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr,
     BLOCK_CHANNELS: tl.constexpr,
 ):
@@ -112,16 +137,28 @@ def _apply(
     mask = (pixel < pixels)[:, None] & is_channel[None, :]
     value = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
     value = value * scale[None, :] + shift[None, :]
+    if SILU:
+        value = value / (1.0 + tl.exp(-value))
     tl.store(result + offset, value.to(result.dtype.element_ty), mask=mask)
 
 
 def group_norm(
-    x: torch.Tensor, num_groups: int, weight: torch.Tensor, bias: torch.Tensor, eps: float
+    x: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    eps: float,
+    *,
+    channel_addend: torch.Tensor | None = None,
+    row_addend: torch.Tensor | None = None,
+    silu: bool = False,
 ) -> torch.Tensor:
     """Normalize x (B, C, H, W), channels last, each row by its own statistics.
 
-    Sums are in float32 within a part of an image and in float64 over the parts; the result has
-    the dtype and layout of x. `weight` and `bias` (C,) may have another dtype.
+    `channel_addend` (C,) and `row_addend` (B, C), contiguous, are added to x before; SiLU is taken
+    of the result where `silu` says so. Sums are in float32 within a part of an image and in float64
+    over the parts; the result has the dtype and layout of x, and is rounded to it once. All but x
+    may have another dtype.
     """
     rows, channels, height, width = x.shape
     pixels = height * width
@@ -140,17 +177,22 @@ def group_norm(
         sums,
         weight,
         bias,
+        # Where there is none, a pointer that is not read.
+        weight if channel_addend is None else channel_addend,
+        weight if row_addend is None else row_addend,
         affine,
-        float(pixels * (channels // num_groups)),
+        pixels,
         channels,
         channels // num_groups,
         parts,
         eps,
+        channel_addend is not None,
+        row_addend is not None,
         BLOCK_PARTS,
         triton.next_power_of_2(channels // num_groups),
     )
     _apply[blocks, channel_blocks, rows](
-        x, affine, result, pixels, channels, BLOCK_PIXELS, BLOCK_CHANNELS
+        x, affine, result, pixels, channels, silu, BLOCK_PIXELS, BLOCK_CHANNELS
     )
     return result
 

@@ -7,6 +7,7 @@ tile's own, and the tile comes out in other colours than it has in the whole ima
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
@@ -84,21 +85,26 @@ class _SharedGroupNorm(GroupNorm):
         assert self.moments is not None
         return self.moments
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalize x (B, C, …)."""
+    def kernels(self, x: torch.Tensor) -> Any | None:
+        """Return the kernels that x (B, C, …) is normalized by; none know other statistics."""
+        return None if self.patches or self.moments is not None else super().kernels(x)
+
+    def without_kernels(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize by what is to be shared, and images as tiles are where that is faster.
+
+        That is on a GPU in half precision: decoding a decoder's large images took a third of the
+        time on an H200 (41 ms in place of 128 at 1024 x 1024; benchmarks/results/gpu-h200-*).
+        """
         if self.patches:
             self.moments = self._moments_of(x)
         if self.moments is not None:
             return self._normalize(x, self.moments)
-        return super().forward(x)
-
-    def without_kernels(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalize images as tiles are where that is faster: on a GPU in half precision.
-
-        On a decoder's large images it is: decoding took a third of the time on an H200
-        (41 ms in place of 128 at 1024 x 1024; benchmarks/results/gpu-h200-*).
-        """
-        if x.is_cuda and x.dtype != torch.float32 and not torch.compiler.is_compiling():
+        if (
+            x.dim() == 4
+            and x.is_cuda
+            and x.dtype != torch.float32
+            and not torch.compiler.is_compiling()
+        ):
             return self.one_by_one(x)
         return super().without_kernels(x)
 
