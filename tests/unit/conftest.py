@@ -14,7 +14,7 @@ from support.stages import Gate, load_denoiser, plain_request, random_prompt, wr
 from support.triton_interpreter import Interpreter, triton_interpreter
 from torch._dynamo.utils import counters
 
-from leyden_server.accelerator import compiler, group_norm, layer_norm
+from leyden_server.accelerator import compiler, group_norm, layer_norm, resnet_block, upsample
 from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser import gated_product, geglu
 from leyden_server.denoiser.service import DenoiseService
@@ -108,6 +108,8 @@ def no_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         geglu.KERNELS,
         layer_norm.KERNELS,
         gated_product.KERNELS,
+        resnet_block.KERNELS,
+        upsample.KERNELS,
     ):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)

@@ -145,7 +145,10 @@ def test_the_samples_are_the_image_and_each_is_spread_over_it(size: tuple[int, i
 def test_outside_of_a_tiled_decoding_the_vae_is_untouched(
     stages: Stages, landscape: FloatArray
 ) -> None:
-    """Bit for bit: whoever stays under the limit gets diffusers' pixels, in the same layout."""
+    """Whoever stays under the limit gets diffusers' pixels, but for the last digit of a few.
+
+    Doubled and convolved at once, numbers are summed in another order (`accelerator/upsample.py`).
+    """
     small = np.ascontiguousarray(landscape[:, :24, :16])
     decode_in_tiles(stages.decoder, landscape[:, :40, :24], share=16)
     vae: Any = AutoencoderKL.from_pretrained(
@@ -156,7 +159,9 @@ def test_outside_of_a_tiled_decoding_the_vae_is_untouched(
     with torch.inference_mode():
         expected = (vae.decode(latents).sample * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 0)
     pixels = stages.decoder.decode([small])[0]
-    assert np.array_equal(pixels, (expected.numpy() * 255).round().astype(np.uint8))
+    off = differences(pixels, (expected.numpy() * 255).round().astype(np.uint8))
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.001
 
 
 def test_a_picture_in_tiles_is_within_the_tolerance(stages: Stages, landscape: FloatArray) -> None:

@@ -5,13 +5,21 @@ import logging
 import pytest
 import torch
 
-from leyden_server.accelerator import group_norm, layer_norm
+from leyden_server.accelerator import group_norm, layer_norm, resnet_block, upsample
 from leyden_server.accelerator.triton_kernels import triton_kernels
 from leyden_server.denoiser import gated_product, geglu
 
 
 @pytest.mark.parametrize(
-    "module", [group_norm.KERNELS, geglu.KERNELS, layer_norm.KERNELS, gated_product.KERNELS]
+    "module",
+    [
+        group_norm.KERNELS,
+        geglu.KERNELS,
+        layer_norm.KERNELS,
+        gated_product.KERNELS,
+        resnet_block.KERNELS,
+        upsample.KERNELS,
+    ],
 )
 def test_where_triton_is_missing_the_log_says_so_once(
     module: str, no_triton: None, caplog: pytest.LogCaptureFixture

@@ -11,7 +11,9 @@ from diffusers import UNet2DConditionModel
 from leyden_server.accelerator.cuda_graphs import padded_rows
 from leyden_server.accelerator.device import channels_last
 from leyden_server.accelerator.group_norm import join_last_norm, replace_group_norms
+from leyden_server.accelerator.resnet_block import replace_resnet_blocks
 from leyden_server.accelerator.run_health import memory_errors
+from leyden_server.accelerator.upsample import replace_upsamples
 from leyden_server.config import UNetExecution
 from leyden_server.denoiser.float8_products import Product, put_in_float8
 from leyden_server.denoiser.geglu import replace_geglus
@@ -48,6 +50,8 @@ class UNetRunner:
         self.dtype: torch.dtype = unet.dtype
         self.device: torch.device = unet.device
         self.unet = channels_last(unet.eval())
+        replace_resnet_blocks(self.unet)
+        replace_upsamples(self.unet)
         join_last_norm(self.unet)
         replace_group_norms(self.unet)
         self._keys_values = replace_transformers(self.unet)

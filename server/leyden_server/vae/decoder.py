@@ -7,10 +7,14 @@ from functools import partial
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import Decoder
 from numpy.typing import NDArray
 
 from leyden_server.accelerator.device import channels_last
+from leyden_server.accelerator.group_norm import join_last_norm
+from leyden_server.accelerator.resnet_block import replace_resnet_blocks
 from leyden_server.accelerator.run_health import memory_errors
+from leyden_server.accelerator.upsample import replace_upsamples
 from leyden_server.accelerator.weights import fill, without_memory
 from leyden_server.checkpoint.model_plan import ModelPlan
 from leyden_server.config import VaeExecution
@@ -42,6 +46,8 @@ class VaeDecoder:
         """
         self._vae = _load_vae(model, dtype)
         channels_last(self._vae.to(device).eval())
+        _replace_layers(self._vae.decoder)
+        # After the others: the norms that are in them are shared too.
         self._norms = SharedGroupNorms(self._vae.decoder)
         self._executor = VaeExecutor(self._vae, execution)
         self.scale = model.vae_scale_factor
@@ -115,6 +121,13 @@ class VaeDecoder:
 def _denormalized(pixels: torch.Tensor) -> torch.Tensor:
     """Return (B, H, W, 3) float32, as diffusers' VaeImageProcessor denormalizes it."""
     return (pixels.float() * 0.5 + 0.5).permute(0, 2, 3, 1)
+
+
+def _replace_layers(decoder: Decoder) -> None:
+    """Put layers of ours, with the same weights, in the places of a decoder's own."""
+    replace_resnet_blocks(decoder)
+    replace_upsamples(decoder)
+    join_last_norm(decoder)
 
 
 def _load_vae(model: ResolvedModel, dtype: torch.dtype) -> AutoencoderKL:
