@@ -20,6 +20,8 @@ from leyden_server.checkpoint.model_plan import ModelPlan
 from leyden_server.config import VaeExecution
 from leyden_server.model_repository import ResolvedModel
 from leyden_server.stages.contract import FloatArray
+from leyden_server.vae.last_convolution import replace_last_convolution
+from leyden_server.vae.mid_attention import replace_mid_attention
 from leyden_server.vae.shared_group_norm import ImageStatistics, SharedGroupNorms
 from leyden_server.vae.tile_grid import Patch, Region
 from leyden_server.vae.vae_execution import VaeExecutor
@@ -127,7 +129,9 @@ def _replace_layers(decoder: Decoder) -> None:
     """Put layers of ours, with the same weights, in the places of a decoder's own."""
     replace_resnet_blocks(decoder)
     replace_upsamples(decoder)
+    replace_mid_attention(decoder)
     join_last_norm(decoder)
+    replace_last_convolution(decoder)
 
 
 def _load_vae(model: ResolvedModel, dtype: torch.dtype) -> AutoencoderKL:
