@@ -83,6 +83,7 @@ def interpreted_norm(width: int, dtype: torch.dtype, adds: bool) -> tuple[torch.
     found = layer_norm_kernels.add_norm_rows(
         stream,
         random_tokens(width, dtype, seed=2) if adds else None,
+        norm.bias if adds else None,
         norm.weight,
         norm.bias,
         norm.eps,
@@ -102,7 +103,7 @@ def test_an_interpreted_norm_is_divided_by_its_scale(
         summed = summed + random_tokens(width, torch.float16, seed=2)
     assert torch.equal(stream, summed)
     norm = random_norm(width).half().float()
-    check_close(found, quotients(norm(summed.float())))
+    check_close(found, quotients(norm(summed.float() + (norm.bias if adds else 0))))
 
 
 def interpreted_gate(width: int, dtype: torch.dtype) -> Found:

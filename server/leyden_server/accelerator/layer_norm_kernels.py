@@ -73,13 +73,14 @@ def add_norm(
     `weight` and `bias` (C,) may have another dtype.
     """
     normed = torch.empty_like(stream)
-    _launch(stream, delta, weight, bias, eps, normed, None)
+    _launch(stream, delta, offset, weight, bias, eps, normed, None)
     return normed
 
 
 def add_norm_rows(
     stream: torch.Tensor,
     delta: torch.Tensor | None,
+    offset: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor,
     eps: float,
@@ -92,13 +93,14 @@ def add_norm_rows(
     """
     values = torch.empty_like(stream, dtype=dtype)
     scales = stream.new_empty(*stream.shape[:-1], 1, dtype=torch.float32)
-    _launch(stream, delta, weight, bias, eps, values, scales)
+    _launch(stream, delta, offset, weight, bias, eps, values, scales)
     return values, scales
 
 
 def _launch(
     stream: torch.Tensor,
     delta: torch.Tensor | None,
+    offset: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor,
     eps: float,

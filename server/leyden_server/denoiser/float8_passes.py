@@ -23,18 +23,27 @@ class Float8AddNorm(torch.nn.Module):
         super().__init__()
         self.norm = norm
 
-    def forward(self, stream: torch.Tensor, delta: torch.Tensor | None = None) -> Float8Rows:
-        """Add `delta` to `stream` in place and return the norm of the sum; all (…, C)."""
+    def forward(
+        self,
+        stream: torch.Tensor,
+        delta: torch.Tensor | None = None,
+        offset: torch.Tensor | None = None,
+    ) -> Float8Rows:
+        """Add `delta` to `stream` in place and return the norm of the sum; all (…, C).
+
+        What is normalized has `offset` (C,) added too, which the stream is not given.
+        """
         norm = self.norm
         kernels = kernels_for(stream, layer_norm.KERNELS)
         if kernels is not None:
             return Float8Rows(
-                *kernels.add_norm_rows(stream, delta, norm.weight, norm.bias, norm.eps)
+                *kernels.add_norm_rows(stream, delta, offset, norm.weight, norm.bias, norm.eps)
             )
         if delta is not None:
             stream += delta
+        summed = stream.float() if offset is None else stream.float() + offset.float()
         normed = F.layer_norm(
-            stream.float(),
+            summed,
             norm.normalized_shape,
             norm.weight.float(),
             norm.bias.float(),
