@@ -96,7 +96,9 @@ def test_what_has_no_time_left_or_no_program_is_not_run(tmp_path: Path) -> None:
 
 
 def test_a_part_that_takes_too_long_stops_what_it_started(tmp_path: Path) -> None:
-    outcome = run_part(part(tmp_path, STARTS, limit_s=LONG_ENOUGH_S), left_s=PATIENCE_S, say=lambda _: None)
+    outcome = run_part(
+        part(tmp_path, STARTS, limit_s=LONG_ENOUGH_S), left_s=PATIENCE_S, say=lambda _: None
+    )
     assert outcome["state"] == "out of time"
     assert "stopped it" in outcome["last_lines"]
     assert is_gone(child_of(outcome))
@@ -106,7 +108,9 @@ def test_a_part_that_hears_nothing_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.on_gpu.parts.GRACE_S", 1.0)
-    outcome = run_part(part(tmp_path, IS_DEAF, limit_s=LONG_ENOUGH_S), left_s=PATIENCE_S, say=lambda _: None)
+    outcome = run_part(
+        part(tmp_path, IS_DEAF, limit_s=LONG_ENOUGH_S), left_s=PATIENCE_S, say=lambda _: None
+    )
     assert outcome["state"] == "out of time"
     assert is_gone(child_of(outcome))
 
