@@ -30,7 +30,7 @@ DEFAULT_MODEL = "leyden-tiny-lightning-4step"
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 UNetDtype = Literal["auto", "float32", "bfloat16", "float16", "fp8"]
-UNetExecution = Literal["auto", "eager", "cuda_graphs", "compile", "compile_cuda_graphs"]
+UNetExecution = Literal["auto", "eager", "traced", "cuda_graphs", "compile", "compile_cuda_graphs"]
 VaeExecution = Literal["eager", "compile"]
 EncoderExecution = Literal["auto", "eager", "cuda_graphs"]
 
@@ -339,9 +339,10 @@ class DenoiserConfig(StageConfig):
 
     unet_execution: UNetExecution = "auto"
     """How the UNet runs at the sizes of the warm-up; other sizes run eagerly. cuda_graphs
-    captures each batch size as a CUDA graph; on a GPU only, where auto chooses it; on a CPU
-    auto is eager. compile is torch.compile: a start takes minutes more, and it needs a C++
-    compiler. compile_cuda_graphs is both, and the fastest."""
+    captures each batch size as a CUDA graph; on a GPU only, where auto chooses it. traced records
+    the operators once and runs them without Python, at all sizes that are multiples of 32 px; on
+    a CPU only, where auto chooses it. compile is torch.compile: a start takes minutes more, and
+    it needs a C++ compiler. compile_cuda_graphs is graphs of that, and the fastest."""
 
 
 class VaeConfig(StageConfig):

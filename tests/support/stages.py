@@ -14,7 +14,7 @@ from support.patience import PATIENCE_S
 from support.random_sdxl import write_random_sdxl
 from support.reference import Image
 
-from leyden_server.config import DenoiserConfig, TextEncoderConfig, VaeConfig
+from leyden_server.config import DenoiserConfig, TextEncoderConfig, UNetExecution, VaeConfig
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.model_repository import ModelRepository, ResolvedModel
@@ -47,9 +47,13 @@ def write_model(folder: Path, model_yaml: str, **shape: Any) -> ResolvedModel:
     return ModelRepository([folder]).resolve(folder.name)
 
 
-def load_denoiser(model: ResolvedModel, *, row_cap: int = 8) -> DenoiseService:
+def load_denoiser(
+    model: ResolvedModel, *, row_cap: int = 8, execution: UNetExecution = "auto"
+) -> DenoiseService:
     """Load a Denoiser whose batches have `row_cap` rows, whatever this machine measures."""
-    config = DenoiserConfig(max_batch_rows=1, dtype="float32", torch_threads=1)
+    config = DenoiserConfig(
+        max_batch_rows=1, dtype="float32", torch_threads=1, unet_execution=execution
+    )
     service = DenoiseService(model, config, "denoiser#1")
     for latent_pixels in service._engine.row_caps.as_dict():
         service._engine.row_caps.set(latent_pixels, row_cap)
@@ -106,8 +110,13 @@ class Stages:
         return [self.decoder.decode([latents_of(events)])[0] for events in runs]
 
     async def runs(self, requests: Sequence[DenoiseRequest]) -> list[list[DenoiseEvent]]:
-        """Denoise all requests side by side."""
-        return await asyncio.gather(*(events_of(self.denoiser, request) for request in requests))
+        """Denoise all requests side by side, from the first step on as far as they have room."""
+        engine = self.denoiser._engine
+        tasks = [asyncio.create_task(events_of(self.denoiser, request)) for request in requests]
+        with engine._changed:  # no step is chosen meanwhile
+            await asyncio.sleep(0)  # one turn of the event loop: up to the first wait of each
+            assert len([*engine._scheduler.images()]) == len(requests)
+        return await asyncio.gather(*tasks)
 
     def _encode(self, text: str) -> EncodedPrompt:
         return self.encoder.encode([text])[0]

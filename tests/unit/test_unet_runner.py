@@ -186,10 +186,11 @@ def test_only_what_is_compiled_or_on_a_gpu_is_padded(random_model: ResolvedModel
     assert compiled.buckets(1) == [1]
 
 
-def test_what_is_chosen_on_a_cpu_is_eager(random_model: ResolvedModel) -> None:
+def test_what_is_chosen_on_a_cpu_is_traced_and_pads_nothing(random_model: ResolvedModel) -> None:
     runner = load(random_model, "auto")
-    assert UNetExecutor(runner.unet, "auto").execution == "eager"
+    assert UNetExecutor(runner.unet, "auto").execution == "traced"
     assert runner.buckets(8) == [1]
+    assert runner.padded_rows(3) == 3
 
 
 @pytest.mark.parametrize("execution", ["cuda_graphs", "compile_cuda_graphs"])

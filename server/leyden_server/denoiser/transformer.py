@@ -98,7 +98,7 @@ class Transformer(nn.Module):
         by_products = products_should_sum(stream) and all(block.can_add for block in blocks)
         run = self.by_products if by_products else self.by_norms
         tokens = run(stream, encoder_hidden_states)
-        image = tokens.reshape(len(tokens), height, width, -1).permute(0, 3, 1, 2)
+        image = tokens.reshape(tokens.shape[0], height, width, -1).permute(0, 3, 1, 2)
         return (image + hidden_states,)
 
     def by_norms(self, stream: torch.Tensor, keys_values: torch.Tensor) -> torch.Tensor:

@@ -98,7 +98,7 @@ class TransformerBlock(nn.Module):
         return gated
 
     def _attention(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        shape = (len(q), -1, self.heads, q.shape[-1] // self.heads)
+        shape = (q.shape[0], -1, self.heads, q.shape[-1] // self.heads)
         q, k, v = (one.reshape(shape).transpose(1, 2) for one in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 

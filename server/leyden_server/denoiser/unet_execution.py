@@ -1,9 +1,9 @@
-"""How a UNet forward runs: eagerly, compiled, captured as a CUDA graph, or both.
+"""How a UNet forward runs: eagerly, traced, compiled, captured as a CUDA graph, or both.
 
 A graph is captured for one shape of inputs, called a bucket here: so many rows at one latent
 size. Code is compiled for one size, once for a single row and once for all numbers above. The
 warm-up prepares buckets; inputs of any other shape run eagerly, so that no request ever waits
-for a compiler.
+for a compiler. What is traced holds for all numbers of rows and most sizes.
 """
 
 import logging
@@ -22,9 +22,11 @@ from leyden_server.accelerator.cuda_graphs import (
     GraphMemory,
     chosen_execution,
 )
+from leyden_server.accelerator.traced import traced
 from leyden_server.config import UNetExecution
+from leyden_server.errors import ConfigError
 
-__all__ = ["Bucket", "UNetExecutor", "UNetInputs"]
+__all__ = ["Bucket", "TracedUNet", "UNetExecutor", "UNetInputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +65,21 @@ class UNetExecutor:
 
     def __init__(self, unet: UNet2DConditionModel, execution: UNetExecution) -> None:
         """Raise ConfigError where the device cannot run so."""
+        on_cpu = unet.device.type == "cpu"
         self.execution = chosen_execution(
-            execution,
+            "traced" if execution == "auto" and on_cpu else execution,
             unet.device,
             setting="denoiser.unet_execution",
-            without_graphs="auto, eager and compile",
+            without_graphs="auto, eager, traced and compile",
         )
         """What `auto` has come to."""
+        if self.execution == "traced" and not on_cpu:
+            raise ConfigError(
+                f"denoiser.unet_execution: traced is for a CPU and this stage is on "
+                f"{unet.device.type}; auto, eager, cuda_graphs and compile run there"
+            )
         self._unet = unet
+        self._traced: TracedUNet | None = None
         self._prepared: dict[Bucket, Forward] = {}
         self._graph_memory: GraphMemory | None = None
         if self.execution in ("cuda_graphs", "compile_cuda_graphs"):
@@ -80,6 +89,11 @@ class UNetExecutor:
             self._compiled = compiled(unet)
 
     @property
+    def prepares_buckets(self) -> bool:
+        """Whether a bucket runs otherwise than eagerly only once it is prepared."""
+        return self.execution not in ("eager", "traced")
+
+    @property
     def prepared(self) -> frozenset[Bucket]:
         """The buckets that do not run eagerly."""
         return frozenset(self._prepared)
@@ -87,6 +101,8 @@ class UNetExecutor:
     @torch.inference_mode()
     def __call__(self, inputs: UNetInputs) -> torch.Tensor:
         """Return the prediction (P, C, H, W), contiguous, in memory that is the caller's."""
+        if self._traced is not None and self._traced.is_for(inputs):
+            return self._traced(inputs).contiguous()
         forward = self._prepared.get(inputs.bucket, self._run_eagerly)
         (prediction,) = forward(*inputs.tensors)
         return prediction.contiguous()
@@ -100,7 +116,9 @@ class UNetExecutor:
             torch.OutOfMemoryError: the device has not enough memory for the bucket.
 
         """
-        if self.execution == "eager" or inputs.bucket in self._prepared:
+        if self.execution == "traced" and self._traced is None:
+            self._traced = TracedUNet(self._unet, inputs)
+        if not self.prepares_buckets or inputs.bucket in self._prepared:
             return
         started_s = time.monotonic()
         if self._compiles:
@@ -130,6 +148,60 @@ class UNetExecutor:
     def _run_compiled(self, *inputs: torch.Tensor) -> tuple[torch.Tensor]:
         any_number_of_rows(*inputs)
         return _forward(self._compiled, UNetInputs(*inputs))
+
+
+class TracedUNet:
+    """A UNet on a CPU that was traced, once for all: any rows, tokens, and sizes but odd ones.
+
+    It is traced and compared at the smallest sizes that it is for, which takes about a second.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, like: UNetInputs) -> None:
+        """Trace a UNet that takes inputs like these, whatever their shapes."""
+        # On the way up diffusers' UNet rounds other sizes, which a trace would always do or never.
+        self._multiple = 2**unet.num_upsamplers
+        small, wide, tall = (
+            self._random(like, rows, height, width, tokens)
+            for rows, height, width, tokens in ((2, 2, 3, 77), (1, 3, 2, 77), (3, 4, 1, 5))
+        )
+
+        def forward(*tensors: torch.Tensor) -> torch.Tensor:
+            return _forward(unet, UNetInputs(*tensors))[0]
+
+        unet.requires_grad_(False)
+        self._traced = traced(forward, small.tensors, [wide.tensors, tall.tensors])
+
+    def is_for(self, inputs: UNetInputs) -> bool:
+        """Whether inputs are of a size that the trace is for."""
+        height, width = inputs.sample.shape[2:]
+        return self._traced is not None and height % self._multiple == width % self._multiple == 0
+
+    def __call__(self, inputs: UNetInputs) -> torch.Tensor:
+        """Return the prediction (P, C, H, W) for inputs that it `is_for`."""
+        assert self._traced is not None, "is_for"
+        return self._traced(*inputs.tensors)
+
+    def _random(
+        self, like: UNetInputs, rows: int, height: int, width: int, tokens: int
+    ) -> UNetInputs:
+        """Return inputs of so many rows and tokens; the size is in the least that it is for."""
+        of = torch.Generator().manual_seed(rows)
+
+        def draw(tensor: torch.Tensor, *shape: int) -> torch.Tensor:
+            return torch.randn(rows, *shape, generator=of).to(tensor.dtype)
+
+        size = (height * self._multiple, width * self._multiple)
+        cond = like.timestep_cond
+        return UNetInputs(
+            sample=draw(like.sample, like.sample.shape[1], *size),
+            timestep=torch.arange(rows, dtype=torch.float32) * 100 + 99,
+            encoder_hidden_states=draw(
+                like.encoder_hidden_states, tokens, like.encoder_hidden_states.shape[2]
+            ),
+            text_embeds=draw(like.text_embeds, like.text_embeds.shape[1]),
+            time_ids=draw(like.time_ids, like.time_ids.shape[1]),
+            timestep_cond=None if cond is None else draw(cond, cond.shape[1]),
+        )
 
 
 def _forward(unet: Callable[..., tuple[torch.Tensor]], inputs: UNetInputs) -> tuple[torch.Tensor]:

@@ -98,7 +98,7 @@ class UNetRunner:
         On a GPU and for a compiled UNet, so that few shapes are ever prepared; a CPU pays for
         each row, so nothing else is padded there.
         """
-        return self.device.type != "cpu" or self._executor.execution != "eager"
+        return self._executor.prepares_buckets or self.device.type != "cpu"
 
     def padded_rows(self, rows: int) -> int:
         """Return the batch bucket for so many rows: where they are padded, a power of two."""
@@ -106,7 +106,7 @@ class UNetRunner:
 
     def buckets(self, max_rows: int) -> list[int]:
         """Return the rows to warm up where nothing is measured, up to `max_rows`, padded."""
-        if self._executor.execution == "eager":
+        if not self._executor.prepares_buckets:
             return [1]
         return [1 << power for power in range(self.padded_rows(max_rows).bit_length())]
 
