@@ -95,7 +95,7 @@ class Transformer(nn.Module):
         height, width = hidden_states.shape[2:]
         stream = self.proj_in(self.norm(hidden_states).permute(0, 2, 3, 1).flatten(1, 2))
         blocks: Iterable[Any] = self.transformer_blocks
-        by_products = products_should_sum(stream) and all(block.can_add for block in blocks)
+        by_products = all(block.can_add for block in blocks) and products_should_sum(stream)
         run = self.by_products if by_products else self.by_norms
         tokens = run(stream, encoder_hidden_states)
         image = tokens.reshape(tokens.shape[0], height, width, -1).permute(0, 3, 1, 2)
