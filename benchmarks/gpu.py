@@ -87,6 +87,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="default: as the server, bfloat16 on a GPU and float32 on a CPU",
     )
     parser.add_argument(
+        "--fp8",
+        action="store_true",
+        help="the UNet as denoiser.dtype: fp8 has it, what stays as it is in bfloat16",
+    )
+    parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="default: all"
     )
     parser.add_argument(
@@ -129,6 +134,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     graphs = [execution for execution in asked.executions if execution.endswith("cuda_graphs")]
     if asked.device == "cpu" and graphs:
         parser.error(f"--executions: {graphs[0]} needs --device cuda")
+    if asked.fp8 and asked.dtype != "bfloat16":
+        parser.error("--fp8: all else is in bfloat16, on a GPU that multiplies in FP8")
     if asked.device == "cuda" and not import_module("torch").cuda.is_available():
         parser.error("torch finds no CUDA device here; --tiny runs on a CPU")
     return asked

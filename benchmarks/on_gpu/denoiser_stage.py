@@ -78,7 +78,11 @@ def _execution_rows(
     profile: list[dict[str, Any]] | None,
 ) -> Iterator[Row]:
     runner = run.thread.run(
-        TimedRunner, deepcopy(unet), execution=execution, clock=DeviceClock(run.device)
+        TimedRunner,
+        deepcopy(unet),
+        execution=execution,
+        float8=run.float8,
+        clock=DeviceClock(run.device),
     )
     for size in run.sizes_px:
         yield from _rows(run, runner, execution, size, references[size])

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
@@ -15,6 +15,7 @@ from benchmarks.on_gpu.timing import DeviceClock
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import UNetExecution
 from leyden_server.denoiser.engine import DenoiseEngine
+from leyden_server.denoiser.float8_products import Product
 from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.noise_schedule import NoiseSchedule
 from leyden_server.denoiser.request_state import Finished, ImageEvent, RequestState, Stepped
@@ -37,9 +38,14 @@ class TimedRunner(UNetRunner):
     """The server's runner; each run is marked for the clock, and its rows are noted."""
 
     def __init__(
-        self, unet: UNet2DConditionModel, *, execution: UNetExecution, clock: DeviceClock
+        self,
+        unet: UNet2DConditionModel,
+        *,
+        execution: UNetExecution,
+        float8: Collection[Product],
+        clock: DeviceClock,
     ) -> None:
-        super().__init__(unet, execution=execution)
+        super().__init__(unet, execution=execution, float8=float8)
         self._clock = clock
         self._rows: list[int] = []
 

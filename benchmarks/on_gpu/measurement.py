@@ -28,6 +28,7 @@ from leyden_server.accelerator import compiler
 from leyden_server.accelerator.device import torch_threads
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
+from leyden_server.denoiser.float8_products import chosen_for
 
 __all__ = ["count", "measure"]
 
@@ -76,6 +77,7 @@ def measure(asked: argparse.Namespace, said: Console) -> dict[str, Any]:
             sizes_px=tuple(asked.sizes),
             rows=tuple(asked.rows),
             executions=tuple(asked.executions),
+            float8=chosen_for(asked.steps) if asked.fp8 else frozenset(),
             num_inference_steps=asked.steps,
             measured=asked.measured,
             seed=asked.seed,

@@ -13,6 +13,7 @@ from benchmarks.on_gpu.machine import memory
 from benchmarks.on_gpu.timing import spread
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import UNetExecution
+from leyden_server.denoiser.float8_products import Product
 
 __all__ = ["Row", "Run", "gave_up"]
 
@@ -31,6 +32,8 @@ class Run:
     rows: tuple[int, ...]
     """Rows, prompts or images in a batch."""
     executions: tuple[UNetExecution, ...]
+    float8: frozenset[Product]
+    """Products of the UNet in 8-bit floats."""
     num_inference_steps: int
     measured: int
     """Denoise steps, or calls of a stage, that each figure rests on."""

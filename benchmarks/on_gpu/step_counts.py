@@ -1,7 +1,8 @@
 """What one UNet step and one VAE decode compute and move, by stock diffusers and by Leyden."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -9,22 +10,31 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from benchmarks.on_gpu.architecture import TOKENS, Architecture
-from benchmarks.on_gpu.counting import KINDS, Card, Counts, counting
+from benchmarks.on_gpu.counting import counting
+from benchmarks.on_gpu.operator_counts import KINDS, Card, Counts
 from benchmarks.on_gpu.random_weights import resolved
 from leyden_server.accelerator.device import channels_last
+from leyden_server.accelerator.float8 import FLOAT8
+from leyden_server.denoiser.float8_products import Product, chosen_for
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.vae import decoder
 from leyden_server.vae.decoder import VaeDecoder
 
 __all__ = ["H100", "VARIANTS", "count_steps"]
 
-H100 = Card(bytes_per_s=3.02e12, flop_per_s={torch.bfloat16: 796e12, torch.float32: 60e12})
-"""A copy and a bfloat16 product of 8192 x 8192, as measured on one H100 on 2026-11-28; float32 is
-of its data sheet, and only a few small products are in it."""
+H100 = Card(
+    bytes_per_s=3.02e12,
+    flop_per_s={FLOAT8: 1557e12, torch.bfloat16: 796e12, torch.float32: 60e12},
+)
+"""A copy, and products of 8192 x 8192 in FP8 (row-wise scales) and bfloat16, as measured on one
+H100 on 2026-11-28; float32 is of its data sheet, and only a few small products are in it."""
 
 DEVICE = torch.device("cuda", 0)
 DTYPE = torch.bfloat16
-VARIANTS = ("diffusers", "leyden")
+STEPS = 4
+"""Of a generation: FP8 has other products where they are fewer."""
+VARIANTS = ("diffusers", "leyden", "leyden fp8")
+"""The last is of the UNet alone."""
 
 Row = dict[str, Any]
 
@@ -36,6 +46,7 @@ def count_steps(
     counters: dict[tuple[str, str], Callable[..., Counts]] = {
         ("unet", "diffusers"): _stock_unet,
         ("unet", "leyden"): _our_unet,
+        ("unet", "leyden fp8"): partial(_our_unet, float8=chosen_for(STEPS)),
         ("vae", "diffusers"): _stock_vae,
         ("vae", "leyden"): _our_vae,
     }
@@ -85,9 +96,11 @@ class _Runner(UNetRunner):
         """Wait for nothing."""
 
 
-def _our_unet(architecture: Architecture, side: int, rows: int) -> Counts:
+def _our_unet(
+    architecture: Architecture, side: int, rows: int, *, float8: Collection[Product] = ()
+) -> Counts:
     with counting(H100) as counts:
-        runner = _Runner(_unet(architecture), execution="eager")
+        runner = _Runner(_unet(architecture), execution="eager", float8=float8)
         with counts.around(runner.unet):
             runner.time_rows(rows, side, side)
     return counts

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.on_gpu.counting import KINDS
+from benchmarks.on_gpu.operator_counts import KINDS
 
 __all__ = ["step_tables"]
 
@@ -16,21 +16,23 @@ def step_tables(runs: dict[str, list[Row]]) -> str:
     """Return a table for each model and number of rows.
 
     `runs` has rows of the JSON by the heading of Leyden's column; the first run's stand for
-    diffusers too.
+    diffusers too. FP8 has a column of its own where a run has counted it.
     """
     first = next(iter(runs.values()))
     tables = []
     for model, number in dict.fromkeys((row["model"], row["rows"]) for row in first):
-        columns = {"diffusers": _find(first, model, "diffusers", number)} | {
-            heading: _find(rows, model, "leyden", number) for heading, rows in runs.items()
-        }
-        tables.append(_table(model, number, columns))
+        columns = {"diffusers": _find(first, model, "diffusers", number)}
+        for heading, rows in runs.items():
+            columns[heading] = _find(rows, model, "leyden", number)
+            columns[f"{heading}, FP8"] = _find(rows, model, "leyden fp8", number)
+        tables.append(_table(model, number, {name: row for name, row in columns.items() if row}))
     return "\n".join(tables)
 
 
 def _find(rows: list[Row], model: str, variant: str, number: int) -> Row:
     wanted = (model, variant, number)
-    return next(row for row in rows if (row["model"], row["variant"], row["rows"]) == wanted)
+    found = (row for row in rows if (row["model"], row["variant"], row["rows"]) == wanted)
+    return next(found, {})
 
 
 def _table(model: str, number: int, columns: dict[str, Row]) -> str:

@@ -32,6 +32,10 @@ def passes_of(kernel: Any, arguments: Mapping[str, Any]) -> Passes:
     """Return what `kernel`, a function under `triton.jit`, does when launched so.
 
     `arguments` are those of the launch by name; the ones that are no tensors decide branches.
+
+    Raises:
+        NotImplementedError: it multiplies matrices, and its bytes would be the smaller part.
+
     """
     passes = Passes()
     origins: Origins = {
@@ -86,6 +90,10 @@ class _Reader(ast.NodeVisitor):
                 self._passes.loaded |= self._origin(node.args[0])
             case ast.Attribute(attr="store"):
                 self._passes.stored |= self._origin(node.args[0])
+            case ast.Attribute(attr="dot"):
+                raise NotImplementedError(
+                    f"{self._function.__name__} multiplies matrices, which is not counted here"
+                )
             case ast.Attribute(attr=str() as name) if name.startswith("atomic_"):
                 self._passes.loaded |= self._origin(node.args[0])
                 self._passes.stored |= self._origin(node.args[0])

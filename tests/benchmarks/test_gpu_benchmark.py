@@ -135,6 +135,7 @@ def test_full_size_architecture_holds_and_computes_what_sdxl_does() -> None:
         (["--tiny", "--executions", "cuda_graphs"], "cuda_graphs needs --device cuda"),
         (["--tiny", "--sizes", "60"], "a multiple of 32"),
         (["--tiny", "--rows", "0"], "must be at least 1"),
+        (["--tiny", "--fp8"], "--fp8: all else is in bfloat16"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], message: str) -> None:

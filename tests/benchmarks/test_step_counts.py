@@ -4,22 +4,31 @@
 # ruff: noqa: N803
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
+from support.triton_interpreter import Interpreter, triton_interpreter
 from torch.utils.flop_counter import FlopCounterMode
 
 from leyden_server.accelerator.device import channels_last
 from leyden_server.accelerator.group_norm import GroupNorm
-from leyden_server.denoiser.geglu import GEGLU
+from leyden_server.accelerator.layer_norm import AddNorm
+from leyden_server.accelerator.resnet_block import ResnetBlock
+from leyden_server.accelerator.upsample import Upsample
+from leyden_server.denoiser.geglu import GEGLU, Gate
 
 triton = pytest.importorskip("triton")
 
 from benchmarks import step_counts  # noqa: E402 - needs Triton
 from benchmarks.on_gpu.architecture import TINY, Costs  # noqa: E402
-from benchmarks.on_gpu.counting import Card, Cost, Counts, counting  # noqa: E402
+from benchmarks.on_gpu.counting import counting  # noqa: E402
+from benchmarks.on_gpu.operator_counts import Card, Cost, Counts  # noqa: E402
 from benchmarks.on_gpu.step_table import step_tables  # noqa: E402
 from benchmarks.on_gpu.triton_passes import passes_of  # noqa: E402
 from triton import language as tl  # noqa: E402
@@ -27,6 +36,12 @@ from triton import language as tl  # noqa: E402
 REPOSITORY = Path(__file__).resolve().parents[2]
 CARD = Card(bytes_per_s=1e9, flop_per_s={torch.bfloat16: 1e12, torch.float32: 1e12})
 BF16: dict[str, Any] = {"device": "cuda", "dtype": torch.bfloat16}
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Interpreter]:
+    with triton_interpreter() as started:
+        yield started
 
 
 def counted(run: Any) -> Counts:
@@ -161,6 +176,120 @@ def test_a_kernels_source_says_what_it_loads_and_stores(has_delta: bool) -> None
     assert passes.stored == {"out", "total"} | ({"x"} if has_delta else set())
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _product(x, out, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    column = tl.arange(0, BLOCK)
+    block = tl.load(x + column[:, None] * BLOCK + column[None, :])
+    tl.store(out + column[:, None] * BLOCK + column[None, :], tl.dot(block, block))
+
+
+def test_a_kernel_that_multiplies_is_not_counted_as_what_it_moves() -> None:
+    with pytest.raises(NotImplementedError, match="_product multiplies"):
+        passes_of(_product, {"x": torch.empty(1), "out": torch.empty(1), "BLOCK": 16})
+
+
+def case(name: str, device: str) -> Callable[[], Any]:
+    """Return a run of some of the server's kernels on small tensors in bfloat16."""
+    like: dict[str, Any] = {"device": device, "dtype": torch.bfloat16}
+    image = torch.ones(2, 32, 8, 8, **like).contiguous(memory_format=torch.channels_last)
+    tokens = torch.ones(2, 16, 64, **like)
+    match name:
+        case "group_norm":
+            norm = GroupNorm(torch.nn.GroupNorm(8, 32).to(**like))
+            return lambda: norm(image)
+        case "add_norm":
+            add_norm = AddNorm(torch.nn.LayerNorm(64).to(**like))
+            offset = torch.ones(64, **like)
+            return lambda: (add_norm(tokens), add_norm(tokens, tokens + 1, offset))
+        case "gate":
+            return lambda: Gate()(tokens)
+        case "resnet":
+            resnet = ResnetBlock2D(in_channels=32, out_channels=64, temb_channels=48, groups=8).to(
+                **like
+            )
+            channels_last(resnet)
+            block, temb = ResnetBlock(resnet), torch.ones(2, 48, **like)
+            return lambda: block(image, temb)
+        case _:
+            upsample = Upsample(Upsample2D(32, use_conv=True, out_channels=32).to(**like))
+            return lambda: upsample(image)
+
+
+Touched = dict[str, tuple[int, int]]
+"""Bytes that were loaded and stored, by the kernel's name."""
+
+
+def touched_by_interpreter(name: str) -> Touched:
+    """Run a case in Triton's interpreter; an address counts once a launch."""
+    from triton.runtime import interpreter
+
+    launches: list[tuple[str, dict[str, set[int]], dict[str, int]]] = []
+    launch = interpreter.GridExecutor.__call__
+    load = interpreter.InterpreterBuilder.create_masked_load
+    store = interpreter.InterpreterBuilder.create_masked_store
+
+    def noting_launch(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        kernel = f"{executor.fn.__module__.rpartition('.')[2]}.{executor.fn.__name__.strip('_')}"
+        launches.append((kernel, {"load": set(), "store": set()}, {"load": 0, "store": 0}))
+        return launch(executor, *args, **kwargs)
+
+    def note(kind: str, pointers: Any, mask: Any) -> None:
+        _, addresses, touched = launches[-1]
+        which = np.broadcast_to(mask.data, pointers.data.shape)
+        new = set(pointers.data[which].ravel().tolist()) - addresses[kind]
+        addresses[kind] |= new
+        touched[kind] += len(new) * pointers.get_element_ty().primitive_bitwidth // 8
+
+    def noting_load(builder: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+        note("load", pointers, mask)
+        return load(builder, pointers, mask, *rest)
+
+    def noting_store(builder: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        note("store", pointers, mask)
+        return store(builder, pointers, value, mask, *rest)
+
+    interpreter.GridExecutor.__call__ = noting_launch
+    interpreter.InterpreterBuilder.create_masked_load = noting_load
+    interpreter.InterpreterBuilder.create_masked_store = noting_store
+    try:
+        with torch.inference_mode():
+            run = case(name, "cpu")
+            launches.clear()
+            run()
+            tried = len(launches)
+            run()  # without `try_out`'s launches, which are before the first
+    finally:
+        interpreter.GridExecutor.__call__ = launch
+        interpreter.InterpreterBuilder.create_masked_load = load
+        interpreter.InterpreterBuilder.create_masked_store = store
+    found: Touched = {}
+    for kernel, _, touched in launches[tried:]:
+        loaded, stored = found.get(kernel, (0, 0))
+        found[kernel] = (loaded + touched["load"], stored + touched["store"])
+    return found
+
+
+BORDERS = 2 * 2 * (4 * 32) * (9 * 9 - 8 * 8)
+"""Bytes of the 9 x 9 pixels of each phase of an upsampled image of 8 x 8 that are nobody's."""
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [("group_norm", 0), ("add_norm", 0), ("gate", 0), ("resnet", 0), ("upsample", BORDERS)],
+)
+def test_kernels_touch_the_bytes_that_are_counted(
+    name: str, left_out: int, interpreter: Interpreter
+) -> None:
+    counts = counted(lambda: case(name, "cuda"))
+    found = {
+        kernel: (cost.read_bytes - left_out, cost.written_bytes)
+        for (_, kernel), cost in counts.by_operator.items()
+        if "_kernel" in kernel
+    }
+    assert found
+    assert found == interpreter(touched_by_interpreter, name)
+
+
 def test_geglu_is_one_pass() -> None:
     def run() -> Any:
         unit = GEGLU(torch.nn.Linear(64, 64, **BF16))
@@ -191,6 +320,9 @@ def test_a_tiny_run_counts_what_torch_counts_and_less_is_moved(
             moved = [one["read_bytes"] + one["written_bytes"] for one in (theirs, ours)]
             assert moved[1] < moved[0]
             assert ours["flop"] <= theirs["flop"]
+        ours, float8 = (rows["unet", name, number] for name in ("leyden", "leyden fp8"))
+        assert float8["total"]["flop"] == ours["total"]["flop"]
+        assert float8["kinds"]["products"]["read_bytes"] < ours["kinds"]["products"]["read_bytes"]
     for row in rows.values():
         for key in ("calls", "flop", "read_bytes", "written_bytes"):
             assert sum(kind[key] for kind in row["kinds"].values()) == row["total"][key]
