@@ -7,7 +7,7 @@ What cross-attention reads depends on the prompt alone. All blocks' keys and val
 product, made once for a generation, and the UNet gets them in place of the embeddings.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,25 +32,34 @@ def replace_transformers(unet: UNet2DConditionModel) -> nn.Module:
     Where one of the transformers is not as SDXL's, all stay what they are, and so do the
     embeddings.
     """
-    found = [
-        (name, module)
-        for name, module in unet.named_modules()
-        if isinstance(module, Transformer2DModel)
+    names = [
+        name for name, module in unet.named_modules() if isinstance(module, Transformer2DModel)
     ]
-    if not found or not all(Transformer.is_known(transformer) for _, transformer in found):
+    if not names or not all(Transformer.is_known(unet.get_submodule(name)) for name in names):
         return nn.Identity()
-    products: list[nn.Linear] = []
+    columns = sum(
+        product.out_features for name in names for product in _of_prompts(unet.get_submodule(name))
+    )
+    return joined(_taken_over(unet, names), columns)
+
+
+def _taken_over(unet: UNet2DConditionModel, names: Sequence[str]) -> Iterator[nn.Linear]:
+    """Yield what makes a prompt's keys and values, and replace each transformer after its own.
+
+    What is left of it goes before the next is taken: the weights are never there twice.
+    """
     first_column = 0
-    for name, transformer in found:
-        of_transformer = [
-            product
-            for block in transformer.transformer_blocks
-            for product in (block.attn2.to_k, block.attn2.to_v)
-        ]
+    for name in names:
+        transformer = unet.get_submodule(name)
+        yield from _of_prompts(transformer)
         unet.set_submodule(name, Transformer(transformer, first_column))
-        products += of_transformer
-        first_column += sum(product.out_features for product in of_transformer)
-    return joined(products)
+        first_column += sum(product.out_features for product in _of_prompts(transformer))
+
+
+def _of_prompts(transformer: Transformer2DModel) -> Iterator[nn.Linear]:
+    for block in transformer.transformer_blocks:
+        yield block.attn2.to_k
+        yield block.attn2.to_v
 
 
 class Transformer(nn.Module):

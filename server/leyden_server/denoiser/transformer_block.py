@@ -40,7 +40,7 @@ class TransformerBlock(nn.Module):
         own, cross = block.attn1, block.attn2
         self.heads: int = own.heads
         self.norm1, self.norm2, self.norm3 = map(AddNorm, (block.norm1, block.norm2, block.norm3))
-        self.qkv = joined([own.to_q, own.to_k, own.to_v])
+        self.qkv = joined([own.to_q, own.to_k, own.to_v], 3 * own.inner_dim)
         self.out1: nn.Linear = own.to_out[0]
         self.q2: nn.Module = cross.to_q
         self.out2: nn.Linear = cross.to_out[0]
