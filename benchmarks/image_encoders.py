@@ -169,14 +169,14 @@ def _pictures(size: int) -> dict[str, Pixels]:
         first = strip.convert("RGB").crop((0, 0, side, side))
     smooth = np.asarray(first.resize((size, size), Image.Resampling.BICUBIC))
     rng = np.random.default_rng(0)
-    light = 28 * _noise_at_all_scales(rng, size)[..., None]
-    colour = 6 * np.stack([_noise_at_all_scales(rng, size) for _ in range(3)], axis=-1)
+    light = 28 * noise_at_all_scales(rng, size)[..., None]
+    colour = 6 * np.stack([noise_at_all_scales(rng, size) for _ in range(3)], axis=-1)
     grain = 1.5 * rng.standard_normal(smooth.shape)
     noisy = (20 + 0.7 * smooth + light + colour + grain).clip(0, 255).round().astype(np.uint8)
     return {"smooth": smooth, "noisy": noisy}
 
 
-def _noise_at_all_scales(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+def noise_at_all_scales(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """Return noise (size, size) of deviation 1 whose amplitude falls as frequency ** -1.2."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = 1
