@@ -332,6 +332,17 @@ def test_a_tiny_run_counts_what_torch_counts_and_less_is_moved(
     assert printed.count("UNet step") == printed.count("VAE decode") == 2
 
 
+def test_the_documentation_has_the_tables_of_the_counts_that_it_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = REPOSITORY / "benchmarks" / "results"
+    before, now = (results / f"step-counts-{name}2026-11-29.json" for name in ("before-", ""))
+    assert step_counts.main(["--tables", f"before={before}", f"now={now}"]) == 0
+    tables = capsys.readouterr().out
+    assert (tables.count("| before | now |"), tables.count("| now, FP8 |")) == (4, 2)
+    assert tables in (REPOSITORY / "docs" / "gpu.md").read_text(encoding="utf-8")
+
+
 def test_torchs_counter_agrees_on_a_layer_of_each_kind() -> None:
     def run() -> Any:
         layers = torch.nn.Sequential(
