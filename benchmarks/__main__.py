@@ -24,6 +24,8 @@ SECTIONS = {
     "overhead": "one client against the in-process pipeline",
     "efficiency": "eight clients against the in-process pipeline's best batch",
     "mixed": "mixed arrivals under three batching policies",
+    "mixed_sizes": "two sizes in turns: the UNet's share of the time, p95 by size",
+    "mixed_steps": "arrivals of 4 and 50 steps, by step batching and one at a time",
     "split": "leyden serve against leyden serve --in-process",
     "between": "what of an image's time in the server is no model's work, by its traces",
     "loading": "a full-size file with two LoRAs: start, memory, bytes read, by diffusers",

@@ -4,7 +4,9 @@ import asyncio
 import dataclasses
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,7 @@ from benchmarks.policies import OneAtATime, WholeRequestBatching
 from leyden_server.accelerator.row_times import RowTimes
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
+from leyden_server.denoiser.input_batch import InputBatch
 from leyden_server.denoiser.request_state import RequestState
 from leyden_server.denoiser.service import DenoiseService
 from leyden_server.denoiser.step_scheduler import PayingRows, StepScheduler
@@ -53,6 +56,8 @@ class Loop:
     planned_s: float
     ended_s: float
     num_inference_steps: int
+    size_px: int
+    """Its width; the engine's own images are as high."""
     runs: tuple[StageRun, ...]
     """Of the UNet, one for each step."""
 
@@ -74,10 +79,17 @@ class EngineUnderLoad:
     exchange its batching policy.
     """
 
-    def __init__(self, model: ResolvedModel, *, width_px: int, height_px: int) -> None:
-        """Load and warm up for images of that size, with one torch thread."""
+    def __init__(
+        self,
+        model: ResolvedModel,
+        *,
+        width_px: int,
+        height_px: int,
+        further_sizes_px: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        """Load and warm up for images of that size, and of further ones, with one torch thread."""
         sized = dataclasses.replace(model, width_px=width_px, height_px=height_px)
-        config = DenoiserConfig(torch_threads=1, dtype="float32")
+        config = DenoiserConfig(torch_threads=1, dtype="float32", warmup_sizes_px=further_sizes_px)
         self._service = DenoiseService(sized, config, "denoiser#benchmark")
         self._latent_size = (
             height_px // model.vae_scale_factor,
@@ -110,6 +122,10 @@ class EngineUnderLoad:
         (cap,) = self._service._engine.row_caps.as_dict().values()
         return cap
 
+    def unet_runs(self) -> AbstractContextManager[list[float]]:
+        """Return a list that is given the seconds of each run of the UNet until it is left."""
+        return _timed_runs(self._service._runner)
+
     def cap_rows(self, rows: int) -> None:
         """Let a batch have so many rows at the most, whatever the warm-up found."""
         caps = self._service._engine.row_caps
@@ -131,9 +147,18 @@ class EngineUnderLoad:
                 lambda key, there: engine.row_caps.paying(key.latent_pixels, there)
             )
 
-    def run(self, arrivals: Sequence[float], step_counts: Sequence[int]) -> list[Loop]:
-        """Start an image of so many steps at each arrival (seconds); return them all."""
-        return asyncio.run(self._run(arrivals, step_counts))
+    def run(
+        self,
+        arrivals: Sequence[float],
+        step_counts: Sequence[int],
+        sizes_px: Sequence[int] | None = None,
+    ) -> list[Loop]:
+        """Start an image of so many steps at each arrival (seconds); return them all.
+
+        `sizes_px` are the sides of the images, where they are not of the engine's own size.
+        """
+        sizes_px = sizes_px or [self._request.sampling.width_px] * len(arrivals)
+        return asyncio.run(self._run(arrivals, step_counts, sizes_px))
 
     def run_one_after_another(self, step_counts: Sequence[int]) -> float:
         """Run images one after another; return how many that is a second."""
@@ -141,7 +166,7 @@ class EngineUnderLoad:
         async def run() -> float:
             started_s = asyncio.get_running_loop().time()
             for steps in step_counts:
-                await self._loop(started_s, started_s, steps)
+                await self._loop(started_s, started_s, steps, self._request.sampling.width_px)
             return len(step_counts) / (asyncio.get_running_loop().time() - started_s)
 
         return asyncio.run(run())
@@ -161,20 +186,23 @@ class EngineUnderLoad:
             (run_s(long) - run_s(short)) / (long - short) for _ in range(RUNS_TIMED)
         )
 
-    async def _run(self, arrivals: Sequence[float], step_counts: Sequence[int]) -> list[Loop]:
+    async def _run(
+        self, arrivals: Sequence[float], step_counts: Sequence[int], sizes_px: Sequence[int]
+    ) -> list[Loop]:
         started_s = asyncio.get_running_loop().time()
         tasks = []
-        for planned_s, steps in zip(arrivals, step_counts, strict=True):
+        for planned_s, steps, size_px in zip(arrivals, step_counts, sizes_px, strict=True):
             due_s = started_s + planned_s
             await asyncio.sleep(due_s - asyncio.get_running_loop().time())
-            tasks.append(asyncio.create_task(self._loop(started_s, due_s, steps)))
+            tasks.append(asyncio.create_task(self._loop(started_s, due_s, steps, size_px)))
         return await asyncio.gather(*tasks)
 
-    async def _loop(self, started_s: float, due_s: float, steps: int) -> Loop:
-        request = dataclasses.replace(
-            self._request,
-            sampling=dataclasses.replace(self._request.sampling, num_inference_steps=steps),
-        )
+    async def _loop(self, started_s: float, due_s: float, steps: int, size_px: int) -> Loop:
+        own = self._request.sampling
+        sampling = dataclasses.replace(own, num_inference_steps=steps)
+        if size_px != own.width_px:
+            sampling = dataclasses.replace(sampling, width_px=size_px, height_px=size_px)
+        request = dataclasses.replace(self._request, sampling=sampling)
         runs = []
         async for event in self._service.denoise(request):
             match event:
@@ -182,7 +210,7 @@ class EngineUnderLoad:
                     runs.append(event.run)
                 case Denoised():
                     ended_s = asyncio.get_running_loop().time()
-        return Loop(due_s - started_s, ended_s - started_s, steps, tuple(runs))
+        return Loop(due_s - started_s, ended_s - started_s, steps, size_px, tuple(runs))
 
     def _random_prompt(self) -> EncodedPrompt:
         """Return embeddings of the UNet's widths: what they say costs nothing more or less."""
@@ -195,6 +223,26 @@ class EngineUnderLoad:
             truncated=False,
             replica="text-encoder#benchmark",
         )
+
+
+@contextmanager
+def _timed_runs(runner: UNetRunner) -> Iterator[list[float]]:
+    """Time the UNet alone: what a runner is asked for by its engine, within the engine's step."""
+    seconds: list[float] = []
+    untimed = runner.run
+
+    def run(batch: InputBatch) -> torch.Tensor:
+        started_s = time.perf_counter()
+        try:
+            return untimed(batch)
+        finally:
+            seconds.append(time.perf_counter() - started_s)
+
+    runner.run = run  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        del runner.run
 
 
 def mixed_steps(count: int, choices: Sequence[int], seed: int) -> list[int]:

@@ -79,6 +79,22 @@ def test_mixed_arrivals(tmp_path: Path) -> None:
         assert contest["policies"]["one at a time"]["mean_batch_rows"] == 1
 
 
+def test_images_of_two_sizes_and_of_few_and_many_steps(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    ended = run("--quick", "--only", "mixed_sizes,mixed_steps", "--json", str(file))
+    assert ended.returncode == 0, ended.stderr
+    sections = json.loads(file.read_text())["sections"]
+    sizes, steps = (sections[name] for name in ("mixed_sizes", "mixed_steps"))
+    for share in sizes["data"]["shares_of_the_time"]:
+        assert 0.5 < share["unet"] < share["step"] <= 1
+    assert set(sizes["data"]["p95_s"]) == {"both", "256", "512"}
+    assert all(p95 > 0 for p95 in sizes["data"]["p95_s"].values())
+    for latency in steps["data"]["latency_s"].values():
+        assert latency["all"]["count"] == 4
+        assert 0 < latency["all"]["p50"] <= latency["all"]["p95"]
+    assert {figure["met"] for figure in (*sizes["figures"], *steps["figures"])} <= {True, False}
+
+
 def test_one_gateway_against_that_of_a_checkout_and_against_two(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     sections = "house_events,house_gateways,house_start"
