@@ -26,7 +26,6 @@ import signal
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ if not __package__:  # run by its path
     sys.path.insert(0, str(ROOT))
 
 from benchmarks.on_gpu.asked_figures import compared  # noqa: E402 - found by the line above
+from benchmarks.on_gpu.outcomes import read_outcomes  # noqa: E402
 from benchmarks.on_gpu.parts import Part, run_part  # noqa: E402
 
 REPORT_S = 470.0
@@ -56,8 +56,10 @@ SKIPPED_WITHOUT_GPU = re.compile(r"needs a CUDA device")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all parts, print, write; 1 where one failed or ran out of time, 130 on Ctrl-C."""
     asked = _parse(arguments)
-    # SIGTERM ends it as Ctrl-C does: the part that runs stops.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends it as Ctrl-C does: the part that runs stops. A shell that starts this in the
+    # background has it ignore SIGINT, and so would the parts.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     started_s = time.monotonic()
     report: dict[str, Any] = {
         "machine": {"system": platform.platform(), "cpu_cores": os.cpu_count()},
@@ -92,12 +94,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parts(asked: argparse.Namespace, folder: Path) -> list[Part]:
-    def part(name: str, script: Path, *options: str, limit_s: float = LIMITS_S["stages"]) -> Part:
+    def part(name: str, script: str, *options: str, checkout: Path = ROOT) -> Part:
         file = folder / f"{name.replace(' ', '-')}.json"
-        command = [sys.executable, str(script), "--json", str(file), *options]
-        return Part(name, command, asked.slower * LIMITS_S.get(name, limit_s), file)
+        command = [sys.executable, str(checkout / "benchmarks" / script), "--json", str(file)]
+        folders = (checkout / "server", checkout / "client" / "python", checkout)
+        path = os.pathsep.join(map(str, folders))
+        return Part(
+            name,
+            [*command, *options],
+            asked.slower * LIMITS_S[name],
+            file,
+            variables={"PYTHONPATH": f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        )
 
-    here = ROOT / "benchmarks"
     tiny = ["--tiny"] if asked.tiny else []
     graphs = [] if asked.tiny else ["--executions", "cuda_graphs", "--measured", "16"]
     sizes = [] if asked.tiny else ["--sizes", "1024", "512", "--rows", "1", "4", "8"]
@@ -105,16 +114,16 @@ def _parts(asked: argparse.Namespace, folder: Path) -> list[Part]:
     triton = ["--triton-python", asked.triton_python] if asked.triton_python else []
     backend = ["--compile-backend", asked.compile_backend]
     few = ["--requests", "2", "--arrivals", "4", "--leyden", "in-process"] if asked.tiny else []
-    parts = [_kernels(asked, folder), part("stages", here / "gpu.py", *tiny, *graphs, *sizes)]
+    parts = [_kernels(asked, folder), part("stages", "gpu.py", *tiny, *graphs, *sizes)]
     if asked.before is not None:
-        script = asked.before / "benchmarks" / "gpu.py"
-        parts.append(part("stages before", script, *tiny, *graphs, *eight))
-    parts.append(part("peers", here / "gpu_peers.py", *tiny, *triton, *backend, *few))
+        before = asked.before.resolve()
+        parts.append(part("stages before", "gpu.py", *tiny, *graphs, *eight, checkout=before))
+    parts.append(part("peers", "gpu_peers.py", *tiny, *triton, *backend, *few))
     fp8 = ["--stages", "denoiser", "--fp8"]
-    parts.append(part("fp8", here / "gpu.py", *tiny, *graphs, *eight, *fp8))
+    parts.append(part("fp8", "gpu.py", *tiny, *graphs, *eight, *fp8))
     if not asked.tiny:
         alone = ["--without", "diffusers", "diffusers compiled", "diffusers in Triton"]
-        parts.append(part("peers fp8", here / "gpu_peers.py", *alone, "--leyden", "fp8"))
+        parts.append(part("peers fp8", "gpu_peers.py", *alone, "--leyden", "fp8"))
     return [one for one in parts if asked.only is None or one.name in asked.only]
 
 
@@ -125,7 +134,7 @@ def _kernels(asked: argparse.Namespace, folder: Path) -> Part:
         for file in (ROOT / "tests" / "unit").glob("test_*.py")
         if SKIPPED_WITHOUT_GPU.search(file.read_text(encoding="utf-8"))
     )
-    file = folder / "kernels.xml"
+    file = folder / "kernels.jsonl"
     options = [
         "-q",
         "-rs",
@@ -139,28 +148,12 @@ def _kernels(asked: argparse.Namespace, folder: Path) -> Part:
     command += [f"--confcutdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]
     return Part(
         "kernels",
-        [*command, f"--junitxml={file}", *tests],
+        [*command, f"--outcomes={file}", *tests],
         asked.slower * LIMITS_S["kernels"],
         file,
-        _test_counts,
+        read_outcomes,
         progress_on_stdout=True,
     )
-
-
-def _test_counts(file: Path) -> dict[str, Any]:
-    """Return how many tests there were, and the names of those that failed."""
-    cases = list(ET.parse(file).iter("testcase"))
-
-    def with_tag(*tags: str) -> list[str]:
-        return [
-            f"{case.get('classname')}::{case.get('name')}"
-            for case in cases
-            if any(case.find(tag) is not None for tag in tags)
-        ]
-
-    failed, skipped = with_tag("failure", "error"), with_tag("skipped")
-    passed = len(cases) - len(failed) - len(skipped)
-    return {"passed": passed, "skipped": len(skipped), "failed": failed}
 
 
 def _results(report: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Runs the parts of a report, each in a process of its own that gets so much time."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +38,8 @@ class Part:
     """The file that it writes its figures to, as they come or at its end."""
     read: Callable[[Path], Any] = lambda path: json.loads(path.read_text(encoding="utf-8"))
     """Makes of that file what the report has."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment, beside those of this process."""
     progress_on_stdout: bool = False
     """What it prints there is shown as well; else only what it says on stderr."""
 
@@ -62,6 +65,7 @@ def run_part(part: Part, *, left_s: float, say: Callable[[str], None]) -> dict[s
             stdout=subprocess.PIPE if part.progress_on_stdout else subprocess.DEVNULL,
             stderr=subprocess.STDOUT if part.progress_on_stdout else subprocess.PIPE,
             text=True,
+            env={**os.environ, **part.variables},
             start_new_session=True,  # Ctrl-C is for the report, which then stops the part
         )
     except OSError as error:

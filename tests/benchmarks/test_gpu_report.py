@@ -12,10 +12,38 @@ from typing import Any
 import psutil
 import pytest
 from benchmarks.on_gpu.asked_figures import compared
+from benchmarks.on_gpu.outcomes import read_outcomes
 from benchmarks.on_gpu.parts import Part, run_part
 from support.patience import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+SOME_TESTS = """
+import os
+import pytest
+
+needs_it = pytest.mark.skipif(False, reason="needs a CUDA device with FP8")
+
+def test_of_something_else(): assert False
+
+@needs_it
+def test_passes(): pass
+
+@needs_it
+def test_fails(): assert False
+
+@pytest.mark.skipif(True, reason="needs a CUDA device")
+def test_is_skipped(): pass
+
+@needs_it
+def test_ends_it_all(): os._exit(3)
+"""
+
+SAYS_WHOSE_SERVER = """
+import json, leyden_server, pathlib, sys
+file = pathlib.Path(sys.argv[sys.argv.index("--json") + 1])
+file.write_text(json.dumps({"rows": [], "server": leyden_server.__file__}))
+"""
 
 WRITES = (
     "import json, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(json.dumps({'found': 1}));"
@@ -182,6 +210,27 @@ def test_what_was_not_measured_is_neither_met_nor_missed(results: dict[str, Any]
     }
 
 
+def test_outcomes_of_tests_are_told_as_they_come(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(SOME_TESTS, encoding="utf-8")
+    file = tmp_path / "outcomes.jsonl"
+    plugin = ["-p", "benchmarks.on_gpu.only_gpu_tests", f"--outcomes={file}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, "test_some.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode not in {0, 1}, done.stdout  # the last one ended it all
+    assert read_outcomes(file) == {
+        "passed": 1,
+        "skipped": 1,
+        "failed": ["test_some.py::test_fails"],
+    }
+
+
 def command(*options: str) -> list[str]:
     return [str(REPOSITORY / "benchmarks" / "gpu_report.sh"), "--tiny", *options]
 
@@ -211,6 +260,28 @@ def test_a_tiny_run_has_every_part_that_was_asked_for(tmp_path: Path) -> None:
     assert stages == {"text_encoders", "denoiser", "vae"}
     assert len(report["figures"]) == 10
     assert "VAE decode: asked ≤ 19 ms, measured" in done.stdout
+
+
+def test_another_checkouts_stages_are_of_its_own_server(tmp_path: Path) -> None:
+    checkout, file = tmp_path / "other", tmp_path / "report.json"
+    server = checkout / "server" / "leyden_server" / "__init__.py"
+    for one, text in (
+        (server, ""),
+        (checkout / "benchmarks" / "gpu.py", SAYS_WHOSE_SERVER),
+    ):
+        one.parent.mkdir(parents=True)
+        one.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        command("--only", "stages before", "--before", str(checkout), "--json", str(file)),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert report["parts"]["stages before"]["result"] == {"rows": [], "server": str(server)}
 
 
 def test_ctrl_c_leaves_no_process_and_a_report_that_says_so(tmp_path: Path) -> None:
