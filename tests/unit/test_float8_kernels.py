@@ -147,6 +147,20 @@ def test_on_a_cpu_norm_and_gate_are_those_of_torch_then_rounded(dtype: torch.dty
             assert torch.equal(rows.values.view(torch.uint8), again.values.view(torch.uint8))
 
 
+def test_compiled_code_is_one_graph_that_gives_the_same() -> None:
+    norm, layer = Float8AddNorm(AddNorm(random_norm(48))), Float8Linear(nn.Linear(48, 64))
+    gate, last = Float8Gate(), Float8Linear(nn.Linear(32, 16))
+
+    def run(stream: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = last(gate(layer(norm(stream))))
+        return found
+
+    stream = random_tokens(48, torch.float32)
+    with torch.inference_mode():
+        compiled = torch.compile(run, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(stream), run(stream))
+
+
 @on_a_gpu
 @pytest.mark.parametrize("width", [40, 640, 1280, 5120])
 def test_by_triton_norm_and_gate_are_the_torch_forms(width: int) -> None:

@@ -144,9 +144,10 @@ def require_float8_products(device: torch.device, *, setting: str, others: str) 
             f"{needs} and this stage is on {name} of {capability[0]}.{capability[1]}; "
             f"{others} run there"
         )
-    layer = Float8Linear(nn.Linear(MULTIPLE, MULTIPLE, device=device, dtype=torch.bfloat16))
+    layer = nn.Linear(MULTIPLE, MULTIPLE, device=device, dtype=torch.bfloat16)
     try:
-        layer(torch.zeros(MULTIPLE, MULTIPLE, device=device, dtype=torch.bfloat16))
+        with torch.inference_mode():
+            Float8Linear(layer)(layer.weight)
         torch.cuda.synchronize(device)
     except torch.OutOfMemoryError:
         raise

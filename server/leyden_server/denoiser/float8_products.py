@@ -44,14 +44,17 @@ LAYERS: dict[str, Product] = {
 
 BLOCKS = "transformer_blocks"
 
+GATE = "fp8-gate-2026-11-29.json"
+"""In benchmarks/results: what `python -m benchmarks.fp8_gate` found, and chose."""
+
 MANY_STEPS = 4
 """From how many steps on `OF_MANY_STEPS` is the choice. The fewer the steps, the nearer bfloat16
 comes to float32, and the more of that the rounding here would lose."""
 
-OF_MANY_STEPS: frozenset[Product] = frozenset(
-    ("self_qkv", "cross_q", "cross_out", "feed_forward_in", "feed_forward_out")
-)
-OF_FEW_STEPS: frozenset[Product] = frozenset()
+OF_MANY_STEPS: frozenset[Product] = frozenset(("cross_out",))
+"""What passes the gate of `GATE` for models of 4 steps and more."""
+OF_FEW_STEPS: frozenset[Product] = frozenset(("self_out",))
+"""What passes it for models of fewer."""
 
 
 def chosen_for(steps: int) -> frozenset[Product]:
