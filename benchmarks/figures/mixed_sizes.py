@@ -30,7 +30,7 @@ ASKED_BUSY = 0.97
 
 def measure(settings: Settings) -> Section:
     """Run both sizes at once, then at random beside each size alone."""
-    rounds, images = settings.pick(3, 1), settings.pick(40, 4)
+    rounds, images = settings.pick(3, 1), settings.pick(24, 4)
     model = ModelRepository().resolve(DEFAULT_MODEL)
     small, large = SIZES_PX
     with EngineUnderLoad(
