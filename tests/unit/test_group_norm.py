@@ -1,5 +1,6 @@
 """GroupNorm as a GPU runs it, by Triton or as tiles have it, against torch's own."""
 
+import importlib
 from typing import Any
 
 import pytest
@@ -81,6 +82,20 @@ def test_interpreted_it_is_a_norm_of_the_sum_and_silu(
     interpreter: Interpreter, dtype: torch.dtype, shape: Shape, adds: str
 ) -> None:
     interpreter(check_kernels, dtype, shape, adds, "cpu")
+
+
+def test_interpreted_an_images_parts_may_be_added_in_several_goes(interpreter: Interpreter) -> None:
+    interpreter(check_two_parts_at_once)
+
+
+def check_two_parts_at_once() -> None:
+    kernels = importlib.import_module(KERNELS)
+    at_once, kernels.BLOCK_OF_PARTS = kernels.BLOCK_OF_PARTS, 2
+    try:
+        # Three parts of one channel a group.
+        check_kernels(torch.float16, (2, 32, 21, 15), "both", "cpu")
+    finally:
+        kernels.BLOCK_OF_PARTS = at_once
 
 
 @on_a_gpu

@@ -27,8 +27,10 @@ BLOCK_CHANNELS = 64
 """A block is 128 B of channels by 32 pixels: a few registers for each of four warps' threads."""
 BLOCKS_OF_PART = 4
 MOST_PARTS = 256
-BLOCK_PARTS = 16
-"""Parts that are added at once; with 128 channels in a group, 16 numbers a thread."""
+BLOCK_OF_PARTS = 2048
+"""Numbers that are added at once, of some parts and a group's channels: 16 for each of four warps'
+threads. A group of few channels has all its parts added in one go, not in a loop that waits for
+memory each time."""
 
 
 # What depends on an image's size is not compiled in: another size runs the same code.
@@ -167,6 +169,7 @@ def group_norm(
     blocks_of_part = max(BLOCKS_OF_PART, triton.cdiv(blocks, MOST_PARTS))
     parts = triton.cdiv(blocks, blocks_of_part)
     channel_blocks = triton.cdiv(channels, BLOCK_CHANNELS)
+    block_of_group = triton.next_power_of_2(channels // num_groups)
     sums = torch.empty(rows, 2, parts, channels, dtype=torch.float32, device=x.device)
     affine = torch.empty(rows, 2, channels, dtype=torch.float32, device=x.device)
     result = torch.empty_like(x)
@@ -188,8 +191,8 @@ def group_norm(
         eps,
         channel_addend is not None,
         row_addend is not None,
-        BLOCK_PARTS,
-        triton.next_power_of_2(channels // num_groups),
+        min(MOST_PARTS, max(1, BLOCK_OF_PARTS // block_of_group)),
+        block_of_group,
     )
     _apply[blocks, channel_blocks, rows](
         x, affine, result, pixels, channels, silu, BLOCK_PIXELS, BLOCK_CHANNELS
