@@ -89,7 +89,7 @@ def test_interpreted_an_images_parts_may_be_added_in_several_goes(interpreter: I
 
 
 def check_two_parts_at_once() -> None:
-    kernels = importlib.import_module(KERNELS)
+    kernels: Any = importlib.import_module(KERNELS)
     at_once, kernels.BLOCK_OF_PARTS = kernels.BLOCK_OF_PARTS, 2
     try:
         # Three parts of one channel a group.
