@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.jit._fuser import optimized_execution
 
 __all__ = ["traced"]
 
@@ -38,6 +37,9 @@ def traced(
     may require a gradient.
     """
     try:
+        # Where torch has them; it calls them deprecated.
+        from torch.jit._fuser import optimized_execution
+
         with _tracing, warnings.catch_warnings():
             # Each size that Python decides by is one: what is decided is the same for all sizes
             # that this is for, which `others` shows. And the deprecation.
@@ -53,7 +55,7 @@ def traced(
             return found
 
         same = all(torch.equal(run(*one), forward(*one)) for one in (inputs, *others))
-    except (AttributeError, RuntimeError, TypeError, ValueError):
+    except (AttributeError, ImportError, RuntimeError, TypeError, ValueError):
         logger.warning("a model runs eagerly: it could not be traced", exc_info=True)
         return None
     if not same:
