@@ -14,6 +14,7 @@ once there is a folder with a data set and a classifier of its pictures, which t
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict, replace
@@ -45,6 +46,8 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, help="of each model, in place of what it has")
     parser.add_argument("--workers", type=int, default=1, help="processes that measure (1)")
     asked = parser.parse_args()
+    # Ends as Ctrl-C does: the workers go once they have what they measure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     started_s = time.monotonic()
     described = conditions() | {"dtype": "by set", "torch_threads": 1}
     groups = {}
