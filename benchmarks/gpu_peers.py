@@ -129,7 +129,6 @@ class _Contest:
                 free_memory(self._device)
                 self._write()
             self._open_loops(there)
-        self.figures["leyden_over"] = leyden_over(self.figures["peers"])
         self.figures["complete"] = True
         self._write()
 
@@ -137,7 +136,6 @@ class _Contest:
         asked = self._asked
         starters: dict[str, Callable[[], AbstractContextManager[Peer]]] = {
             EAGER: lambda: self._in_process(model, None),
-            COMPILED: lambda: self._in_process(model, asked.compiling),
             TRITON: lambda: triton_peer(
                 triton_python(asked.triton_python, install=asked.install, say=self.say),
                 model,
@@ -153,6 +151,8 @@ class _Contest:
                 in_process=kind != "split",
                 config=fp8 if kind == "fp8" else None,
             )
+        # Last: a run that is stopped while this one compiles has all others.
+        starters[COMPILED] = lambda: self._in_process(model, asked.compiling)
         return {name: starters[name] for name in starters if name not in asked.without}
 
     @contextmanager
@@ -210,6 +210,7 @@ class _Contest:
             self._write()
 
     def _write(self) -> None:
+        self.figures["leyden_over"] = leyden_over(self.figures["peers"])
         if self._asked.json is not None:
             self._asked.json.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self.figures, indent=1) + "\n"

@@ -52,10 +52,9 @@ def _best(values: Iterator[float], at_most: bool) -> float | None:
 
 
 def _peers(parts: Parts, names: tuple[str, ...]) -> Iterator[Row]:
-    for part in ("peers", "peers fp8"):
-        for row in parts.get(part, {}).get("peers", ()):
-            if row["name"] in names:
-                yield row
+    for row in parts.get("peers", {}).get("peers", ()):
+        if row["name"] in names:
+            yield row
 
 
 def _one_client_ms(parts: Parts) -> float | None:

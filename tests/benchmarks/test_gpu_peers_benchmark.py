@@ -40,7 +40,7 @@ def test_a_tiny_pass_measures_all_that_can_be_had_and_names_what_cannot(tmp_path
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["complete"]
     peers = {row["name"]: row for row in found["peers"]}
-    assert list(peers) == [EAGER, COMPILED, TRITON, LEYDEN["in-process"]]
+    assert list(peers) == [EAGER, TRITON, LEYDEN["in-process"], COMPILED]
     assert "No module named 'pytriton'" in peers.pop(TRITON)["not_run"]
     for row in peers.values():
         check_peer(row)
