@@ -88,8 +88,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--fp8",
-        action="store_true",
-        help="the UNet as denoiser.dtype: fp8 has it, what stays as it is in bfloat16",
+        nargs="?",
+        const="chosen",
+        choices=("chosen", "all"),
+        help="the UNet as denoiser.dtype: fp8 has it, or with all its products in 8-bit floats",
     )
     parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="default: all"

@@ -28,7 +28,7 @@ from leyden_server.accelerator import compiler
 from leyden_server.accelerator.device import torch_threads
 from leyden_server.accelerator.torch_thread import TorchThread
 from leyden_server.config import DenoiserConfig
-from leyden_server.denoiser.float8_products import chosen_for
+from leyden_server.denoiser.float8_products import PRODUCTS, Product, chosen_for
 
 __all__ = ["count", "measure"]
 
@@ -77,7 +77,7 @@ def measure(asked: argparse.Namespace, said: Console) -> dict[str, Any]:
             sizes_px=tuple(asked.sizes),
             rows=tuple(asked.rows),
             executions=tuple(asked.executions),
-            float8=chosen_for(asked.steps) if asked.fp8 else frozenset(),
+            float8=_float8(asked),
             num_inference_steps=asked.steps,
             measured=asked.measured,
             seed=asked.seed,
@@ -108,6 +108,12 @@ def measure(asked: argparse.Namespace, said: Console) -> dict[str, Any]:
         figures["complete"] = True
         _write(asked.json, figures)
     return figures
+
+
+def _float8(asked: argparse.Namespace) -> frozenset[Product]:
+    if asked.fp8 is None:
+        return frozenset()
+    return chosen_for(asked.steps) if asked.fp8 == "chosen" else frozenset(PRODUCTS)
 
 
 def _rows(run: Run, asked: argparse.Namespace, profile: list[dict[str, Any]]) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from benchmarks.on_gpu.operator_counts import KINDS, Card, Counts
 from benchmarks.on_gpu.random_weights import resolved
 from leyden_server.accelerator.device import channels_last
 from leyden_server.accelerator.float8 import FLOAT8
-from leyden_server.denoiser.float8_products import Product, chosen_for
+from leyden_server.denoiser.float8_products import PRODUCTS, Product, chosen_for
 from leyden_server.denoiser.unet_runner import UNetRunner
 from leyden_server.vae import decoder
 from leyden_server.vae.decoder import VaeDecoder
@@ -33,8 +33,8 @@ DEVICE = torch.device("cuda", 0)
 DTYPE = torch.bfloat16
 STEPS = 4
 """Of a generation: FP8 has other products where they are fewer."""
-VARIANTS = ("diffusers", "leyden", "leyden fp8")
-"""The last is of the UNet alone."""
+VARIANTS = ("diffusers", "leyden", "leyden fp8", "leyden fp8 all")
+"""Those of FP8 are of the UNet alone: as `denoiser.dtype: fp8` has it, and with every product."""
 
 Row = dict[str, Any]
 
@@ -47,6 +47,7 @@ def count_steps(
         ("unet", "diffusers"): _stock_unet,
         ("unet", "leyden"): _our_unet,
         ("unet", "leyden fp8"): partial(_our_unet, float8=chosen_for(STEPS)),
+        ("unet", "leyden fp8 all"): partial(_our_unet, float8=PRODUCTS),
         ("vae", "diffusers"): _stock_vae,
         ("vae", "leyden"): _our_vae,
     }

@@ -16,7 +16,7 @@ def step_tables(runs: dict[str, list[Row]]) -> str:
     """Return a table for each model and number of rows.
 
     `runs` has rows of the JSON by the heading of Leyden's column; the first run's stand for
-    diffusers too. FP8 has a column of its own where a run has counted it.
+    diffusers too. FP8 has columns of its own where a run has counted it.
     """
     first = next(iter(runs.values()))
     tables = []
@@ -25,6 +25,7 @@ def step_tables(runs: dict[str, list[Row]]) -> str:
         for heading, rows in runs.items():
             columns[heading] = _find(rows, model, "leyden", number)
             columns[f"{heading}, FP8"] = _find(rows, model, "leyden fp8", number)
+            columns[f"{heading}, all FP8"] = _find(rows, model, "leyden fp8 all", number)
         tables.append(_table(model, number, {name: row for name, row in columns.items() if row}))
     return "\n".join(tables)
 
