@@ -129,6 +129,8 @@ ALL_CORES: Settings = {"torch_threads": 0}
 """For a stage that works alone, in one process."""
 STAGES = ("text_encoder", "denoiser", "vae")
 A_STAGE_A_CORE = f"{CORES} Denoisers, {CORES} Vaes"
+ALONE = "in process, all cores where alone"
+DENOISERS_ALONE = f"in process, {CORES} Denoisers, all cores where alone"
 
 CONTESTANTS = {
     contestant.name: contestant
@@ -139,16 +141,18 @@ CONTESTANTS = {
             settings={
                 "as shipped": {},
                 "in process": IN_PROCESS,
-                "in process, all cores where alone": IN_PROCESS | ALL_CORES,
+                ALONE: IN_PROCESS | ALL_CORES,
                 f"in process, {CORES} Denoisers": IN_PROCESS | {"denoiser": CORES},
-                f"in process, {CORES} Denoisers, all cores where alone": (
-                    IN_PROCESS | ALL_CORES | {"denoiser": CORES}
-                ),
+                DENOISERS_ALONE: IN_PROCESS | ALL_CORES | {"denoiser": CORES},
                 f"{CORES} Vaes": {"vae": CORES},
                 f"{CORES} Denoisers": {"denoiser": CORES},
                 A_STAGE_A_CORE: {"denoiser": CORES, "vae": CORES},
             },
-            best_for={"random-second": A_STAGE_A_CORE},
+            best_for={
+                # As docs/scaling.md advises for one small machine.
+                "leyden-tiny-lightning-4step": ALONE,
+                "random-second": DENOISERS_ALONE,
+            },
         ),
         Contestant(
             name="bare_grpc",
