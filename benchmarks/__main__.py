@@ -27,7 +27,7 @@ SECTIONS = {
     "mixed_sizes": "two sizes in turns: the UNet's share of the time, p95 by size",
     "mixed_steps": "arrivals of 4 and 50 steps, by step batching and one at a time",
     "split": "leyden serve against leyden serve --in-process",
-    "between": "what of an image's time in the server is no model's work, by its traces",
+    "between": "an image's time in the split server over one process, and where it goes",
     "loading": "a full-size file with two LoRAs: start, memory, bytes read, by diffusers",
     "triton": "pytriton on the same weights, by one client of Triton's protocol",
     "peers": "peers on the same weights (benchmarks/peers)",
