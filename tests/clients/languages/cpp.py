@@ -2,12 +2,16 @@
 
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 from clients.languages.language import ROOT, Command, Language, Tool
 
 __all__ = ["LANGUAGE"]
 
 _SOURCE = ROOT / "client" / "cpp"
+_CLANG_FORMAT = str(Path(sys.executable).with_name("clang-format"))
+"""The environment's own: each release lays some lines out otherwise than the one before."""
 _BUILD = ROOT / "build" / "clients" / "cpp"
 _SOURCES = sorted(
     str(path.relative_to(_SOURCE)) for kind in ("*.hpp", "*.cpp") for path in _SOURCE.rglob(kind)
@@ -61,11 +65,11 @@ LANGUAGE = Language(
     lint=[
         Command(
             "C++ format (clang-format)",
-            ["clang-format", "--dry-run", "--Werror", *_SOURCES],
+            [_CLANG_FORMAT, "--dry-run", "--Werror", *_SOURCES],
             folder=_SOURCE,
         ),
     ],
-    lint_tools=[Tool("clang-format", ["clang-format"])],
+    lint_tools=[Tool(_CLANG_FORMAT)],
     tests=[
         Command("C++ tests (ctest)", ["ctest", "--test-dir", str(_BUILD), "--output-on-failure"]),
         Command(

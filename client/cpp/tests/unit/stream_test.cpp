@@ -137,10 +137,12 @@ TEST_F(Held, AnotherThreadMayCancel) {
     server_.wait_until_held(1);
     events.cancel();
   });
-  EXPECT_THROW(
-      for (const Event& event
-           : events) { static_cast<void>(event); },
-      GenerationCancelledError);
+  const auto read_all = [&] {
+    for (const Event& event : events) {
+      static_cast<void>(event);
+    }
+  };
+  EXPECT_THROW(read_all(), GenerationCancelledError);
   EXPECT_EQ(server_.cancels(), std::vector<std::string>{events.request_id()});
 }
 
