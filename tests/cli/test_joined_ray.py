@@ -130,7 +130,11 @@ def test_a_start_that_is_interrupted_leaves_nothing_there(tmp_path: Path, ray_ad
         server.interrupt()
         assert server.process.wait(PATIENCE_S) == 130
         eventually(lambda: not server.descendants())
-    assert theirs(ray_address, "look") == ["['theirs']", "here"]
+        # Serve goes on with what it had not ended when the server left, which it has said then.
+        is_left = "Ray Serve is still ending" in server.stderr
+    wanted = ["['theirs']", "here"]
+    assert is_left or theirs(ray_address, "look") == wanted
+    eventually(lambda: theirs(ray_address, "look") == wanted)
 
 
 def test_a_model_that_does_not_load_is_named_and_nothing_stays_behind(

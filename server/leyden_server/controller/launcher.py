@@ -218,16 +218,22 @@ class LeydenServer:
         return {*self._applications, *there}
 
     def _delete(self, names: Sequence[str], timeout_s: float) -> None:
-        """Have applications deleted; return once they are gone, or the time is up."""
+        """Have applications deleted; return once they are gone, or the time is up.
+
+        Serve goes on with what is left then, as on a busy machine; `report` is told.
+        """
         # Where Serve's controller has ended, as in a Ray that others stop, nothing is left of them.
         with contextlib.suppress(RayError, RayServeException):
             for name in names:
                 serve.delete(name, _blocking=False)
             deadline = time.monotonic() + timeout_s
-            while time.monotonic() < deadline and not _are_gone(names):
+            while left := _left(names):
+                if time.monotonic() >= deadline:
+                    self._report(f"Ray Serve is still ending {', '.join(left)}")
+                    return
                 time.sleep(POLL_PERIOD_S)  # Serve's own client polls too
 
 
-def _are_gone(names: Sequence[str]) -> bool:
-    left = serve.status().applications
-    return not any(name in left for name in names)
+def _left(names: Sequence[str]) -> list[str]:
+    there = serve.status().applications
+    return sorted(name for name in names if name in there)
