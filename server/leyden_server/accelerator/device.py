@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from leyden_server.accelerator.cores import available_cores
+from leyden_server.accelerator.host_memory import return_freed_memory
 from leyden_server.config import Dtype, StageConfig
 
 __all__ = ["channels_last", "device_and_dtype", "give_memory_back", "runs_on_cpu", "torch_threads"]
@@ -49,8 +50,9 @@ def channels_last(module: ModuleT) -> ModuleT:
 
 
 def give_memory_back() -> None:
-    """Give back what models that are gone have held; torch keeps a GPU's memory otherwise."""
+    """Give back what models that are gone have held; torch and malloc would keep it otherwise."""
     gc.collect()
+    return_freed_memory()
     torch.cuda.empty_cache()  # nothing, where no GPU was used
 
 
