@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 import ray
@@ -34,7 +34,6 @@ def start_ray(config: RayConfig, report: Callable[[str], None]) -> None:
 
     """
     set_ray_environment()
-    os.environ.update(SERVE_ENVIRONMENT)
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with _own_signal_handlers():
@@ -48,15 +47,16 @@ def _start(config: RayConfig, report: Callable[[str], None]) -> None:
     started_s = time.monotonic()
     for left in reversed(range(TRIES)):
         try:
-            ray.init(
-                address="local",
-                num_cpus=config.num_cpus,
-                num_gpus=config.num_gpus,
-                object_store_memory=config.object_store_memory_bytes,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            with _environment(SERVE_ENVIRONMENT):  # which its processes inherit
+                ray.init(
+                    address="local",
+                    num_cpus=config.num_cpus,
+                    num_gpus=config.num_gpus,
+                    object_store_memory=config.object_store_memory_bytes,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
         except Exception as error:  # Ray raises a bare one where its node does not appear
             _end_processes(error.__traceback__)
             ray.shutdown()
@@ -92,6 +92,21 @@ def _cannot_join(address: str, why: str) -> StartupError:
         f"ray.address: cannot join a Ray at {address}: {why}; start one there with 'ray start "
         "--head', or set ray.address to local"
     )
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set what processes that are started meanwhile inherit; this process keeps its own."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

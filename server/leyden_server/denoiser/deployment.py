@@ -33,11 +33,11 @@ class Denoiser:
         """Answer once the UNet is loaded and warmed up."""
         return await self._service.ready()
 
-    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[tuple[DenoiseEvent, ...]]:
         """Stream one image's loop; a cancelled call frees its rows at the next step."""
-        async with aclosing(self._service.denoise(request)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(self._service.denoise_together(request)) as parts:
+            async for events in parts:
+                yield events
 
     async def stats(self) -> EngineStats:
         """Return the engine's counters."""

@@ -265,6 +265,7 @@ class DenoiseEngine:
                     batch_rows=rows,
                     load=load,
                     denoised=denoised[b].cpu() if image.preview_is_due else None,
+                    is_last=image.done,
                 )
             )
             if image.done:

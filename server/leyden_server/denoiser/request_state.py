@@ -38,6 +38,8 @@ class Stepped:
     """After the step."""
     denoised: torch.Tensor | None
     """(C, H / 8, W / 8) float32 on the CPU: pred_original_sample, where a preview is due."""
+    is_last: bool
+    """Whether `Finished` follows at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,12 +135,25 @@ class DenoiseService:
             UnavailableError: the replica is shutting down.
 
         """
-        with telling_failures("denoiser"):
-            async with aclosing(self._denoise(request)) as events:
-                async for event in events:
+        async with aclosing(self.denoise_together(request)) as parts:
+            async for events in parts:
+                for event in events:
                     yield event
 
-    async def _denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+    async def denoise_together(
+        self, request: DenoiseRequest
+    ) -> AsyncGenerator[tuple[DenoiseEvent, ...]]:
+        """Do as `denoise`, with the last step's end and its latents in one item.
+
+        Between processes an item takes a millisecond on its way, and the latents are what the VAE
+        waits for.
+        """
+        with telling_failures("denoiser"):
+            async with aclosing(self._denoise(request)) as parts:
+                async for events in parts:
+                    yield events
+
+    async def _denoise(self, request: DenoiseRequest) -> AsyncGenerator[tuple[DenoiseEvent, ...]]:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[ImageEvent] = asyncio.Queue()
         is_in_engine = True
@@ -163,14 +176,15 @@ class DenoiseService:
                 event = await events.get()
                 match event:
                     case Started(load=load):
-                        yield DenoiseStarted(self._replica, load)
+                        yield (DenoiseStarted(self._replica, load),)
+                    case Stepped(is_last=False):
+                        yield (await self._step_done(event, request),)
                     case Stepped():
-                        yield await self._step_done(event, request)
-                    case Finished(latents=None, error=error):
-                        raise error or asyncio.CancelledError
-                    case Finished(latents=torch.Tensor() as latents):
-                        yield Denoised(latents.numpy())
+                        latents = _latents(await events.get())
+                        yield await self._step_done(event, request), Denoised(latents)
                         return
+                    case Finished(error=error):
+                        raise error or asyncio.CancelledError
         finally:
             if is_in_engine:
                 self._leaving.add(image)
@@ -244,6 +258,14 @@ class DenoiseService:
     def _timestep_cond(self, sampling: Sampling) -> torch.Tensor | None:
         width = self._model.time_cond_proj_dim
         return None if width is None else guidance_embedding(sampling.guidance_scale, width)
+
+
+def _latents(event: ImageEvent) -> FloatArray:
+    """Return those of what follows the last step."""
+    assert isinstance(event, Finished)
+    assert event.latents is not None
+    latents: FloatArray = event.latents.numpy()
+    return latents
 
 
 def _stack(rows: list[FloatArray]) -> torch.Tensor:

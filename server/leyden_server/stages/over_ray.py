@@ -1,6 +1,7 @@
 """The three stages as deployments of Ray Serve, typed."""
 
 from collections.abc import AsyncGenerator, Container, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
@@ -60,9 +61,12 @@ class DenoiserOverRay(StageHandle):
         info: DenoiserInfo = await super().ready()
         return info
 
-    def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
+    async def denoise(self, request: DenoiseRequest) -> AsyncGenerator[DenoiseEvent]:
         """Run one image's denoising loop; raises as `call` does."""
-        return self.stream("denoise", request)
+        async with aclosing(self.stream("denoise", request)) as parts:
+            async for events in parts:
+                for event in events:
+                    yield event
 
     async def stats(self) -> EngineStats:
         """Return a replica's counters; raises as `call` does."""

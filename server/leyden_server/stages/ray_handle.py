@@ -29,9 +29,14 @@ __all__ = [
     "StageHandle",
 ]
 
-SERVE_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
-"""Environment that the replicas need: by value Serve carries 4 MiB at most unless told
-otherwise (Ray Serve 2.60), and the latents of 4096 x 4096 pixels are more."""
+SERVE_ENVIRONMENT = {
+    # By value Serve carries 4 MiB at most else, and the latents of 4096 x 4096 pixels are more.
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),
+    # Nothing here blocks an event loop, so one is enough: a call saves its ways between threads.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+}
+"""Environment that the replicas need, the Gateway's too (Ray Serve 2.60)."""
 
 MAX_BY_VALUE_BYTES = 3 * 2**20
 """Larger results go through the object store, where 12 MB take 15 ms in place of 75 and
