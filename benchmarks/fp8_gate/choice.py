@@ -1,7 +1,8 @@
 """The bounds of the gate, and how products are chosen by them. No torch, no pictures."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
 from typing import Any
 
 from leyden_server.denoiser.float8_products import Product
@@ -24,6 +25,17 @@ PSNR_LOSS_DB = 1.5
 """Most decibels that the PSNR to float32's pictures may lie below bfloat16's: its mean."""
 TOLD_APART = 0.55
 """Most pictures of which may be told whether they are these or bfloat16's; 0.5 is guessing."""
+
+OPERATIONS: Mapping[Product, int] = {
+    "self_qkv": 3,
+    "self_out": 1,
+    "cross_q": 1,
+    "cross_out": 1,
+    "feed_forward_in": 8,
+    "feed_forward_out": 4,
+}
+"""Multiplications of a token, by the width of its block squared: what a product takes of a step.
+A GEGLU has twice four widths, and four go on."""
 
 Products = frozenset[Product]
 
@@ -68,33 +80,50 @@ class Choice:
     alone: Mapping[Product, Sequence[Measured]]
     """Each product by itself, up to the first model that it fails on."""
     together: Sequence[tuple[Products, Sequence[Measured]]]
-    """All that passed alone, then fewer, until the whole passes."""
+    """Sets of those that passed alone, by how much they compute, until one passes."""
     chosen: Products
 
 
 def choose(
-    candidates: Iterable[Product], measure: Callable[[Products], Iterator[Measured]]
+    candidates: Iterable[Product],
+    measure: Callable[[Products], Iterator[Measured]],
+    ahead: Callable[[Products], None] = lambda _: None,
 ) -> Choice:
     """Choose the products that pass on every model, alone and together.
 
-    Where the whole fails, the product goes that by itself loses the most decibels on any model, and
-    the rest is tried again.
+    Of those that pass alone, the set is taken that computes the most of a step and passes as one;
+    of two that compute as much the one is tried first whose products alone lose fewer decibels.
 
     Args:
         candidates: the products to try.
         measure: of a choice, one model after another; it is not asked on after a failure.
+        ahead: told which set `measure` is asked about next, should the one before fail.
 
     """
     alone = {product: _tried(measure, frozenset([product])) for product in candidates}
-    left = {product: found for product, found in alone.items() if _all_pass(found)}
+    lost_db = {
+        product: _most_lost_db(found) for product, found in alone.items() if _all_pass(found)
+    }
     together = []
-    while left:
-        found = _tried(measure, frozenset(left))
-        together.append((frozenset(left), found))
+    for products, following in pairwise([*_sets(lost_db), frozenset[Product]()]):
+        ahead(following)
+        found = _tried(measure, products)
+        together.append((products, found))
         if _all_pass(found):
-            break
-        del left[max(left, key=lambda product: _most_lost_db(left[product]))]
-    return Choice(alone, together, frozenset(left))
+            return Choice(alone, together, products)
+    return Choice(alone, together, frozenset())
+
+
+def _sets(lost_db: Mapping[Product, float]) -> list[Products]:
+    """Return all sets of these products but the empty one, as they are to be tried."""
+
+    def rank(products: Collection[Product]) -> tuple[float, float]:
+        computed = sum(OPERATIONS[product] for product in products)
+        return -computed, sum(max(lost_db[product], 0.0) for product in products)
+
+    sizes = range(1, len(lost_db) + 1)
+    sets = [frozenset(some) for size in sizes for some in combinations(lost_db, size)]
+    return sorted(sets, key=rank)
 
 
 def _tried(

@@ -50,6 +50,11 @@ class Measuring:
                 for product in PRODUCTS:
                     self._ask(subject, frozenset([product]))
 
+    def begin_with(self, subjects: Sequence[Subject], products: Products) -> None:
+        """Have a worker that is free measure the first of the subjects, which may be asked next."""
+        if self._workers > 1 and products:
+            self._ask(subjects[0], products)
+
     def measured(self, subjects: Sequence[Subject], products: Products) -> Iterator[Measured]:
         """Measure pictures with `products` in 8-bit floats, one subject after another."""
         for subject in subjects:
