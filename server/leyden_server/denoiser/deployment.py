@@ -1,5 +1,6 @@
 """The Denoiser deployment: a shell around the service."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -24,10 +25,11 @@ __all__ = ["Denoiser"]
 class Denoiser:
     """Runs the denoising loops of one model's images."""
 
-    def __init__(self, model: ResolvedModel, config: DenoiserConfig) -> None:
+    async def __init__(self, model: ResolvedModel, config: DenoiserConfig) -> None:
         from leyden_server.denoiser.service import DenoiseService
 
-        self._service = DenoiseService(model, config, replica_name())
+        # In a thread: Serve may want the replica gone before the model is there.
+        self._service = await asyncio.to_thread(DenoiseService, model, config, replica_name())
 
     async def ready(self) -> DenoiserInfo:
         """Answer once the UNet is loaded and warmed up."""

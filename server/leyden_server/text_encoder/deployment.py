@@ -1,5 +1,7 @@
 """The TextEncoder deployment: a shell around the service."""
 
+import asyncio
+
 from ray import serve
 
 from leyden_server.config import TextEncoderConfig
@@ -14,10 +16,11 @@ __all__ = ["TextEncoder"]
 class TextEncoder:
     """Encodes prompts for every model with one base."""
 
-    def __init__(self, model: ResolvedModel, config: TextEncoderConfig) -> None:
+    async def __init__(self, model: ResolvedModel, config: TextEncoderConfig) -> None:
         from leyden_server.text_encoder.service import TextEncodingService
 
-        self._service = TextEncodingService(model, config, replica_name())
+        # In a thread: Serve may want the replica gone before the model is there.
+        self._service = await asyncio.to_thread(TextEncodingService, model, config, replica_name())
 
     async def ready(self) -> StageInfo:
         """Answer once the encoders are loaded and warmed up."""

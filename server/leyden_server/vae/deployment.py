@@ -1,5 +1,7 @@
 """The Vae deployment: a shell around the service."""
 
+import asyncio
+
 from ray import serve
 
 from leyden_server.config import VaeConfig
@@ -14,10 +16,11 @@ __all__ = ["Vae"]
 class Vae:
     """Decodes and encodes images for every model with one base."""
 
-    def __init__(self, model: ResolvedModel, config: VaeConfig) -> None:
+    async def __init__(self, model: ResolvedModel, config: VaeConfig) -> None:
         from leyden_server.vae.service import VaeService
 
-        self._service = VaeService(model, config, replica_name())
+        # In a thread: Serve may want the replica gone before the model is there.
+        self._service = await asyncio.to_thread(VaeService, model, config, replica_name())
 
     async def ready(self) -> StageInfo:
         """Answer once the VAE is loaded and warmed up."""
