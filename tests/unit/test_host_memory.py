@@ -9,13 +9,14 @@ import pytest
 from support.patience import PATIENCE_S
 
 IN_A_THREAD = """
-import json, os, resource, sys, threading
+import ctypes, json, os, resource, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import torch
 from leyden_server.accelerator.host_memory import (
-    keep_freed_memory, return_freed_memory, thread_of_first_heap
+    keep_freed_memory, model_thread, return_freed_memory
 )
 
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages are counted one by one
 PAGE = os.sysconf("SC_PAGE_SIZE")
 FLOATS = 100 * 2**20 // 4
 
@@ -36,7 +37,7 @@ list(others.map(lambda _: (met.wait(), torch.ones(FLOATS))[0], range(4)))
 
 is_kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 if is_kept:
-    thread = thread_of_first_heap("torch", torch.set_num_threads, 1)
+    thread = model_thread("torch", lambda: torch.set_num_threads(1))
 else:
     thread = ThreadPoolExecutor(1, "torch", torch.set_num_threads, (1,))
 thread.submit(faults, 20).result()
@@ -54,9 +55,11 @@ needs_glibc = pytest.mark.skipif(
 
 
 def in_a_thread(keep: str, **environment: str) -> tuple[bool, float, int]:
+    inherited = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+    inherited.pop("GLIBC_TUNABLES", None)
     done = subprocess.run(
         [sys.executable, "-c", IN_A_THREAD, keep],
-        env={**os.environ, **environment},
+        env=inherited | {"CUDA_VISIBLE_DEVICES": ""} | environment,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

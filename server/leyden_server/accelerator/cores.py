@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
+
+from leyden_server.accelerator.host_memory import model_thread
 
 __all__ = ["CoreShare", "Cores", "available_cores"]
 
@@ -70,7 +71,7 @@ class Cores:
         self._has_all = False
         self._shared_s = -QUIET_S
         """When two wanted to work at once for the last time."""
-        self._all_cores = ThreadPoolExecutor(1, "all-cores")
+        self._all_cores = model_thread("all-cores")
 
     def share(self) -> "CoreShare":
         """Return what one stage works by."""

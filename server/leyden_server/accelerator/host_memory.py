@@ -12,7 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-__all__ = ["keep_freed_memory", "return_freed_memory", "thread_of_first_heap"]
+import torch
+
+__all__ = ["keep_freed_memory", "model_thread", "return_freed_memory"]
 
 M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
@@ -43,13 +45,14 @@ HEAPS = 256
 def keep_freed_memory() -> bool:
     """Let this process's malloc keep what is freed; tell whether it does.
 
-    Nothing is changed where the operator has set the same in the environment, or where malloc is
-    not glibc's. What the process holds at rest is then what it held at most, until
-    `return_freed_memory`. It is of use to threads whose memory comes of the first heap: the
-    others' come in pieces of 64 MiB (HEAP_MAX_SIZE in glibc's arena.c), a larger block is mapped
-    whatever is set, and a piece that has become free is given back.
+    Nothing is changed where models run on a GPU, whose weights pass through this memory once; where
+    the operator has set the same in the environment; or where malloc is not glibc's. What the
+    process holds at rest is then what it held at most, until `return_freed_memory`. It is of use
+    to threads whose memory comes of the first heap: the others' come in pieces of 64 MiB
+    (HEAP_MAX_SIZE in glibc's arena.c), a larger block is mapped whatever is set, and a piece that
+    has become free is given back.
     """
-    if any(name in os.environ for name in SETTINGS):
+    if torch.cuda.is_available() or any(name in os.environ for name in SETTINGS):
         return False
     if "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
         return False
@@ -73,19 +76,19 @@ def return_freed_memory() -> None:
         libc.malloc_trim(0)
 
 
-def thread_of_first_heap(
-    name: str, initializer: Callable[[int], None], argument: int
-) -> ThreadPoolExecutor:
-    """Return an executor of one thread, whose memory comes of the first heap if that can be had.
+def model_thread(name: str, initializer: Callable[[], object] | None = None) -> ThreadPoolExecutor:
+    """Return an executor of one thread, for a model; it runs `initializer` first.
 
-    It runs `initializer` with `argument` first. To be called after `keep_freed_memory`. A new
-    thread is given the heaps that are there in turn, and nobody can choose one: so threads are
-    begun until one has the first, and the others end.
+    Where freed memory is kept, the thread's comes of the first heap. A new thread is given the
+    heaps that are there in turn, and nobody can choose one: so threads are begun until one has the
+    first, and the others end.
     """
+    if not keep_freed_memory():
+        return ThreadPoolExecutor(1, name, initializer)
     others = []
     try:
         for _ in range(HEAPS):
-            executor = ThreadPoolExecutor(1, name, initializer, (argument,))
+            executor = ThreadPoolExecutor(1, name, initializer)
             if executor.submit(_has_first_heap).result():
                 return executor
             others.append(executor)

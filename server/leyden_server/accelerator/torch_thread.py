@@ -11,13 +11,13 @@ thread of the process has torch to itself with one core.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import torch
 
-from leyden_server.accelerator.device import runs_on_cpu
-from leyden_server.accelerator.host_memory import keep_freed_memory, thread_of_first_heap
+from leyden_server.accelerator.host_memory import model_thread
 from leyden_server.accelerator.run_health import RunHealth, memory_errors
 from leyden_server.stages.busy import BusyClock
 
@@ -38,10 +38,7 @@ class TorchThread:
         self._health = RunHealth()
         self.busy = BusyClock()
         """When what was submitted has run."""
-        if runs_on_cpu() and keep_freed_memory():
-            self._executor = thread_of_first_heap(name, torch.set_num_threads, threads)
-        else:
-            self._executor = ThreadPoolExecutor(1, name, torch.set_num_threads, (threads,))
+        self._executor = model_thread(name, partial(torch.set_num_threads, threads))
         self._executor.submit(torch.get_num_threads).result()
         # From now on what other threads of the process are given when they first use torch.
         torch.set_num_threads(1)

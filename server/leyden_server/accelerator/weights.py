@@ -1,6 +1,5 @@
 """Reads a part's weights, each tensor once, into a module that was built without memory."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import nn
 
+from leyden_server.accelerator.cores import available_cores
 from leyden_server.accelerator.tensor_files import (
     DTYPES,
     Buffer,
@@ -98,7 +98,7 @@ def fill(
     assert not any(buffer.is_meta for buffer in module.buffers()), plan.part
 
 
-WORKERS = min(4, os.cpu_count() or 1)
+WORKERS = min(4, available_cores())
 """Threads that change and convert; reading is one thread's, and the digest another's."""
 
 Place = tuple[nn.Module, str]
