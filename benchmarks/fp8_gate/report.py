@@ -17,10 +17,11 @@ Found = Mapping[str, Any]
 def tables(result: Found) -> str:
     """Return Markdown, a table for each model that was asked."""
     parts = []
-    for group in result["groups"].values():
+    for steps, group in result["groups"].items():
         for subject in group["subjects"]:
             name = subject["name"]
-            parts.append(f"`{name}`, {subject['pictures']} pictures:\n\n{_table(group, name)}\n")
+            asked = f"Models of {steps}: `{name}`, {subject['pictures']} pictures"
+            parts.append(f"{asked}:\n\n{_table(group, name)}\n")
     return "\n".join(parts)
 
 

@@ -51,12 +51,14 @@ class Subject:
         return f"{self.model}, {self.steps} step{'s' if self.steps > 1 else ''}{guided}"
 
 
+_TEACHER = Subject("leyden-tiny-base", 8, 2.5, 48)
 SUBJECTS = {
-    "fewer than 4 steps": (Subject("leyden-tiny-lightning-1step", 1, 0.0, 32),),
-    "4 steps and more": (
-        Subject("leyden-tiny-lightning-4step", 4, 0.0, 96),
-        Subject("leyden-tiny-base", 8, 2.5, 48),
+    "fewer than 4 steps": (
+        Subject("leyden-tiny-lightning-1step", 1, 0.0, 32),
+        Subject("leyden-tiny-lightning-2step", 2, 0.0, 32),
     ),
+    "4 to 7 steps": (Subject("leyden-tiny-lightning-4step", 4, 0.0, 96), _TEACHER),
+    "8 steps and more": (Subject("leyden-tiny-lightning-8step", 8, 0.0, 96), _TEACHER),
 }
 """By how many steps a model takes, since the fewer they are the less is left to later ones. Of each
 group every model has to pass."""

@@ -47,19 +47,18 @@ BLOCKS = "transformer_blocks"
 GATE = "fp8-gate-2026-11-29.json"
 """In benchmarks/results: what `python -m benchmarks.fp8_gate` found, and chose."""
 
-MANY_STEPS = 4
-"""From how many steps on `OF_MANY_STEPS` is the choice. The fewer the steps, the nearer bfloat16
-comes to float32, and the more of that the rounding here would lose."""
-
-OF_MANY_STEPS: frozenset[Product] = frozenset(("cross_out",))
-"""What passes the gate of `GATE` for models of 4 steps and more."""
-OF_FEW_STEPS: frozenset[Product] = frozenset(("self_out",))
-"""What passes it for models of fewer."""
+CHOSEN: tuple[tuple[int, frozenset[Product]], ...] = (
+    (8, frozenset(("self_qkv", "cross_q", "feed_forward_out"))),
+    (4, frozenset(("feed_forward_in",))),
+    (1, frozenset(("cross_q",))),
+)
+"""What passes the gate of `GATE`, for models of so many steps and more. The fewer the steps, the
+nearer bfloat16 comes to float32, and the more of that the rounding here would lose."""
 
 
 def chosen_for(steps: int) -> frozenset[Product]:
     """Return the products that a model of so many steps, by default, has in 8-bit floats."""
-    return OF_MANY_STEPS if steps >= MANY_STEPS else OF_FEW_STEPS
+    return next(products for least, products in CHOSEN if steps >= least)
 
 
 def put_in_float8(unet: nn.Module, products: Collection[Product]) -> int:
