@@ -22,12 +22,14 @@ STEPS = (4, 50)
 LOAD = 0.7
 """Of the one-at-a-time capacity."""
 ASKED = 0.7
+REQUESTS = 160
+"""Of a round, which begins with an empty line: most of 60 came before one at a time had filled it."""
 COMPARED = ("one at a time", "step batching")
 
 
 def measure(settings: Settings) -> Section:
     """Run both policies in turns."""
-    rounds, requests = settings.pick(3, 1), settings.pick(60, 4)
+    rounds, requests = settings.pick(3, 1), settings.pick(REQUESTS, 4)
     model = ModelRepository().resolve(DEFAULT_MODEL)
     loops: dict[str, list[Loop]] = {policy: [] for policy in COMPARED}
     with EngineUnderLoad(model, width_px=SIZE_PX, height_px=SIZE_PX) as engine:
