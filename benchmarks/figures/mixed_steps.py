@@ -23,7 +23,8 @@ LOAD = 0.7
 """Of the one-at-a-time capacity."""
 ASKED = 0.7
 REQUESTS = 160
-"""Of a round, which begins with an empty line: most of 60 came before one at a time had filled it."""
+"""Of a round, which begins with an empty line: most of 60 came before one at a time had filled it,
+and p95 was 0.69 to 0.78 times as long."""
 COMPARED = ("one at a time", "step batching")
 
 
