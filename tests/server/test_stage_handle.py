@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,12 @@ from support.running_server import RunningServer, eventually
 
 from leyden_server.errors import UnavailableError
 from leyden_server.stages import replica_counts
-from leyden_server.stages.ray_handle import MAX_BY_VALUE_BYTES, Patience, StageHandle
+from leyden_server.stages.ray_handle import (
+    MAX_BY_VALUE_BYTES,
+    SERVE_ENVIRONMENT,
+    Patience,
+    StageHandle,
+)
 from leyden_server.stages.replica_counts import LOOK_TIMEOUT_S, ReplicaCounts
 
 STALL_TIMEOUT_S = 3.0
@@ -72,6 +78,11 @@ def deployed(ray_server: RunningServer, tmp_path: Path) -> Iterator[Deployed]:
         async def answer(self) -> str:
             return "answer"
 
+        async def environment(self, names: list[str]) -> dict[str, str | None]:
+            import os
+
+            return {name: os.environ.get(name) for name in names}
+
         async def never(self) -> None:
             import asyncio
 
@@ -98,6 +109,14 @@ def deployed(ray_server: RunningServer, tmp_path: Path) -> Iterator[Deployed]:
     yield one
     one.let_it_start()
     serve.delete(one.application)
+
+
+async def test_replicas_alone_have_serves_environment(deployed: Deployed) -> None:
+    deployed.let_it_start()
+    stage = deployed.stage(PATIENCE_S)
+    await stage.wake()
+    assert await stage.call("environment", [*SERVE_ENVIRONMENT]) == SERVE_ENVIRONMENT
+    assert not SERVE_ENVIRONMENT.keys() & os.environ.keys()
 
 
 async def test_a_start_is_no_stall_however_long_it_takes(

@@ -133,6 +133,15 @@ async def test_progress_arrives_while_the_loop_still_runs(
     assert [type(event) for event in rest] == [StepDone, Denoised]
 
 
+async def test_the_latents_come_with_the_last_step(
+    service: DenoiseService, gate: Gate, request_: DenoiseRequest
+) -> None:
+    gate.open()
+    parts = service.denoise_together(request_)
+    kinds = [[type(event) for event in events] async for events in parts]
+    assert kinds == [[DenoiseStarted], *[[StepDone]] * 3, [StepDone, Denoised]]
+
+
 async def test_each_step_tells_what_the_engine_has_left(
     service: DenoiseService, gate: Gate, request_: DenoiseRequest
 ) -> None:
