@@ -38,7 +38,8 @@ SETTINGS = (
 """An operator's own, by environment; GLIBC_TUNABLES has the same as glibc.malloc."""
 
 HEAPS = 256
-"""More than a process has: 8 for each core it sees, and those of threads that have ended."""
+"""How many threads are begun for the first heap at most: glibc has up to 8 heaps for each core, and
+a replica has a dozen or two. Where none of them has it, the last is taken."""
 
 
 @cache
